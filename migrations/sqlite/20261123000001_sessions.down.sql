@@ -1,0 +1,3 @@
+drop view active_sessions;
+drop table session_cutoffs;
+drop table sessions;

@@ -1,0 +1,54 @@
+# Sourced by the scripts beside it: where things are, and what has to be on the machine.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+[[ $target == /* ]] || target=$PWD/$target
+
+fail() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+as_root() {
+    if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
+}
+
+# may_install PACKAGE…: ends the script, saying what is missing, where only a person can install it.
+may_install() {
+    if ! type -P apt-get >/dev/null || ! as_root true 2>/dev/null; then
+        fail "something is missing. On Debian and Ubuntu: apt-get install $*"
+    fi
+}
+
+apt_install() {
+    may_install "$@"
+    printf 'Installing %s\n' "$*" >&2
+    as_root apt-get -qq update >&2
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install --yes --no-install-recommends "$@" >&2 </dev/null
+}
+
+# need COMMAND PACKAGE…: the packages are installed where the command is missing.
+need() {
+    type -P "$1" >/dev/null || apt_install "${@:2}"
+}
+
+# sqlx-cli, in a folder of this project's own. Does nothing where this version is already there.
+need_sqlx_cli() {
+    export PATH="$target/tools/bin:$PATH"
+    [[ $("$target/tools/bin/sqlx" --version 2>/dev/null) == 'sqlx-cli 0.9.0' ]] ||
+        cargo install sqlx-cli --version 0.9.0 --locked --debug --root "$target/tools" \
+            --no-default-features --features postgres,sqlite,sqlx-toml
+}
+
+# under_postgres [ARG…]: runs the calling script once more, inside scripts/postgres, unless it is.
+under_postgres() {
+    [[ -n ${TEST_POSTGRES_URL:-} ]] || exec "$root/scripts/postgres" "$root/scripts/${0##*/}" "$@"
+}
+
+# database NAME: the URL of that database on the test server.
+database() {
+    [[ $TEST_POSTGRES_URL =~ ^([^:]+://[^/?]*)(/[^?]*)?(.*)$ ]]
+    printf '%s/%s%s' "${BASH_REMATCH[1]}" "$1" "${BASH_REMATCH[3]}"
+}

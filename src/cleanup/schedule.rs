@@ -1,0 +1,92 @@
+use std::{str::FromStr, time::Duration};
+
+use chrono::{DateTime, Utc};
+use croner::Cron;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// When the cleanup runs.
+#[derive(Clone, Debug)]
+pub struct Schedule(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Every(Duration),
+    Cron(Box<Cron>),
+}
+
+impl Schedule {
+    /// This long after the run before has ended, and after the start.
+    pub fn every(interval: Duration) -> Self {
+        // Zero would be a busy loop.
+        Self(Kind::Every(interval.max(Duration::from_millis(1))))
+    }
+
+    /// At the times of a cron expression with five fields (minute, hour, day of month, month, day of week), in UTC.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](ErrorKind::Configuration) if it is none, or never comes true.
+    pub fn cron(expression: &str) -> Result<Self> {
+        let invalid = |source| {
+            let message = format!("{expression:?} is not a cron expression that ever comes true");
+            Error::new(ErrorKind::Configuration, message).with_source(source)
+        };
+        let cron = Cron::from_str(expression).map_err(invalid)?;
+        cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false)
+            .map_err(invalid)?;
+        Ok(Self(Kind::Cron(Box::new(cron))))
+    }
+
+    /// How long from now until the next run.
+    pub(super) fn delay(&self) -> Duration {
+        // A job begins by the node's clock, as any cron job does. What it deletes is decided by the database's.
+        #[expect(clippy::disallowed_methods)]
+        self.delay_from(Utc::now())
+    }
+
+    fn delay_from(&self, now: DateTime<Utc>) -> Duration {
+        match &self.0 {
+            Kind::Every(interval) => *interval,
+            Kind::Cron(cron) => {
+                let next = cron.find_next_occurrence(&now, false).ok();
+                let delay = next.and_then(|next| (next - now).to_std().ok());
+                // A clock beyond the calendar's end: look again later.
+                delay.unwrap_or(Duration::from_secs(3600))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cron_expression_says_how_long_to_wait() {
+        let now = "2026-03-01T10:02:30Z".parse().unwrap();
+        let five = Schedule::cron("*/5 * * * *").unwrap();
+        assert_eq!(five.delay_from(now), Duration::from_secs(150));
+        let nightly = Schedule::cron("30 3 * * *").unwrap();
+        assert_eq!(
+            nightly.delay_from(now),
+            Duration::from_secs(17 * 3600 + 27 * 60 + 30)
+        );
+        assert_eq!(
+            Schedule::every(Duration::from_secs(7)).delay_from(now),
+            Duration::from_secs(7)
+        );
+    }
+
+    #[test]
+    fn what_is_not_cron_is_refused() {
+        for expression in ["", "* * *", "61 * * * *", "0 0 30 2 *", "often"] {
+            let error = Schedule::cron(expression).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{expression}");
+            assert!(
+                error.to_string().contains(&format!("{expression:?}")),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! A session's values: one JSON object, by top-level key.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The bounds that every write is checked against, before the database sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Of the whole object as JSON text, in bytes.
+    pub(crate) bytes: usize,
+    /// How deep arrays and objects may nest in one value.
+    pub(crate) depth: usize,
+}
+
+/// The object, split at its top level only: a value is parsed when it is asked for, and one that nobody
+/// touches goes back byte for byte as it came.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Data(BTreeMap<String, Box<RawValue>>);
+
+impl Data {
+    pub(crate) fn decode(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map(Self).map_err(|source| {
+            Error::new(
+                ErrorKind::WrongType,
+                "the session's stored data is not a JSON object",
+            )
+            .with_source(Redacted::from(source))
+        })
+    }
+
+    pub(crate) fn encode(&self) -> String {
+        serde_json::to_string(&self.0).expect("a map of strings to JSON text is JSON")
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        self.0.get(key).map(|value| parse(key, value)).transpose()
+    }
+
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
+    /// The whole object as one value.
+    pub(crate) fn whole<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.encode()).map_err(|source| {
+            let message = format!("the session's data is not a {}", std::any::type_name::<T>());
+            Error::new(ErrorKind::WrongType, message).with_source(Redacted::from(source))
+        })
+    }
+}
+
+/// What a request did to the data, by top-level key. Applied to whatever the row holds when it is written,
+/// so that requests which change different keys both persist.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changes {
+    /// Everything that was there is to go, before the changes by key.
+    cleared: bool,
+    keys: BTreeMap<String, Option<Box<RawValue>>>,
+}
+
+impl Changes {
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.cleared && self.keys.is_empty()
+    }
+
+    /// Whether applying them to no data at all would leave some.
+    pub(crate) fn sets_any(&self) -> bool {
+        self.keys.values().any(Option::is_some)
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: Box<RawValue>) {
+        self.keys.insert(key.to_owned(), Some(value));
+    }
+
+    pub(crate) fn remove(&mut self, key: &str) {
+        self.keys.insert(key.to_owned(), None);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.cleared = true;
+        self.keys.clear();
+    }
+
+    /// Takes out what has to be written before or with a write of `key` alone: what was recorded for it,
+    /// and everything if everything was to be cleared first.
+    pub(crate) fn take_for(&mut self, key: &str) -> Self {
+        if self.cleared {
+            return std::mem::take(self);
+        }
+        let keys = self.keys.remove_entry(key).into_iter().collect();
+        Self {
+            cleared: false,
+            keys,
+        }
+    }
+
+    /// These, and then `later`.
+    pub(crate) fn then(&mut self, later: Self) {
+        if later.cleared {
+            *self = later;
+        } else {
+            self.keys.extend(later.keys);
+        }
+    }
+
+    /// `data` with the changes made, if the result is within `limits`. The error names `key`, or the largest one that was set.
+    pub(crate) fn apply(&self, data: &Data, limits: Limits, key: Option<&str>) -> Result<Data> {
+        let changed = self.preview(data);
+        let length = changed.encode().len();
+        // Data that is over a limit which was lowered may still shrink.
+        if length > limits.bytes && self.sets_any() {
+            let key = key.or_else(|| self.largest_key()).unwrap_or_default();
+            return Err(too_large(key, length, limits));
+        }
+        Ok(changed)
+    }
+
+    /// `data` with the changes made.
+    pub(crate) fn preview(&self, data: &Data) -> Data {
+        let mut data = if self.cleared {
+            Data::default()
+        } else {
+            data.clone()
+        };
+        for (key, change) in &self.keys {
+            match change {
+                Some(value) => data.0.insert(key.clone(), value.clone()),
+                None => data.0.remove(key),
+            };
+        }
+        data
+    }
+
+    fn largest_key(&self) -> Option<&str> {
+        let size = |change: &Option<Box<RawValue>>| change.as_ref().map_or(0, |v| v.get().len());
+        self.keys
+            .iter()
+            .max_by_key(|(_, change)| size(change))
+            .map(|(key, _)| key.as_str())
+    }
+}
+
+/// A value as JSON text, if it is within `limits` by itself.
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    key: &str,
+    value: &T,
+    limits: Limits,
+) -> Result<Box<RawValue>> {
+    let value = to_raw_value(value).map_err(|source| {
+        let message = format!("the value of {key:?} cannot be written as JSON");
+        Error::new(ErrorKind::InvalidData, message).with_source(source)
+    })?;
+    if value.get().len() > limits.bytes {
+        return Err(too_large(key, value.get().len(), limits));
+    }
+    let depth = depth(value.get());
+    if depth > limits.depth {
+        let message = format!(
+            "the value of {key:?} nests {depth} levels deep, the limit is {}",
+            limits.depth
+        );
+        return Err(Error::new(ErrorKind::InvalidData, message));
+    }
+    Ok(value)
+}
+
+fn parse<T: DeserializeOwned>(key: &str, value: &RawValue) -> Result<T> {
+    serde_json::from_str(value.get()).map_err(|source| {
+        let message = format!(
+            "the value of {key:?} is not a {}",
+            std::any::type_name::<T>()
+        );
+        Error::new(ErrorKind::WrongType, message).with_source(Redacted::from(source))
+    })
+}
+
+/// Where and how a stored value failed to parse, without the value: serde quotes it in its own text.
+#[derive(Debug)]
+struct Redacted {
+    category: serde_json::error::Category,
+    line: usize,
+    column: usize,
+}
+
+impl From<serde_json::Error> for Redacted {
+    fn from(error: serde_json::Error) -> Self {
+        Self {
+            category: error.classify(),
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+}
+
+impl std::fmt::Display for Redacted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:?} error at line {} column {}",
+            self.category, self.line, self.column
+        )
+    }
+}
+
+impl std::error::Error for Redacted {}
+
+fn too_large(key: &str, length: usize, limits: Limits) -> Error {
+    let message = format!(
+        "{key:?} would make the session's data {length} bytes of JSON, the limit is {}",
+        limits.bytes
+    );
+    Error::new(ErrorKind::InvalidData, message)
+}
+
+/// How deep arrays and objects nest in valid JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        bytes: 100,
+        depth: 3,
+    };
+
+    fn changes(set: &[(&str, Value)], removed: &[&str]) -> Changes {
+        let mut changes = Changes::default();
+        for (key, value) in set {
+            changes.set(key, encode(key, value, LIMITS).unwrap());
+        }
+        for key in removed {
+            changes.remove(key);
+        }
+        changes
+    }
+
+    #[test]
+    fn what_nobody_touches_goes_back_as_it_came() {
+        let text = r#"{"a":1.10,"b":"\u0000\ud83d\ude00","c":{"z":1,"a":12345678901234567890123}}"#;
+        let data = changes(&[("d", json!(1))], &[]).preview(&Data::decode(text).unwrap());
+        assert_eq!(
+            data.encode(),
+            format!(r#"{},"d":1}}"#, &text[..text.len() - 1])
+        );
+        assert_eq!(data.get::<String>("b").unwrap().unwrap(), "\0😀");
+    }
+
+    #[test]
+    fn changes_follow_each_other() {
+        let before = Data::decode(r#"{"a":1,"b":2,"c":3}"#).unwrap();
+        let mut all = changes(&[("a", json!(10)), ("d", json!(4))], &["b"]);
+        all.then(changes(&[("b", json!(20))], &["d"]));
+        assert_eq!(all.preview(&before).encode(), r#"{"a":10,"b":20,"c":3}"#);
+
+        let mut cleared = Changes::default();
+        cleared.clear();
+        cleared.then(changes(&[("x", json!(1))], &[]));
+        all.then(cleared);
+        assert_eq!(all.preview(&before).encode(), r#"{"x":1}"#);
+    }
+
+    #[test]
+    fn a_write_of_one_key_takes_only_what_concerns_it() {
+        let mut all = changes(&[("a", json!(1)), ("b", json!(2))], &[]);
+        let taken = all.take_for("a");
+        assert_eq!(taken.preview(&Data::default()).encode(), r#"{"a":1}"#);
+        assert_eq!(all.preview(&Data::default()).encode(), r#"{"b":2}"#);
+        all.clear();
+        all.then(changes(&[("c", json!(3))], &[]));
+        let taken = all.take_for("a");
+        assert_eq!(
+            taken.preview(&Data::decode(r#"{"z":0}"#).unwrap()).encode(),
+            r#"{"c":3}"#
+        );
+        assert!(all.is_empty());
+    }
+
+    #[test]
+    fn limits_name_the_key() {
+        let error = encode("big", &"x".repeat(101), LIMITS).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        assert!(error.to_string().contains("\"big\""), "{error}");
+
+        let error = encode("deep", &json!([[[[]]]]), LIMITS).unwrap_err();
+        assert!(
+            error.to_string().contains("\"deep\" nests 4 levels"),
+            "{error}"
+        );
+        assert!(encode("brackets in a string", "[[[[\\\"[[[", LIMITS).is_ok());
+
+        let before = Data::decode(&format!(r#"{{"a":"{}"}}"#, "x".repeat(80))).unwrap();
+        let error = changes(&[("b", json!("y".repeat(20)))], &[])
+            .apply(&before, LIMITS, None)
+            .unwrap_err();
+        assert!(error.to_string().contains("\"b\""), "{error}");
+    }
+
+    #[test]
+    fn an_error_does_not_quote_the_value() {
+        let data = Data::decode(r#"{"card":"4111111111111111"}"#).unwrap();
+        let error = data.get::<u32>("card").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WrongType);
+        assert!(!format!("{error} {error:?}").contains("4111"), "{error:?}");
+        let error = Data::decode("[4111]").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("4111"), "{error:?}");
+    }
+}

@@ -1,0 +1,129 @@
+use std::{borrow::Cow, error::Error as StdError, fmt};
+
+/// Everything that can go wrong, as one opaque type.
+///
+/// [`kind`](Error::kind) says what happened, the text says what to do about it, and the source is kept.
+/// No error holds a token, a secret or a value of a session.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What went wrong, for code that decides by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The session was ended while this request held it: logged out, revoked or expired.
+    /// Nothing was written. The layer clears the cookie.
+    SessionEnded,
+    /// Another request gave the session a new secret first. Nothing was changed; the browser has the new cookie.
+    Superseded,
+    /// The operation is about a user, and the session is anonymous.
+    NotLoggedIn,
+    /// The user authenticated too long ago for what was asked.
+    ReauthenticationRequired,
+    /// The user's sessions were revoked after this authentication began: it has to be done again.
+    LogInRefused,
+    /// The user has as many sessions as the policy allows, and it says to refuse more.
+    TooManySessions,
+    /// A value is too large, too deep or not JSON. The text names its key.
+    InvalidData,
+    /// A stored value is not of the type that was asked for. The text names its key.
+    WrongType,
+    /// A user id is empty, too long, or holds U+0000.
+    InvalidUserId,
+    /// A setting is out of range or contradicts another one.
+    Configuration,
+    /// The database has no `sessile` schema, or one that this version of the library does not know.
+    Schema,
+    /// Other requests kept changing the session for longer than the library tries.
+    Contention,
+    /// The database failed or could not be reached.
+    Database,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            source: None,
+        }))
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync + 'static>>,
+    ) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// An error of a [`Store`](crate::store::Store) that is not one of this crate's own.
+    pub fn database(source: impl Into<Box<dyn StdError + Send + Sync + 'static>>) -> Self {
+        Self::new(ErrorKind::Database, "the session database failed").with_source(source)
+    }
+
+    pub(crate) fn session_ended() -> Self {
+        Self::new(
+            ErrorKind::SessionEnded,
+            "the session has ended: it was logged out, revoked or has expired",
+        )
+    }
+
+    pub(crate) fn not_logged_in() -> Self {
+        Self::new(
+            ErrorKind::NotLoggedIn,
+            "nobody is logged in to this session",
+        )
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the same call may succeed a moment later: the database could not be reached, was
+    /// locked or overloaded, or other requests were faster.
+    pub fn is_transient(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::Contention => true,
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            ErrorKind::Database => {
+                let source = self.0.source.as_deref().and_then(|e| e.downcast_ref());
+                source.is_some_and(crate::store::failure::is_transient)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &self.0.kind)
+            .field("message", &self.0.message);
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// A `Result` whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

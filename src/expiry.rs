@@ -1,0 +1,178 @@
+//! When a session ends: pure arithmetic on moments that the database's clock gave.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// The two timeouts of a session, in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// Ends the session this long after it was last seen.
+    pub idle: u32,
+    /// Ends the session this long after its creation or log-in, whatever happens.
+    pub absolute: u32,
+}
+
+impl Timeouts {
+    /// Both in seconds. An idle timeout beyond the absolute one has no effect, and is cut to it.
+    pub fn new(idle: u32, absolute: u32) -> Self {
+        Self {
+            idle: idle.min(absolute),
+            absolute,
+        }
+    }
+}
+
+/// When a live session was seen and will end. Moments are the database's, never this node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lifetime {
+    /// When the session was last seen.
+    pub last_seen_at: DateTime<Utc>,
+    /// Seconds without a request after which it ends.
+    pub idle_timeout: u32,
+    /// The end that activity never moves.
+    pub absolute_expires_at: DateTime<Utc>,
+    /// The exact end: the earlier of last seen + idle timeout and the absolute end.
+    pub valid_until: DateTime<Utc>,
+    /// The cleanup's key: `valid_until` rounded up to a step of half of the idle timeout.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Lifetime {
+    /// Of a session that begins at `now`.
+    pub fn begin(now: DateTime<Utc>, timeouts: Timeouts) -> Self {
+        let absolute_expires_at = now + seconds(timeouts.absolute);
+        let valid_until = absolute_expires_at.min(now + seconds(timeouts.idle));
+        Self {
+            last_seen_at: now,
+            idle_timeout: timeouts.idle,
+            absolute_expires_at,
+            valid_until,
+            expires_at: round_up(valid_until, timeouts.idle),
+        }
+    }
+
+    /// The same session, read from its row.
+    pub fn from_row(
+        last_seen_at: DateTime<Utc>,
+        idle_timeout: u32,
+        absolute_expires_at: DateTime<Utc>,
+        valid_until: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            last_seen_at,
+            idle_timeout,
+            absolute_expires_at,
+            valid_until,
+            expires_at,
+        }
+    }
+
+    /// The same session, seen at `now`. `expires_at` moves only when `valid_until` would pass it: it is
+    /// indexed, and a touch that leaves it alone is a heap-only update.
+    #[must_use]
+    pub fn seen(self, now: DateTime<Utc>) -> Self {
+        let last_seen_at = self.last_seen_at.max(now);
+        let valid_until = self
+            .absolute_expires_at
+            .min(last_seen_at + seconds(self.idle_timeout));
+        let expires_at = if valid_until <= self.expires_at {
+            self.expires_at
+        } else {
+            round_up(valid_until, self.idle_timeout)
+        };
+        Self {
+            last_seen_at,
+            valid_until,
+            expires_at,
+            ..self
+        }
+    }
+
+    /// Whether it is worth a write that the session was seen: a twentieth of its idle timeout has passed
+    /// since the last one, and its end would move.
+    pub(crate) fn touch_due(&self, now: DateTime<Utc>) -> bool {
+        now - self.last_seen_at >= seconds(self.idle_timeout) / 20
+            && self.seen(now).valid_until > self.valid_until
+    }
+}
+
+pub(crate) fn seconds(seconds: u32) -> TimeDelta {
+    TimeDelta::seconds(i64::from(seconds))
+}
+
+/// Whole seconds, rounded up so that no timeout becomes zero; `None` for zero and beyond 68 years, which is
+/// what the column holds.
+pub(crate) fn whole_seconds(duration: Duration) -> Option<u32> {
+    let seconds = duration
+        .as_secs()
+        .saturating_add(u64::from(duration.subsec_nanos() > 0));
+    let seconds = i32::try_from(seconds).ok()?;
+    u32::try_from(seconds).ok().filter(|&seconds| seconds > 0)
+}
+
+/// Up to the grid of half idle timeouts since 1970. The grid is common to all sessions, which makes
+/// equal keys, which a B-tree stores once.
+fn round_up(moment: DateTime<Utc>, idle_timeout: u32) -> DateTime<Utc> {
+    let step = i64::from(idle_timeout) * 500;
+    let millis = moment.timestamp_millis();
+    DateTime::from_timestamp_millis((millis.div_euclid(step) + 1) * step).unwrap_or(moment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: f64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis((seconds * 1000.0) as i64).unwrap()
+    }
+
+    #[test]
+    fn activity_moves_the_end_up_to_the_absolute_one() {
+        let begun = Lifetime::begin(at(1_000_003.0), Timeouts::new(100, 250));
+        assert_eq!(begun.valid_until, at(1_000_103.0));
+        assert_eq!(begun.absolute_expires_at, at(1_000_253.0));
+        assert_eq!(begun.seen(at(1_000_103.0)).valid_until, at(1_000_203.0));
+        assert_eq!(begun.seen(at(1_000_200.0)).valid_until, at(1_000_253.0));
+    }
+
+    #[test]
+    fn the_cleanup_key_moves_rarely_and_is_never_early() {
+        let mut life = Lifetime::begin(at(1_000_003.0), Timeouts::new(100, 100_000));
+        let mut moves = 0;
+        for touch in 1..=200 {
+            let seen = life.seen(at(1_000_003.0 + f64::from(touch) * 5.0));
+            assert!(seen.expires_at >= seen.valid_until);
+            assert!(seen.expires_at - seen.valid_until <= seconds(50));
+            moves += u32::from(seen.expires_at != life.expires_at);
+            life = seen;
+        }
+        assert_eq!(moves, 20);
+    }
+
+    #[test]
+    fn an_earlier_moment_takes_nothing_back() {
+        let life = Lifetime::begin(at(1_000_000.0), Timeouts::new(100, 1000));
+        assert_eq!(life.seen(at(999_000.0)), life);
+    }
+
+    #[test]
+    fn a_touch_is_due_after_a_twentieth_and_only_if_it_moves_the_end() {
+        let life = Lifetime::begin(at(1_000_000.0), Timeouts::new(100, 1000));
+        assert!(!life.touch_due(at(1_000_004.9)));
+        assert!(life.touch_due(at(1_000_005.0)));
+        let at_its_absolute_end = life.seen(at(1_000_900.0));
+        assert!(!at_its_absolute_end.touch_due(at(1_000_950.0)));
+    }
+
+    #[test]
+    fn seconds_are_rounded_up_and_bounded() {
+        assert_eq!(whole_seconds(Duration::from_millis(1)), Some(1));
+        assert_eq!(whole_seconds(Duration::from_millis(1001)), Some(2));
+        assert_eq!(whole_seconds(Duration::ZERO), None);
+        assert_eq!(whole_seconds(Duration::MAX), None);
+    }
+}

@@ -1,0 +1,272 @@
+use std::time::Duration;
+
+pub use ::cookie::SameSite;
+use ::cookie::{Cookie, CookieBuilder};
+use ::http::HeaderValue;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The attributes of the session cookie.
+///
+/// Default: `__Host-id=…; Path=/; Secure; HttpOnly; SameSite=Lax`, without `Domain` and, but for "remember me", without `Max-Age`. The `__Host-`
+/// prefix makes a browser refuse such a cookie from plain HTTP, from a sibling subdomain and for another path (OWASP ASVS 5.0 §3.3.1, RFC 6265bis §4.1.3).
+/// `HttpOnly` and `Path=/` are not options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCookie {
+    name: String,
+    domain: Option<String>,
+    same_site: SameSite,
+    secure: bool,
+    partitioned: bool,
+}
+
+impl Default for SessionCookie {
+    fn default() -> Self {
+        Self {
+            name: "__Host-id".to_owned(),
+            domain: None,
+            same_site: SameSite::Lax,
+            secure: true,
+            partitioned: false,
+        }
+    }
+}
+
+impl SessionCookie {
+    /// With attributes other than the default.
+    pub fn builder() -> SessionCookieBuilder {
+        SessionCookieBuilder(Self::default())
+    }
+
+    /// For development over plain HTTP: `id=…; Path=/; HttpOnly; SameSite=Lax`. Anyone on the way can read and replace it.
+    pub fn insecure_for_development() -> Self {
+        Self {
+            name: "id".to_owned(),
+            secure: false,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn set(&self, value: &str, max_age: Option<Duration>) -> HeaderValue {
+        // Browsers cut it to 400 days; the server ends the session by its own clock in any case.
+        let max_age =
+            max_age.map(|age| time::Duration::try_from(age).unwrap_or(time::Duration::MAX));
+        let mut cookie = self.attributes(value).build();
+        cookie.set_max_age(max_age);
+        header(&cookie)
+    }
+
+    pub(super) fn remove(&self) -> HeaderValue {
+        let removal = self
+            .attributes("")
+            .max_age(time::Duration::ZERO)
+            .expires(time::OffsetDateTime::UNIX_EPOCH);
+        header(&removal.build())
+    }
+
+    fn attributes<'a>(&'a self, value: &'a str) -> CookieBuilder<'a> {
+        let cookie = Cookie::build((self.name.as_str(), value))
+            .path("/")
+            .http_only(true)
+            .same_site(self.same_site)
+            .secure(self.secure)
+            .partitioned(self.partitioned);
+        match &self.domain {
+            Some(domain) => cookie.domain(domain),
+            None => cookie,
+        }
+    }
+}
+
+fn header(cookie: &Cookie<'_>) -> HeaderValue {
+    let mut value = HeaderValue::try_from(cookie.to_string())
+        .expect("the attributes were checked by the builder");
+    // Middleware that logs headers leaves out what is marked so.
+    value.set_sensitive(true);
+    value
+}
+
+/// Attributes of the session cookie, not checked yet.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SessionCookieBuilder(SessionCookie);
+
+impl SessionCookieBuilder {
+    /// Default: `__Host-id`. Two layers on one site need two names.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.0.name = name.into();
+        self
+    }
+
+    /// Default: `Lax`. With `Strict` a visitor who follows a link from another site arrives logged out.
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.0.same_site = same_site;
+        self
+    }
+
+    /// Shares the cookie with all subdomains, each of which can then take over or replace every session. Needs a name without `__Host-`.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.0.domain = Some(domain.into());
+        self
+    }
+
+    /// Gives the site a jar of its own under each site that embeds it (CHIPS). Goes with `SameSite=None`.
+    pub fn partitioned(mut self) -> Self {
+        self.0.partitioned = true;
+        self
+    }
+
+    /// Sends the cookie over plain HTTP too. For development.
+    pub fn insecure_for_development(mut self) -> Self {
+        self.0.secure = false;
+        self
+    }
+
+    /// Checks that browsers accept the combination.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](ErrorKind::Configuration), naming what contradicts what.
+    pub fn build(self) -> Result<SessionCookie> {
+        let Self(cookie) = self;
+        let invalid = |message: String| Err(Error::new(ErrorKind::Configuration, message));
+        if cookie.name.is_empty() || !cookie.name.bytes().all(is_token) {
+            return invalid(format!(
+                "{:?} is not a cookie name: letters, digits and !#$%&'*+-.^_`|~",
+                cookie.name
+            ));
+        }
+        // Browsers compare the prefixes without regard to case.
+        let name = cookie.name.to_ascii_lowercase();
+        let prefix = ["__host-", "__secure-", "__http-"]
+            .into_iter()
+            .find(|prefix| name.starts_with(prefix));
+        if let Some(domain) = &cookie.domain {
+            if prefix == Some("__host-") {
+                return invalid(format!(
+                    "a cookie named {} cannot have a Domain: name it __Secure-id, say",
+                    cookie.name
+                ));
+            }
+            let label = |label: &str| {
+                !label.is_empty()
+                    && label
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            };
+            if !domain.split('.').all(label) {
+                return invalid(format!(
+                    "{domain:?} is not a domain: write it without a dot in front, as ASCII"
+                ));
+            }
+        }
+        if !cookie.secure {
+            if prefix.is_some() {
+                return invalid(format!(
+                    "browsers refuse a cookie named {} over plain HTTP: name it without the prefix",
+                    cookie.name
+                ));
+            }
+            if cookie.same_site == SameSite::None || cookie.partitioned {
+                return invalid(
+                    "browsers refuse SameSite=None and Partitioned over plain HTTP".to_owned(),
+                );
+            }
+        }
+        Ok(cookie)
+    }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: &HeaderValue) -> &str {
+        value.to_str().unwrap()
+    }
+
+    #[test]
+    fn the_default_is_what_a_browser_protects_best() {
+        let cookie = SessionCookie::default();
+        assert_eq!(
+            text(&cookie.set("x", None)),
+            "__Host-id=x; HttpOnly; SameSite=Lax; Secure; Path=/"
+        );
+        assert_eq!(
+            text(&cookie.set("x", Some(Duration::from_secs(60)))),
+            "__Host-id=x; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60"
+        );
+        assert!(cookie.set("x", None).is_sensitive());
+    }
+
+    #[test]
+    fn a_removal_carries_the_same_attributes() {
+        let cookie = SessionCookie::builder()
+            .name("__Secure-s")
+            .domain("example.org")
+            .same_site(SameSite::None)
+            .partitioned()
+            .build()
+            .unwrap();
+        let set = cookie.set("", None);
+        let removal = cookie.remove();
+        let (attributes, end) = text(&removal).split_once("; Max-Age=0").unwrap();
+        assert_eq!(attributes, text(&set));
+        assert_eq!(end, "; Expires=Thu, 01 Jan 1970 00:00:00 GMT");
+        assert!(attributes.contains("Partitioned") && attributes.contains("Domain=example.org"));
+    }
+
+    #[test]
+    fn what_browsers_refuse_does_not_build() {
+        let builder = SessionCookie::builder;
+        let refused = [
+            (builder().name(""), "not a cookie name"),
+            (builder().name("a b"), "not a cookie name"),
+            (builder().name("a=b"), "not a cookie name"),
+            (builder().domain("example.org"), "cannot have a Domain"),
+            (
+                builder().name("__HOST-x").domain("example.org"),
+                "cannot have a Domain",
+            ),
+            (builder().name("x").domain(".example.org"), "not a domain"),
+            (builder().name("x").domain("a;b"), "not a domain"),
+            (builder().insecure_for_development(), "over plain HTTP"),
+            (
+                builder().name("__Secure-x").insecure_for_development(),
+                "over plain HTTP",
+            ),
+            (
+                builder()
+                    .name("x")
+                    .same_site(SameSite::None)
+                    .insecure_for_development(),
+                "SameSite=None",
+            ),
+            (
+                builder().name("x").partitioned().insecure_for_development(),
+                "Partitioned",
+            ),
+        ];
+        for (builder, why) in refused {
+            let error = builder.clone().build().expect_err(&format!("{builder:?}"));
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains(why), "{error}");
+        }
+        assert!(
+            builder()
+                .name("id")
+                .insecure_for_development()
+                .build()
+                .is_ok()
+        );
+    }
+}

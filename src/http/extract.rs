@@ -1,0 +1,27 @@
+use ::http::request::Parts;
+use axum_core::{
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
+
+use crate::{error::Error, session::Session};
+
+/// Loads the session: one query, none without a cookie. Extracted twice in a request it is the same session.
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::of(&parts.extensions).await
+    }
+}
+
+/// [`Error::status`], and the error's text where the client is to blame.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            return (status, "The session is not available at the moment.\n").into_response();
+        }
+        (status, format!("{self}\n")).into_response()
+    }
+}

@@ -1,0 +1,34 @@
+use ::http::StatusCode;
+
+use crate::error::{Error, ErrorKind};
+
+impl Error {
+    /// The status that says it to a browser: what the layer answers by itself, and `IntoResponse`.
+    ///
+    /// | kind | status |
+    /// |---|---|
+    /// | `SessionEnded`, `NotLoggedIn`, `LogInRefused` | 401 |
+    /// | `ReauthenticationRequired`, `TooManySessions` | 403 |
+    /// | `Superseded` | 409 |
+    /// | `InvalidData` | 413 |
+    /// | `InvalidUserId` | 400 |
+    /// | `Database`, `Schema`, `Contention` | 503 |
+    /// | `WrongType`, `Configuration` | 500 |
+    pub fn status(&self) -> StatusCode {
+        match self.kind() {
+            ErrorKind::SessionEnded | ErrorKind::NotLoggedIn | ErrorKind::LogInRefused => {
+                StatusCode::UNAUTHORIZED
+            }
+            ErrorKind::ReauthenticationRequired | ErrorKind::TooManySessions => {
+                StatusCode::FORBIDDEN
+            }
+            ErrorKind::Superseded => StatusCode::CONFLICT,
+            ErrorKind::InvalidData => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::InvalidUserId => StatusCode::BAD_REQUEST,
+            ErrorKind::Database | ErrorKind::Schema | ErrorKind::Contention => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            ErrorKind::WrongType | ErrorKind::Configuration => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}

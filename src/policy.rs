@@ -1,0 +1,268 @@
+use std::time::Duration;
+
+use crate::{
+    data::Limits,
+    error::{Error, ErrorKind, Result},
+    expiry::{Timeouts, whole_seconds},
+    store::OnLimit,
+};
+
+/// How long sessions live and how much they hold.
+///
+/// Timeouts are counted in whole seconds, rounded up. A timeout that is changed here holds for sessions that begin or log in from
+/// then on: each row carries its own.
+///
+/// | setting | default | why |
+/// |---|---|---|
+/// | [`idle_timeout`](Self::idle_timeout) | 1 hour | NIST SP 800-63B-4 §2.2.3 (AAL2) |
+/// | [`absolute_timeout`](Self::absolute_timeout) | 24 hours | the same |
+/// | [`anonymous_idle_timeout`](Self::anonymous_idle_timeout) | the idle timeout | |
+/// | [`remember_me`](Self::remember_me) | 30 days, idle and absolute | §2.1.3 (AAL1); only where a log-in asks for it |
+/// | [`data_limit`](Self::data_limit) | 64 KiB | a session is read and written whole |
+/// | [`depth_limit`](Self::depth_limit) | 32 levels | parsers and databases have limits of their own beyond that |
+/// | [`sessions_per_user`](Self::sessions_per_user) | no limit | OWASP ASVS 5.0 §7.1.2 asks to decide and document it |
+#[derive(Clone, Debug)]
+pub struct Policy {
+    idle_timeout: Duration,
+    absolute_timeout: Duration,
+    anonymous_idle_timeout: Option<Duration>,
+    remember_me: Option<(Duration, Duration)>,
+    data_limit: usize,
+    depth_limit: usize,
+    sessions_per_user: Option<(u32, OnLimit)>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let month = days(30);
+        Self {
+            remember_me: Some((month, month)),
+            ..Self::strict(hours(1), hours(24))
+        }
+    }
+}
+
+impl Policy {
+    /// Authentication assurance level 1: reauthentication at least every 30 days, no idle timeout.
+    ///
+    /// Source: NIST SP 800-63B-4, §2.1.3.
+    pub fn aal1() -> Self {
+        Self::strict(days(30), days(30))
+    }
+
+    /// Level 2: at least every 24 hours, and after 1 hour without activity. There is no "remember me".
+    ///
+    /// Source: NIST SP 800-63B-4, §2.2.3.
+    pub fn aal2() -> Self {
+        Self::strict(hours(1), hours(24))
+    }
+
+    /// Level 3: at least every 12 hours, and after 15 minutes without activity. There is no "remember me".
+    ///
+    /// Source: NIST SP 800-63B-4, §2.3.3.
+    pub fn aal3() -> Self {
+        Self::strict(minutes(15), hours(12))
+    }
+
+    fn strict(idle_timeout: Duration, absolute_timeout: Duration) -> Self {
+        Self {
+            idle_timeout,
+            absolute_timeout,
+            anonymous_idle_timeout: None,
+            remember_me: None,
+            data_limit: 64 * 1024,
+            depth_limit: 32,
+            sessions_per_user: None,
+        }
+    }
+
+    /// Ends a session this long after it was last seen. The moment is recorded once in a twentieth of
+    /// the timeout, so a session may end that much earlier than the last request would have it.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Ends a session this long after its creation, or after log-in, whatever happens.
+    #[must_use]
+    pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
+        self.absolute_timeout = timeout;
+        self
+    }
+
+    /// The idle timeout while nobody is logged in, so that what robots and passers-by leave goes early.
+    #[must_use]
+    pub fn anonymous_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.anonymous_idle_timeout = Some(timeout);
+        self
+    }
+
+    /// The timeouts of a session whose log-in said [`remember_me`](crate::LogIn::remember_me).
+    #[must_use]
+    pub fn remember_me(mut self, idle: Duration, absolute: Duration) -> Self {
+        self.remember_me = Some((idle, absolute));
+        self
+    }
+
+    /// The most that a session's data may take as JSON text, in bytes.
+    #[must_use]
+    pub fn data_limit(mut self, bytes: usize) -> Self {
+        self.data_limit = bytes;
+        self
+    }
+
+    /// The most levels that arrays and objects may nest in one value; up to 100.
+    #[must_use]
+    pub fn depth_limit(mut self, levels: usize) -> Self {
+        self.depth_limit = levels;
+        self
+    }
+
+    /// How many live sessions one user may have, and what happens at the log-in that would exceed it.
+    #[must_use]
+    pub fn sessions_per_user(mut self, limit: u32, on_limit: OnLimit) -> Self {
+        self.sessions_per_user = Some((limit, on_limit));
+        self
+    }
+
+    pub(crate) fn rules(&self) -> Result<Rules> {
+        let user = timeouts("idle_timeout", self.idle_timeout, self.absolute_timeout)?;
+        let anonymous_idle = self.anonymous_idle_timeout.unwrap_or(self.idle_timeout);
+        let anonymous = timeouts(
+            "anonymous_idle_timeout",
+            anonymous_idle,
+            self.absolute_timeout,
+        )?;
+        let remember_me = self
+            .remember_me
+            .map(|(idle, absolute)| timeouts("remember_me", idle, absolute))
+            .transpose()?;
+        if !(2..=1 << 28).contains(&self.data_limit) {
+            return Err(invalid("data_limit has to be between 2 bytes and 256 MiB"));
+        }
+        // serde_json reads 128 levels; the object around the values is one of them.
+        if !(1..=100).contains(&self.depth_limit) {
+            return Err(invalid("depth_limit has to be between 1 and 100 levels"));
+        }
+        if matches!(self.sessions_per_user, Some((0, _))) {
+            return Err(invalid(
+                "sessions_per_user has to be at least 1, or nobody could log in",
+            ));
+        }
+        Ok(Rules {
+            user,
+            anonymous,
+            remember_me,
+            limits: Limits {
+                bytes: self.data_limit,
+                depth: self.depth_limit,
+            },
+            sessions_per_user: self.sessions_per_user,
+        })
+    }
+}
+
+/// A policy that was checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) user: Timeouts,
+    pub(crate) anonymous: Timeouts,
+    pub(crate) remember_me: Option<Timeouts>,
+    pub(crate) limits: Limits,
+    pub(crate) sessions_per_user: Option<(u32, OnLimit)>,
+}
+
+impl Rules {
+    /// Whether a row with this idle timeout was made by a log-in that said "remember me": it is the only
+    /// thing that makes it longer than the policy's.
+    pub(crate) fn is_remembered(&self, idle_timeout: u32) -> bool {
+        idle_timeout > self.user.idle && idle_timeout > self.anonymous.idle
+    }
+}
+
+fn timeouts(name: &str, idle: Duration, absolute: Duration) -> Result<Timeouts> {
+    let checked = |name: &str, duration| {
+        whole_seconds(duration).ok_or_else(|| {
+            invalid(format!(
+                "{name} has to be more than nothing and at most 68 years"
+            ))
+        })
+    };
+    let idle = checked(name, idle)?;
+    let absolute = checked("absolute_timeout", absolute)?;
+    Ok(Timeouts::new(idle, absolute))
+}
+
+fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Configuration, message)
+}
+
+/// That many seconds.
+pub const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// That many minutes.
+pub const fn minutes(n: u64) -> Duration {
+    Duration::from_secs(n * 60)
+}
+
+/// That many hours.
+pub const fn hours(n: u64) -> Duration {
+    minutes(n * 60)
+}
+
+/// That many times 24 hours.
+pub const fn days(n: u64) -> Duration {
+    hours(n * 24)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_what_nist_says() {
+        let of = |policy: Policy| {
+            let rules = policy.rules().unwrap();
+            (rules.user.idle, rules.user.absolute, rules.remember_me)
+        };
+        assert_eq!(of(Policy::aal1()), (30 * 86_400, 30 * 86_400, None));
+        assert_eq!(of(Policy::aal2()), (3_600, 86_400, None));
+        assert_eq!(of(Policy::aal3()), (900, 43_200, None));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        let refused = [
+            (
+                Policy::default().idle_timeout(Duration::ZERO),
+                "idle_timeout",
+            ),
+            (
+                Policy::default().absolute_timeout(Duration::MAX),
+                "absolute_timeout",
+            ),
+            (
+                Policy::default().anonymous_idle_timeout(Duration::ZERO),
+                "anonymous_idle_timeout",
+            ),
+            (
+                Policy::default().remember_me(Duration::ZERO, days(1)),
+                "remember_me",
+            ),
+            (Policy::default().data_limit(1), "data_limit"),
+            (Policy::default().depth_limit(101), "depth_limit"),
+            (
+                Policy::default().sessions_per_user(0, OnLimit::Refuse),
+                "sessions_per_user",
+            ),
+        ];
+        for (policy, name) in refused {
+            let error = policy.rules().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{CookieChange, Session, Standing, Stored};
+use crate::{
+    data::{self, Changes, Data},
+    error::{Error, ErrorKind, Result},
+    store::{NewSession, Save, Touch},
+    token::{Secret, SessionId},
+};
+
+/// How often a write is tried that other requests keep overtaking.
+const TRIES: u32 = 100;
+/// The longest pause between two tries. They begin at a millisecond and double.
+const LONGEST_PAUSE: Duration = Duration::from_millis(32);
+
+impl Session {
+    /// Changes the value of a key by a function of what it is, atomically: no other request's change is lost, however many
+    /// there are at once. Durable when it returns. `T::default()` where the key has no value.
+    ///
+    /// The function may run more than once, each time on the value as it is by then, so it should do nothing else.
+    /// What it returns comes from the run that was written.
+    ///
+    /// ```no_run
+    /// # async fn example(session: sessile::Session) -> Result<(), sessile::Error> {
+    /// let visits = session.update("visits", |n: &mut u64| { *n += 1; *n }).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cost
+    ///
+    /// One statement where no other request wrote in between, two for each that did.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionEnded`](ErrorKind::SessionEnded), [`InvalidData`](ErrorKind::InvalidData), [`WrongType`](ErrorKind::WrongType);
+    /// [`Contention`](ErrorKind::Contention) after a hundred tries in some three seconds. Nothing was written then.
+    pub async fn update<T, R>(
+        &self,
+        key: &str,
+        mut change: impl FnMut(&mut T) -> R + Send,
+    ) -> Result<R>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send,
+    {
+        let _turn = self.0.turn.lock().await;
+        let limits = self.0.sessions.rules().limits;
+        let taken = self.take(|changes| changes.take_for(key));
+        let mut returned = None;
+        self.write(&mut |data| {
+            let before = taken.changes.preview(data);
+            let mut value: T = before.get(key)?.unwrap_or_default();
+            returned = Some(change(&mut value));
+            let mut changes = taken.changes.clone();
+            changes.set(key, data::encode(key, &value, limits)?);
+            changes.apply(data, limits, Some(key))
+        })
+        .await?;
+        taken.written();
+        Ok(returned.expect("a write was made of the function's result"))
+    }
+
+    /// Writes what was recorded, now: for streams and sockets, which outlive the response.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update). What was recorded stays recorded, but for an ended session.
+    pub async fn save(&self) -> Result<()> {
+        let _turn = self.0.turn.lock().await;
+        let limits = self.0.sessions.rules().limits;
+        let taken = self.take(std::mem::take);
+        let creates_nothing = self.live()?.is_none() && !taken.changes.sets_any();
+        if taken.changes.is_empty() || creates_nothing {
+            return Ok(());
+        }
+        self.write(&mut |data| taken.changes.apply(data, limits, None))
+            .await?;
+        taken.written();
+        Ok(())
+    }
+
+    /// Reads the row again and records that it was seen: for sockets, which live longer than an idle timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionEnded`](ErrorKind::SessionEnded) if it was logged out, revoked or has expired since.
+    pub async fn refresh(&self) -> Result<()> {
+        let _turn = self.0.turn.lock().await;
+        if let Some(stored) = self.live()? {
+            self.reload(&stored).await?;
+            self.touch().await?;
+        }
+        Ok(())
+    }
+
+    /// What the layer does when the handler has returned: writes what was recorded, or else records that the session was
+    /// seen if that is due, and says what the response has to do to the cookie.
+    ///
+    /// A session that has ended meanwhile is no error here: its cookie goes.
+    pub async fn finish(&self) -> Result<CookieChange> {
+        match self.save().await {
+            Err(error) if error.kind() != ErrorKind::SessionEnded => return Err(error),
+            _ => {}
+        }
+        // The response is no worse for a touch that failed, which was logged.
+        self.touch().await.ok();
+        Ok(self.abandon())
+    }
+
+    /// What the layer does when the handler has failed: forgets what was recorded. What acted at once stays, and so does its
+    /// change of the cookie.
+    pub fn abandon(&self) -> CookieChange {
+        let mut state = self.state();
+        state.changes = Changes::default();
+        std::mem::take(&mut state.cookie)
+    }
+
+    /// Whether [`finish`](Self::finish) would do anything at all.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_pending(&self) -> bool {
+        let state = self.state();
+        let touch_due = |stored: &Stored| stored.record.lifetime.touch_due(stored.record.now());
+        !state.changes.is_empty()
+            || state.cookie != CookieChange::Keep
+            || state.stored().is_some_and(touch_due)
+    }
+
+    async fn touch(&self) -> Result<()> {
+        let Some(stored) = self.live()? else {
+            return Ok(());
+        };
+        let now = stored.record.now();
+        if !stored.record.lifetime.touch_due(now) {
+            return Ok(());
+        }
+        let lifetime = stored.record.lifetime.seen(now);
+        self.0
+            .sessions
+            .store()
+            .touch(Touch {
+                id: stored.record.id,
+                lifetime,
+            })
+            .await?;
+        if let Standing::Live(stored) = &mut self.state().standing {
+            stored.record.lifetime = lifetime;
+        }
+        Ok(())
+    }
+
+    /// Writes what `change` makes of the data, where the row is as it was read; else reads it again, and tries again.
+    async fn write(&self, change: &mut (dyn FnMut(&Data) -> Result<Data> + Send)) -> Result<()> {
+        let mut pause = Duration::from_millis(1);
+        for _ in 0..TRIES {
+            let Some(stored) = self.live()? else {
+                return self.create(change(&Data::default())?).await;
+            };
+            let data = change(&stored.data)?;
+            if self.try_save(&stored, data).await? {
+                return Ok(());
+            }
+            self.reload(&stored).await?;
+            // Those who lost would meet again at once: each waits for a while of its own.
+            tokio::time::sleep(pause.mul_f64(rand::random())).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Err(Error::new(
+            ErrorKind::Contention,
+            "other requests kept changing the session",
+        ))
+    }
+
+    async fn try_save(&self, stored: &Stored, data: Data) -> Result<bool> {
+        let record = &stored.record;
+        let lifetime = record.lifetime.seen(record.now());
+        let save = Save {
+            id: record.id,
+            revision: record.revision,
+            data: data.encode(),
+            lifetime,
+        };
+        let written = self.0.sessions.store().save(save).await?;
+        if written && let Standing::Live(stored) = &mut self.state().standing {
+            stored.record.revision += 1;
+            stored.record.lifetime = lifetime;
+            stored.data = data;
+        }
+        Ok(written)
+    }
+
+    async fn create(&self, data: Data) -> Result<()> {
+        let (id, secret) = (SessionId::generate(), Secret::generate()?);
+        let new = NewSession {
+            id,
+            secret_hash: secret.hash(),
+            data: data.encode(),
+            timeouts: self.0.sessions.rules().anonymous,
+            client: self.0.client.clone(),
+        };
+        let record = self
+            .0
+            .sessions
+            .store()
+            .create(new)
+            .await?
+            .ok_or_else(Error::session_ended)?;
+        let stored = Stored::read(record)?;
+        let mut state = self.state();
+        state.cookie = self.cookie(&stored, secret);
+        state.standing = Standing::Live(stored);
+        Ok(())
+    }
+
+    /// Takes over the row as it is now. It may have been renewed, or logged in to, by another request of the same browser; that it
+    /// belongs to another user than the one this request began with ends the session for this request.
+    pub(super) async fn reload(&self, stored: &Stored) -> Result<Stored> {
+        let was = &stored.record.user_id;
+        match self.0.sessions.store().load(stored.record.id).await? {
+            Some(fresh) if was.is_none() || *was == fresh.user_id => {
+                let fresh = Stored::read(fresh)?;
+                self.state().standing = Standing::Live(fresh.clone());
+                Ok(fresh)
+            }
+            _ => {
+                self.set_ended();
+                Err(Error::session_ended())
+            }
+        }
+    }
+
+    fn take(&self, take: impl FnOnce(&mut Changes) -> Changes) -> Taken<'_> {
+        Taken {
+            session: self,
+            changes: take(&mut self.state().changes),
+        }
+    }
+}
+
+/// Recorded changes on their way into the row. They go back to what is recorded if they do not arrive, also where the
+/// write's future was dropped.
+struct Taken<'a> {
+    session: &'a Session,
+    changes: Changes,
+}
+
+impl Taken<'_> {
+    fn written(mut self) {
+        self.changes = Changes::default();
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut state = self.session.state();
+        if matches!(state.standing, Standing::Ended) {
+            return;
+        }
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.then(std::mem::take(&mut state.changes));
+        state.changes = changes;
+    }
+}

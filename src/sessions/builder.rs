@@ -1,0 +1,86 @@
+use std::{sync::Arc, time::Duration};
+
+use super::{Inner, Observed, Sessions};
+use crate::{
+    error::Result,
+    policy::Policy,
+    store::{Backend, OnLimit},
+};
+
+/// Settings of [`Sessions`]. Defaults are those of [`Policy`].
+#[derive(Debug)]
+#[must_use]
+pub struct SessionsBuilder {
+    backend: Backend,
+    policy: Policy,
+}
+
+impl SessionsBuilder {
+    pub(super) fn new(backend: Backend) -> Self {
+        Self {
+            backend,
+            policy: Policy::default(),
+        }
+    }
+
+    /// Replaces all settings of the policy.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// See [`Policy::idle_timeout`].
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.policy = self.policy.idle_timeout(timeout);
+        self
+    }
+
+    /// See [`Policy::absolute_timeout`].
+    pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
+        self.policy = self.policy.absolute_timeout(timeout);
+        self
+    }
+
+    /// See [`Policy::anonymous_idle_timeout`].
+    pub fn anonymous_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.policy = self.policy.anonymous_idle_timeout(timeout);
+        self
+    }
+
+    /// See [`Policy::remember_me`].
+    pub fn remember_me(mut self, idle: Duration, absolute: Duration) -> Self {
+        self.policy = self.policy.remember_me(idle, absolute);
+        self
+    }
+
+    /// See [`Policy::data_limit`].
+    pub fn data_limit(mut self, bytes: usize) -> Self {
+        self.policy = self.policy.data_limit(bytes);
+        self
+    }
+
+    /// See [`Policy::depth_limit`].
+    pub fn depth_limit(mut self, levels: usize) -> Self {
+        self.policy = self.policy.depth_limit(levels);
+        self
+    }
+
+    /// See [`Policy::sessions_per_user`].
+    pub fn sessions_per_user(mut self, limit: u32, on_limit: OnLimit) -> Self {
+        self.policy = self.policy.sessions_per_user(limit, on_limit);
+        self
+    }
+
+    /// Checks the settings. The database is not asked yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](crate::ErrorKind::Configuration), naming the setting that makes no sense.
+    pub fn build(self) -> Result<Sessions> {
+        let rules = self.policy.rules()?;
+        Ok(Sessions(Arc::new(Inner {
+            store: Observed::new(self.backend),
+            rules,
+        })))
+    }
+}

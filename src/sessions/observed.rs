@@ -1,0 +1,193 @@
+//! The one place that emits spans and events. By public id only: no token, no hash, no value.
+//!
+//! | event (target `sessile`) | level | fields |
+//! |---|---|---|
+//! | `session created` | debug | `session_id` |
+//! | `session renewed` | info | `session_id`, `user_id` |
+//! | `logged in` | info | `session_id`, `user_id`, `ended` (by the limit) |
+//! | `log-in refused` | warn | `user_id`, `reason` |
+//! | `reauthenticated` | info | `session_id`, `user_id` |
+//! | `sessions revoked` | info | `scope`, `session_id`, `user_id`, `reason`, `ended` |
+//! | `cookie refused` | warn, or debug | `session_id`, `reason` |
+//! | `write refused` | info | `session_id`, `reason` |
+//! | `swept` | info, or debug for nothing | `rows`, `batches`, `elapsed_ms` |
+//! | `session database failed` | error | `verb`, `error` |
+
+use tracing::{Instrument, Span, debug, debug_span, error, info, warn};
+
+use crate::{
+    error::{ErrorKind, Result},
+    store::{
+        Backend, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
+        Revocation, Save, Scope, SessionInfo, Swept, Touch,
+    },
+    token::{SessionId, Token},
+};
+
+/// A backend whose every call is traced.
+#[derive(Debug)]
+pub(crate) struct Observed(Backend);
+
+impl Observed {
+    pub(super) fn new(backend: Backend) -> Self {
+        Self(backend)
+    }
+
+    async fn run<T>(
+        &self,
+        verb: &'static str,
+        span: Span,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let result = call.instrument(span).await;
+        if let Err(error) = &result
+            && matches!(error.kind(), ErrorKind::Database | ErrorKind::Schema)
+        {
+            let source = std::error::Error::source(error).map(tracing::field::display);
+            error!(target: "sessile", verb, error = %error, source, "session database failed");
+        }
+        result
+    }
+
+    pub(crate) async fn load(&self, id: SessionId) -> Result<Option<Record>> {
+        let span = debug_span!(target: "sessile", "load", session_id = %id);
+        let records = self.run("load", span, self.0.0.load(&[id])).await?;
+        Ok(records.into_iter().next())
+    }
+
+    pub(crate) async fn create(&self, session: NewSession) -> Result<Option<Record>> {
+        let id = session.id;
+        let span = debug_span!(target: "sessile", "create", session_id = %id);
+        let records = self
+            .run("create", span, self.0.0.create(&[session]))
+            .await?;
+        debug!(target: "sessile", session_id = %id, "session created");
+        Ok(records.into_iter().next())
+    }
+
+    pub(crate) async fn save(&self, save: Save) -> Result<bool> {
+        let span = debug_span!(target: "sessile", "save", session_id = %save.id);
+        let written = self.run("save", span, self.0.0.save(&[save])).await?;
+        Ok(!written.is_empty())
+    }
+
+    pub(crate) async fn touch(&self, touch: Touch) -> Result<()> {
+        let span = debug_span!(target: "sessile", "touch", session_id = %touch.id);
+        self.run("touch", span, self.0.0.touch(&[touch]))
+            .await
+            .map(drop)
+    }
+
+    pub(crate) async fn renew(&self, renewal: &Renewal, user_id: Option<&str>) -> Result<bool> {
+        let span = debug_span!(target: "sessile", "renew", session_id = %renewal.id);
+        let renewed = self.run("renew", span, self.0.0.renew(renewal)).await?;
+        if renewed {
+            info!(target: "sessile", session_id = %renewal.id, user_id, "session renewed");
+        }
+        Ok(renewed)
+    }
+
+    pub(crate) async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
+        let id = to.renewal.id;
+        let span = debug_span!(target: "sessile", "reauthenticate", session_id = %id);
+        let record = self
+            .run("reauthenticate", span, self.0.0.reauthenticate(to))
+            .await?;
+        if record.is_some() {
+            info!(target: "sessile", session_id = %id, user_id = to.user_id, "reauthenticated");
+        }
+        Ok(record)
+    }
+
+    pub(crate) async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
+        let span = debug_span!(target: "sessile", "log_in", session_id = %log_in.id);
+        let outcome = self.run("log_in", span, self.0.0.log_in(log_in)).await?;
+        let user_id = &log_in.user_id;
+        match &outcome {
+            LogInOutcome::LoggedIn(record, ended) => {
+                info!(target: "sessile", session_id = %record.id, user_id, ended = ended.len(), "logged in");
+                for id in ended {
+                    info!(target: "sessile", scope = "session", session_id = %id, user_id, reason = "limit", ended = 1, "sessions revoked");
+                }
+            }
+            LogInOutcome::Refused => {
+                warn!(target: "sessile", user_id, reason = "revoked since the authentication began", "log-in refused");
+            }
+            LogInOutcome::TooManySessions => {
+                warn!(target: "sessile", user_id, reason = "limit of sessions", "log-in refused");
+            }
+            LogInOutcome::Absent => {}
+        }
+        Ok(outcome)
+    }
+
+    pub(crate) async fn revoke(&self, scope: Scope, reason: &'static str) -> Result<Revocation> {
+        let (name, id, user_id) = match &scope {
+            Scope::Session(id) => ("session", Some(*id), None),
+            Scope::SessionOf(user_id, id) => ("session", Some(*id), Some(user_id)),
+            Scope::User(user_id) => ("user", None, Some(user_id)),
+            Scope::OthersOf(user_id, keep) => ("others", Some(*keep), Some(user_id)),
+            Scope::All => ("all", None, None),
+        };
+        let id = id.map(tracing::field::display);
+        let span = debug_span!(target: "sessile", "revoke", scope = name, session_id = id, user_id);
+        let revocation = self.run("revoke", span, self.0.0.revoke(&scope)).await?;
+        let ended = revocation.ended;
+        info!(target: "sessile", scope = name, session_id = id, user_id, reason, ended, "sessions revoked");
+        Ok(revocation)
+    }
+
+    pub(crate) async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
+        let span = debug_span!(target: "sessile", "list", user_id = page.user_id);
+        self.run("list", span, self.0.0.list(page)).await
+    }
+
+    pub(crate) async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
+        let span = debug_span!(target: "sessile", "find", session_id = %id);
+        self.run("find", span, self.0.0.find(id)).await
+    }
+
+    pub(crate) async fn count(&self, user_id: Option<&str>) -> Result<u64> {
+        let span = debug_span!(target: "sessile", "count", user_id);
+        self.run("count", span, self.0.0.count(user_id)).await
+    }
+
+    pub(crate) async fn sweep(&self, limit: u32) -> Result<Swept> {
+        let span = debug_span!(target: "sessile", "sweep", limit);
+        self.run("sweep", span, self.0.0.sweep(limit)).await
+    }
+
+    pub(crate) async fn migrate(&self) -> Result<()> {
+        let span = debug_span!(target: "sessile", "migrate");
+        self.run("migrate", span, self.0.0.migrate()).await
+    }
+}
+
+/// A cookie that names no session, before any query.
+pub(crate) fn refused_cookie(reason: &'static str) {
+    warn!(target: "sessile", reason, "cookie refused");
+}
+
+/// A cookie whose session is gone, or was renewed. The second is what a stolen cookie looks like, and a slow tab too.
+pub(crate) fn refused_token(token: &Token, found: bool) {
+    let session_id = tracing::field::display(token.id);
+    if found {
+        warn!(target: "sessile", session_id, reason = "wrong or replaced secret", "cookie refused");
+    } else {
+        debug!(target: "sessile", session_id, reason = "ended", "cookie refused");
+    }
+}
+
+pub(crate) fn refused_write(id: SessionId, reason: &'static str) {
+    info!(target: "sessile", session_id = %id, reason, "write refused");
+}
+
+pub(crate) fn swept(report: &crate::cleanup::CleanupReport) {
+    let (rows, batches) = (report.rows, report.batches);
+    let elapsed_ms = report.elapsed.as_millis() as u64;
+    if rows > 0 {
+        info!(target: "sessile", rows, batches, elapsed_ms, "swept");
+    } else {
+        debug!(target: "sessile", rows, batches, elapsed_ms, "swept");
+    }
+}

@@ -1,0 +1,119 @@
+//! The contract between the session logic and a database.
+//!
+//! A [`Store`] knows rows and moments; it decides nothing. [`Sessions`](crate::Sessions) holds the
+//! policy. An application needs this module only to write a store of its own, or to wrap one.
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod connect;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) mod failure;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+mod record;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use connect::connect;
+pub use record::{
+    Admission, LogIn, LogInOutcome, NewSession, OnLimit, Page, Reauthentication, Record, Renewal,
+    Revocation, Save, Scope, SessionInfo, Swept, Touch,
+};
+
+use crate::{error::Result, token::SessionId};
+
+/// A database that keeps sessions.
+///
+/// # The contract
+///
+/// - **One statement a verb**, over as many rows as are given (`log_in` and `revoke` are one transaction). One row is a batch of one.
+/// - **Only `create` and `log_in` insert.** Every other verb changes rows that are there, so that
+///   nothing in flight brings an ended session back.
+/// - **A row is live while the database's clock is before its `valid_until`**, and every verb but the
+///   sweep treats a row that is not live as absent, in the statement itself.
+/// - **The database's clock is the only one.** A store never asks the node for the time. Moments that
+///   come as parameters were derived from a `now` that the database returned.
+/// - **An error changes nothing** that was asked for in the same call.
+/// - An id given twice in a call is the caller's mistake; what happens to it is not specified.
+/// - Dropping a returned future leaves the database with the whole effect of the verb or with none.
+#[async_trait]
+pub trait Store: Debug + Send + Sync + 'static {
+    /// The live ones among `ids`, in any order.
+    async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>>;
+
+    /// Inserts anonymous sessions that begin now, and returns their records in any order.
+    async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>>;
+
+    /// Writes `data` where the row is live and its revision still is the given one, and counts the
+    /// revision up. Returns the ids that were written; the others have ended or were changed.
+    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>>;
+
+    /// Moves what a touch moves, where the row is live, was seen before that, and has the timeouts that the
+    /// touch was computed from. Returns how many moved.
+    async fn touch(&self, touches: &[Touch]) -> Result<u64>;
+
+    /// Replaces the secret where the row is live and still has the old one. Returns whether it did.
+    async fn renew(&self, renewal: &Renewal) -> Result<bool>;
+
+    /// Replaces the secret and restarts the session's time, where the row is live, has the old secret
+    /// and belongs to the user. Returns the new record, or `None` where it did not.
+    async fn reauthenticate(&self, reauthentication: &Reauthentication) -> Result<Option<Record>>;
+
+    /// Binds a user to a session, in one transaction that holds the user's lock:
+    /// admits the log-in ([`LogIn::admit`]), enforces the limit, then updates the row where it is live and has the old secret, or inserts it.
+    async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome>;
+
+    /// Deletes the sessions in `scope`. For all of a user's sessions, and for all of everybody's, it first takes the lock that log-ins take and records the cut-off.
+    async fn revoke(&self, scope: &Scope) -> Result<Revocation>;
+
+    /// Live sessions of a user, newest first.
+    async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>>;
+
+    /// One live session, as a list shows it.
+    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>>;
+
+    /// How many sessions are live: one user's, or all.
+    async fn count(&self, user_id: Option<&str>) -> Result<u64>;
+
+    /// Deletes at most `limit` rows whose `expires_at` has passed, unless another sweeper is at work.
+    /// Costs one index probe when there are none.
+    async fn sweep(&self, limit: u32) -> Result<Swept>;
+
+    /// Brings the schema to this version's. Safe to call from several nodes at once.
+    async fn migrate(&self) -> Result<()>;
+}
+
+/// The database that [`Sessions`](crate::Sessions) uses: made of a pool, by [`connect`](crate::connect()), or of any [`Store`].
+#[derive(Clone, Debug)]
+pub struct Backend(pub(crate) Arc<dyn Store>);
+
+impl Backend {
+    /// From any store.
+    pub fn new(store: impl Store) -> Self {
+        Self(Arc::new(store))
+    }
+}
+
+impl From<Arc<dyn Store>> for Backend {
+    fn from(store: Arc<dyn Store>) -> Self {
+        Self(store)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<sqlx::PgPool> for Backend {
+    fn from(pool: sqlx::PgPool) -> Self {
+        Self::new(postgres::PostgresStore::new(pool))
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl From<sqlx::SqlitePool> for Backend {
+    fn from(pool: sqlx::SqlitePool) -> Self {
+        Self::new(sqlite::SqliteStore::new(pool))
+    }
+}

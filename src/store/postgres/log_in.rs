@@ -1,0 +1,163 @@
+use sqlx::{PgPool, query, query_as, query_scalar};
+
+use super::row::{self, Row};
+use crate::{
+    error::Result,
+    expiry::Lifetime,
+    store::{Admission, LogIn, LogInOutcome, failure},
+};
+
+/// How often a transaction that lost a deadlock is run again.
+const TRIES: u32 = 3;
+
+pub(super) async fn log_in(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome> {
+    let mut tries = 1;
+    loop {
+        match attempt(pool, log_in).await {
+            Err(error) if tries < TRIES && failure::is_rolled_back(&error) => tries += 1,
+            Err(error) => return Err(error.into()),
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(outcome)) => return Ok(outcome),
+        }
+    }
+}
+
+async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<Result<LogInOutcome>, sqlx::Error> {
+    // Read committed, whatever the pool's default: each statement has to see what was committed while the
+    // one before it waited for a lock.
+    let mut tx = pool
+        .begin_with("begin isolation level read committed")
+        .await?;
+    let cutoff_before_lock = query_scalar!(
+        "select revoked_at from sessile.session_cutoffs where user_id = $1",
+        log_in.user_id,
+    )
+    .fetch_optional(&mut *tx)
+    .await?
+    .flatten();
+    let cutoff = query_scalar!(
+        r#"
+        insert into sessile.session_cutoffs (user_id, used_at) values ($1, now())
+        on conflict (user_id) do update set used_at = excluded.used_at
+        returning revoked_at
+        "#,
+        log_in.user_id,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let of_all = query!(
+        r#"
+        select revoked_at, clock_timestamp() as "now!"
+        from sessile.session_cutoffs where user_id = '' for share
+        "#
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let now = of_all.now;
+    let others = query_scalar!(
+        r#"
+        select count(*) as "count!"
+        from sessile.sessions where user_id = $1 and id <> $2 and $3 < valid_until
+        "#,
+        log_in.user_id,
+        log_in.id.as_uuid(),
+        now,
+    )
+    .fetch_one(&mut *tx)
+    .await?
+    .unsigned_abs();
+    let admission = Admission {
+        cutoff_before_lock,
+        cutoff,
+        cutoff_of_all: of_all.revoked_at,
+        now,
+        others,
+    };
+    if let Err(refusal) = log_in.admit(&admission) {
+        return Ok(Ok(refusal));
+    }
+
+    let ended = query_scalar!(
+        r#"
+        delete from sessile.sessions where id in (
+            select id from sessile.sessions
+            where user_id = $1 and id <> $2 and $3 < valid_until
+            order by authenticated_at, id
+            limit $4
+        )
+        returning id
+        "#,
+        log_in.user_id,
+        log_in.id.as_uuid(),
+        now,
+        i64::try_from(log_in.surplus(&admission)).unwrap_or(i64::MAX),
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+
+    let lifetime = Lifetime::begin(now, log_in.timeouts);
+    let row = match &log_in.old_hash {
+        Some(old_hash) => {
+            query_as!(
+                Row,
+                r#"
+                update sessile.sessions
+                set secret_hash = $3, user_id = $4, data = coalesce($5::text::json, data), revision = revision + 1,
+                    authenticated_at = $6, last_seen_at = $6, idle_timeout = $7,
+                    absolute_expires_at = $8, valid_until = $9, expires_at = $10,
+                    ip = coalesce($11::text::inet, ip), user_agent = coalesce($12, user_agent)
+                where id = $1 and secret_hash = $2 and $6 < valid_until
+                returning id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
+                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, $6 as "now!"
+                "#,
+                log_in.id.as_uuid(),
+                old_hash.as_bytes(),
+                log_in.new_hash.as_bytes(),
+                log_in.user_id,
+                log_in.data,
+                now,
+                row::seconds(lifetime.idle_timeout),
+                lifetime.absolute_expires_at,
+                lifetime.valid_until,
+                lifetime.expires_at,
+                row::address(&log_in.client),
+                log_in.client.user_agent,
+            )
+            .fetch_optional(&mut *tx)
+            .await?
+        }
+        None => {
+            query_as!(
+                Row,
+                r#"
+                insert into sessile.sessions (id, secret_hash, user_id, data, revision, created_at, authenticated_at,
+                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, ip, user_agent)
+                values ($1, $2, $3, $4::text::json, 0, $5, $5, $5, $6, $7, $8, $9, $10::text::inet, $11)
+                returning id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
+                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, $5 as "now!"
+                "#,
+                log_in.id.as_uuid(),
+                log_in.new_hash.as_bytes(),
+                log_in.user_id,
+                log_in.data.as_deref().unwrap_or("{}"),
+                now,
+                row::seconds(lifetime.idle_timeout),
+                lifetime.absolute_expires_at,
+                lifetime.valid_until,
+                lifetime.expires_at,
+                row::address(&log_in.client),
+                log_in.client.user_agent,
+            )
+            .fetch_optional(&mut *tx)
+            .await?
+        }
+    };
+    let Some(row) = row else {
+        return Ok(Ok(LogInOutcome::Absent));
+    };
+    tx.commit().await?;
+    Ok(row.try_into().map(|record| {
+        let ended = ended.into_iter().map(Into::into).collect();
+        LogInOutcome::LoggedIn(Box::new(record), ended)
+    }))
+}

@@ -1,0 +1,362 @@
+//! Sessions in Postgres 14 or newer, in a schema of their own.
+//!
+//! The functions of this module end sessions inside the application's own transaction, so that
+//! "disable the account and end its sessions" commits or rolls back as one.
+
+mod log_in;
+mod migrate;
+mod revoke;
+mod row;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{Connection, PgPool, query, query_as, query_scalar};
+use uuid::Uuid;
+
+pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
+use self::row::{InfoRow, Row};
+use super::{
+    LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation, Save,
+    Scope, SessionInfo, Store, Swept, Touch, failure,
+};
+use crate::{error::Result, token::SessionId};
+
+/// The lock that a sweep holds while it deletes: any constant that no application is likely to have.
+const SWEEP_LOCK: i64 = 0x7365_7373_696c_6501;
+
+/// Sessions in a Postgres database.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    pool: PgPool,
+}
+
+impl PostgresStore {
+    /// On the application's own pool, with its settings and its limit of connections.
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Runs what may safely run twice, and runs it again if the connection turned out to be dead: a pool that
+    /// does not ping every connection it hands out learns of a restarted server that way.
+    async fn twice<T, F>(&self, run: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        match run().await {
+            Err(error) if failure::is_dead_connection(&error) => {
+                self.drop_dead_connections().await;
+                Ok(run().await?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    async fn drop_dead_connections(&self) {
+        while let Some(mut connection) = self.pool.try_acquire() {
+            if connection.ping().await.is_ok() {
+                break;
+            }
+            connection.close_on_drop();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        let ids: Vec<Uuid> = ids.iter().map(SessionId::as_uuid).collect();
+        let rows = self
+            .twice(|| {
+                query_as!(
+                    Row,
+                    r#"
+                    select id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
+                        last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+                    from sessile.sessions
+                    where id = any($1) and now() < valid_until
+                    "#,
+                    &ids,
+                )
+                .fetch_all(&self.pool)
+            })
+            .await?;
+        rows.into_iter().map(Record::try_from).collect()
+    }
+
+    async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
+        let ids: Vec<Uuid> = sessions.iter().map(|s| s.id.as_uuid()).collect();
+        let hashes: Vec<Vec<u8>> = sessions
+            .iter()
+            .map(|s| s.secret_hash.as_bytes().to_vec())
+            .collect();
+        let data: Vec<String> = sessions.iter().map(|s| s.data.clone()).collect();
+        let idle: Vec<i32> = sessions
+            .iter()
+            .map(|s| row::seconds(s.timeouts.idle))
+            .collect();
+        let absolute: Vec<i32> = sessions
+            .iter()
+            .map(|s| row::seconds(s.timeouts.absolute))
+            .collect();
+        let ips: Vec<Option<String>> = sessions.iter().map(|s| row::address(&s.client)).collect();
+        let agents: Vec<Option<String>> = sessions
+            .iter()
+            .map(|s| s.client.user_agent.clone())
+            .collect();
+        let rows = query_as!(
+            Row,
+            r#"
+            insert into sessile.sessions (id, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
+                absolute_expires_at, valid_until, expires_at, ip, user_agent)
+            select id, secret_hash, data::json, 0, now(), now(), idle,
+                now() + make_interval(secs => absolute),
+                now() + make_interval(secs => idle),
+                date_bin(make_interval(secs => idle / 2.0), now() + make_interval(secs => idle), timestamptz 'epoch')
+                    + make_interval(secs => idle / 2.0),
+                ip::inet, user_agent
+            from unnest($1::uuid[], $2::bytea[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[])
+                as new (id, secret_hash, data, idle, absolute, ip, user_agent)
+            returning id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
+                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+            "#,
+            &ids,
+            &hashes,
+            &data,
+            &idle,
+            &absolute,
+            &ips as &[Option<String>],
+            &agents as &[Option<String>],
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Record::try_from).collect()
+    }
+
+    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
+        let ids: Vec<Uuid> = saves.iter().map(|s| s.id.as_uuid()).collect();
+        let revisions: Vec<i64> = saves.iter().map(|s| s.revision).collect();
+        let data: Vec<String> = saves.iter().map(|s| s.data.clone()).collect();
+        let seen: Vec<DateTime<Utc>> = saves.iter().map(|s| s.lifetime.last_seen_at).collect();
+        let valid: Vec<DateTime<Utc>> = saves.iter().map(|s| s.lifetime.valid_until).collect();
+        let expires: Vec<DateTime<Utc>> = saves.iter().map(|s| s.lifetime.expires_at).collect();
+        let written = query_scalar!(
+            r#"
+            update sessile.sessions as s
+            set data = new.data::json, revision = new.revision + 1,
+                last_seen_at = greatest(s.last_seen_at, new.seen),
+                valid_until = greatest(s.valid_until, new.valid),
+                expires_at = greatest(s.expires_at, new.expires)
+            from unnest($1::uuid[], $2::bigint[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
+                as new (id, revision, data, seen, valid, expires)
+            where s.id = new.id and s.revision = new.revision and now() < s.valid_until
+            returning s.id
+            "#,
+            &ids,
+            &revisions,
+            &data,
+            &seen,
+            &valid,
+            &expires,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(written.into_iter().map(SessionId::from).collect())
+    }
+
+    async fn touch(&self, touches: &[Touch]) -> Result<u64> {
+        let ids: Vec<Uuid> = touches.iter().map(|t| t.id.as_uuid()).collect();
+        let seen: Vec<DateTime<Utc>> = touches.iter().map(|t| t.lifetime.last_seen_at).collect();
+        let valid: Vec<DateTime<Utc>> = touches.iter().map(|t| t.lifetime.valid_until).collect();
+        let expires: Vec<DateTime<Utc>> = touches.iter().map(|t| t.lifetime.expires_at).collect();
+        let idle: Vec<i32> = touches
+            .iter()
+            .map(|t| row::seconds(t.lifetime.idle_timeout))
+            .collect();
+        let absolute: Vec<DateTime<Utc>> = touches
+            .iter()
+            .map(|t| t.lifetime.absolute_expires_at)
+            .collect();
+        let done = self
+            .twice(|| {
+                query!(
+                    r#"
+                    update sessile.sessions as s
+                    set last_seen_at = new.seen, valid_until = new.valid,
+                        expires_at = greatest(s.expires_at, new.expires)
+                    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::int[], $6::timestamptz[])
+                        as new (id, seen, valid, expires, idle, absolute)
+                    where s.id = new.id and s.last_seen_at < new.seen and s.idle_timeout = new.idle
+                        and s.absolute_expires_at = new.absolute and now() < s.valid_until
+                    "#,
+                    &ids,
+                    &seen,
+                    &valid,
+                    &expires,
+                    &idle,
+                    &absolute,
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn renew(&self, renewal: &Renewal) -> Result<bool> {
+        let done = query!(
+            r#"
+            update sessile.sessions
+            set secret_hash = $3, ip = coalesce($4::text::inet, ip), user_agent = coalesce($5, user_agent)
+            where id = $1 and secret_hash = $2 and now() < valid_until
+            "#,
+            renewal.id.as_uuid(),
+            renewal.old_hash.as_bytes(),
+            renewal.new_hash.as_bytes(),
+            row::address(&renewal.client),
+            renewal.client.user_agent,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
+        let (renewal, lifetime) = (&to.renewal, &to.lifetime);
+        let row = query_as!(
+            Row,
+            r#"
+            update sessile.sessions
+            set secret_hash = $3, revision = revision + 1, authenticated_at = $5, last_seen_at = $5,
+                idle_timeout = $6, absolute_expires_at = $7, valid_until = $8, expires_at = $9,
+                ip = coalesce($10::text::inet, ip), user_agent = coalesce($11, user_agent)
+            where id = $1 and secret_hash = $2 and user_id = $4 and now() < valid_until
+            returning id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
+                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+            "#,
+            renewal.id.as_uuid(),
+            renewal.old_hash.as_bytes(),
+            renewal.new_hash.as_bytes(),
+            to.user_id,
+            lifetime.last_seen_at,
+            row::seconds(lifetime.idle_timeout),
+            lifetime.absolute_expires_at,
+            lifetime.valid_until,
+            lifetime.expires_at,
+            row::address(&renewal.client),
+            renewal.client.user_agent,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(Record::try_from).transpose()
+    }
+
+    async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
+        log_in::log_in(&self.pool, log_in).await
+    }
+
+    async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
+        revoke::in_own_transaction(&self.pool, scope).await
+    }
+
+    async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
+        let rows = self
+            .twice(|| {
+                query_as!(
+                    InfoRow,
+                    r#"
+                    select id, user_id, created_at, authenticated_at, last_seen_at, valid_until, host(ip) as ip, user_agent
+                    from sessile.sessions
+                    where user_id = $1 and ($2::uuid is null or id < $2) and now() < valid_until
+                    order by id desc
+                    limit $3
+                    "#,
+                    page.user_id,
+                    page.before.map(|id| id.as_uuid()),
+                    i64::from(page.limit),
+                )
+                .fetch_all(&self.pool)
+            })
+            .await?;
+        Ok(rows.into_iter().map(SessionInfo::from).collect())
+    }
+
+    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
+        let row = self
+            .twice(|| {
+                query_as!(
+                    InfoRow,
+                    r#"
+                    select id, user_id, created_at, authenticated_at, last_seen_at, valid_until, host(ip) as ip, user_agent
+                    from sessile.sessions
+                    where id = $1 and now() < valid_until
+                    "#,
+                    id.as_uuid(),
+                )
+                .fetch_optional(&self.pool)
+            })
+            .await?;
+        Ok(row.map(SessionInfo::from))
+    }
+
+    async fn count(&self, user_id: Option<&str>) -> Result<u64> {
+        let count = self
+            .twice(|| {
+                query_scalar!(
+                    r#"
+                    select count(*) as "count!"
+                    from sessile.sessions
+                    where ($1::text is null or user_id = $1) and now() < valid_until
+                    "#,
+                    user_id,
+                )
+                .fetch_one(&self.pool)
+            })
+            .await?;
+        Ok(count.unsigned_abs())
+    }
+
+    async fn sweep(&self, limit: u32) -> Result<Swept> {
+        // The lock ends with the statement, so that no dropped future and no pooled connection can keep it.
+        // `expires_at` is asked again in the DELETE: a touch may have moved it since the CTE read it.
+        let swept = self
+            .twice(|| {
+                query!(
+                    r#"
+                    with lock as materialized (
+                        select pg_try_advisory_xact_lock($2) as held
+                    ), due as materialized (
+                        select id from sessile.sessions
+                        where expires_at < now() and (select held from lock)
+                        order by expires_at
+                        limit $1
+                    ), deleted as (
+                        delete from sessile.sessions as s using due
+                        where s.id = due.id and s.expires_at < now()
+                        returning 1
+                    ), forgotten as (
+                        delete from sessile.session_cutoffs
+                        where used_at < now() - interval '1 day' and (select held from lock)
+                    )
+                    select held as "held!", (select count(*) from deleted) as "deleted!" from lock
+                    "#,
+                    i64::from(limit),
+                    SWEEP_LOCK,
+                )
+                .fetch_one(&self.pool)
+            })
+            .await?;
+        Ok(if swept.held {
+            Swept::Rows(swept.deleted.unsigned_abs())
+        } else {
+            Swept::Busy
+        })
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        migrate::migrate(&self.pool).await
+    }
+}

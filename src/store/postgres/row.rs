@@ -1,0 +1,111 @@
+//! Rows as the statements return them, and their way into the store's records.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use sqlx::{
+    Decode, Postgres, Type,
+    error::BoxDynError,
+    postgres::{PgTypeInfo, PgValueRef, types::Oid},
+};
+use uuid::Uuid;
+
+use crate::{
+    client::Client,
+    error::{Error, Result},
+    expiry::Lifetime,
+    store::{Record, SessionInfo},
+    token::SecretHash,
+};
+
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) secret_hash: Vec<u8>,
+    pub(super) user_id: Option<String>,
+    pub(super) data: JsonText,
+    pub(super) revision: i64,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) authenticated_at: Option<DateTime<Utc>>,
+    pub(super) last_seen_at: DateTime<Utc>,
+    pub(super) idle_timeout: i32,
+    pub(super) absolute_expires_at: DateTime<Utc>,
+    pub(super) valid_until: DateTime<Utc>,
+    pub(super) expires_at: DateTime<Utc>,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Record {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            id: row.id.into(),
+            secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(Error::database)?,
+            user_id: row.user_id,
+            data: row.data.0,
+            revision: row.revision,
+            created_at: row.created_at,
+            authenticated_at: row.authenticated_at,
+            lifetime: Lifetime::from_row(
+                row.last_seen_at,
+                row.idle_timeout.unsigned_abs(),
+                row.absolute_expires_at,
+                row.valid_until,
+                row.expires_at,
+            ),
+            now: row.now,
+            received: Instant::now(),
+        })
+    }
+}
+
+pub(super) struct InfoRow {
+    pub(super) id: Uuid,
+    pub(super) user_id: Option<String>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) authenticated_at: Option<DateTime<Utc>>,
+    pub(super) last_seen_at: DateTime<Utc>,
+    pub(super) valid_until: DateTime<Utc>,
+    pub(super) ip: Option<String>,
+    pub(super) user_agent: Option<String>,
+}
+
+impl From<InfoRow> for SessionInfo {
+    fn from(row: InfoRow) -> Self {
+        Self {
+            id: row.id.into(),
+            user_id: row.user_id,
+            created_at: row.created_at,
+            authenticated_at: row.authenticated_at,
+            last_seen_at: row.last_seen_at,
+            expires_at: row.valid_until,
+            ip: row.ip.and_then(|ip| ip.parse().ok()),
+            user_agent: row.user_agent,
+        }
+    }
+}
+
+/// A `json` column as the text it holds: sqlx's own types for it would parse it.
+pub(super) struct JsonText(pub(super) String);
+
+impl Type<Postgres> for JsonText {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(114))
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for JsonText {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        Ok(Self(value.as_str()?.to_owned()))
+    }
+}
+
+pub(super) fn seconds(seconds: u32) -> i32 {
+    i32::try_from(seconds).unwrap_or(i32::MAX)
+}
+
+/// As text, which the statement casts: binding an address needs a feature of sqlx that would change what an
+/// application's own queries infer.
+pub(super) fn address(client: &Client) -> Option<String> {
+    client.ip.map(|ip| ip.to_string())
+}

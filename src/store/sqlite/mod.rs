@@ -1,0 +1,323 @@
+//! Sessions in SQLite 3.42 or newer, in a file of their own or in the application's.
+//!
+//! The functions of this module end sessions inside the application's own transaction, so that
+//! "disable the account and end its sessions" commits or rolls back as one.
+
+mod log_in;
+mod migrate;
+mod revoke;
+mod row;
+
+use async_trait::async_trait;
+use serde_json::json;
+use sqlx::{SqlitePool, query, query_as, query_scalar};
+use uuid::Uuid;
+
+pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
+use self::row::{InfoRow, Row};
+use super::{
+    LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation, Save,
+    Scope, SessionInfo, Store, Swept, Touch,
+};
+use crate::{error::Result, token::SessionId};
+
+/// Sessions in an SQLite database.
+///
+/// A batch is one JSON array and one statement over `json_each`: what a statement costs through sqlx is its way to the
+/// connection's thread and back.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    readers: SqlitePool,
+    writer: SqlitePool,
+}
+
+impl SqliteStore {
+    /// On the application's own pool, with its settings. Writers meet at SQLite's lock, so it needs a busy timeout.
+    pub fn new(pool: SqlitePool) -> Self {
+        Self {
+            readers: pool.clone(),
+            writer: pool,
+        }
+    }
+
+    /// Reads on one pool and writes on another one, of one connection: writers then queue here instead of polling for the lock.
+    pub fn with_writer(readers: SqlitePool, writer: SqlitePool) -> Self {
+        Self { readers, writer }
+    }
+
+    /// The pool that writes.
+    pub fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        let ids = row::array(
+            ids.iter()
+                .map(|id| json!(row::hex(id.as_uuid().as_bytes()))),
+        );
+        let rows = query_as!(
+            Row,
+            r#"
+            select id as "id: Uuid", secret_hash, user_id, data, revision, created_at, authenticated_at,
+                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now as "now!: i64"
+            from sessions, (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
+            where id in (select unhex(value) from json_each(?1)) and now < valid_until
+            "#,
+            ids,
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        rows.into_iter().map(Record::try_from).collect()
+    }
+
+    async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
+        let sessions = row::array(sessions.iter().map(|s| {
+            json!({
+                "id": row::hex(s.id.as_uuid().as_bytes()),
+                "secret_hash": row::hex(s.secret_hash.as_bytes()),
+                "data": s.data,
+                "idle": s.timeouts.idle,
+                "absolute": s.timeouts.absolute,
+                "ip": row::address(&s.client),
+                "user_agent": s.client.user_agent,
+            })
+        }));
+        let rows = query_as!(
+            Row,
+            r#"
+            insert into sessions (id, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
+                absolute_expires_at, valid_until, expires_at, ip, user_agent)
+            select unhex(value ->> 'id'), unhex(value ->> 'secret_hash'), value ->> 'data', 0, now, now, value ->> 'idle',
+                now + 1000 * (value ->> 'absolute'),
+                now + 1000 * (value ->> 'idle'),
+                ((now + 1000 * (value ->> 'idle')) / (500 * (value ->> 'idle')) + 1) * (500 * (value ->> 'idle')),
+                value ->> 'ip', value ->> 'user_agent'
+            from json_each(?1), (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
+            returning id as "id: Uuid", secret_hash, user_id, data, revision, created_at, authenticated_at,
+                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, created_at as "now!: i64"
+            "#,
+            sessions,
+        )
+        .fetch_all(&self.writer)
+        .await?;
+        rows.into_iter().map(Record::try_from).collect()
+    }
+
+    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
+        let saves = row::array(saves.iter().map(|s| {
+            json!({
+                "id": row::hex(s.id.as_uuid().as_bytes()),
+                "revision": s.revision,
+                "data": s.data,
+                "seen": s.lifetime.last_seen_at.timestamp_millis(),
+                "valid": s.lifetime.valid_until.timestamp_millis(),
+                "expires": s.lifetime.expires_at.timestamp_millis(),
+            })
+        }));
+        let written = query_scalar!(
+            r#"
+            update sessions
+            set data = new.data, revision = new.revision + 1,
+                last_seen_at = max(last_seen_at, new.seen),
+                valid_until = max(valid_until, new.valid),
+                expires_at = max(expires_at, new.expires)
+            from (
+                select unhex(value ->> 'id') as id, value ->> 'revision' as revision, value ->> 'data' as data,
+                    value ->> 'seen' as seen, value ->> 'valid' as valid, value ->> 'expires' as expires
+                from json_each(?1)
+            ) as new
+            where sessions.id = new.id and sessions.revision = new.revision
+                and cast(round(unixepoch('subsec') * 1000) as integer) < sessions.valid_until
+            returning sessions.id as "id: Uuid"
+            "#,
+            saves,
+        )
+        .fetch_all(&self.writer)
+        .await?;
+        Ok(written.into_iter().map(SessionId::from).collect())
+    }
+
+    async fn touch(&self, touches: &[Touch]) -> Result<u64> {
+        let touches = row::array(touches.iter().map(|t| {
+            json!({
+                "id": row::hex(t.id.as_uuid().as_bytes()),
+                "seen": t.lifetime.last_seen_at.timestamp_millis(),
+                "valid": t.lifetime.valid_until.timestamp_millis(),
+                "expires": t.lifetime.expires_at.timestamp_millis(),
+                "idle": t.lifetime.idle_timeout,
+                "absolute": t.lifetime.absolute_expires_at.timestamp_millis(),
+            })
+        }));
+        let done = query!(
+            r#"
+            update sessions
+            set last_seen_at = new.seen, valid_until = new.valid, expires_at = max(expires_at, new.expires)
+            from (
+                select unhex(value ->> 'id') as id, value ->> 'seen' as seen, value ->> 'valid' as valid,
+                    value ->> 'expires' as expires, value ->> 'idle' as idle, value ->> 'absolute' as absolute
+                from json_each(?1)
+            ) as new
+            where sessions.id = new.id and last_seen_at < new.seen and idle_timeout = new.idle
+                and absolute_expires_at = new.absolute
+                and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+            "#,
+            touches,
+        )
+        .execute(&self.writer)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn renew(&self, renewal: &Renewal) -> Result<bool> {
+        let (id, old, new) = (
+            renewal.id.as_uuid(),
+            &renewal.old_hash.as_bytes()[..],
+            &renewal.new_hash.as_bytes()[..],
+        );
+        let ip = row::address(&renewal.client);
+        let done = query!(
+            r#"
+            update sessions
+            set secret_hash = ?3, ip = coalesce(?4, ip), user_agent = coalesce(?5, user_agent)
+            where id = ?1 and secret_hash = ?2
+                and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+            "#,
+            id,
+            old,
+            new,
+            ip,
+            renewal.client.user_agent,
+        )
+        .execute(&self.writer)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
+        let (renewal, lifetime) = (&to.renewal, row::Millis::from(&to.lifetime));
+        let (id, old, new) = (
+            renewal.id.as_uuid(),
+            &renewal.old_hash.as_bytes()[..],
+            &renewal.new_hash.as_bytes()[..],
+        );
+        let ip = row::address(&renewal.client);
+        let row = query_as!(
+            Row,
+            r#"
+            update sessions
+            set secret_hash = ?3, revision = revision + 1, authenticated_at = ?5, last_seen_at = ?5,
+                idle_timeout = ?6, absolute_expires_at = ?7, valid_until = ?8, expires_at = ?9,
+                ip = coalesce(?10, ip), user_agent = coalesce(?11, user_agent)
+            where id = ?1 and secret_hash = ?2 and user_id = ?4
+                and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+            returning id as "id: Uuid", secret_hash, user_id, data, revision, created_at, authenticated_at,
+                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at,
+                cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64"
+            "#,
+            id,
+            old,
+            new,
+            to.user_id,
+            lifetime.last_seen_at,
+            lifetime.idle_timeout,
+            lifetime.absolute_expires_at,
+            lifetime.valid_until,
+            lifetime.expires_at,
+            ip,
+            renewal.client.user_agent,
+        )
+        .fetch_optional(&self.writer)
+        .await?;
+        row.map(Record::try_from).transpose()
+    }
+
+    async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
+        log_in::log_in(&self.writer, log_in).await
+    }
+
+    async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
+        revoke::in_own_transaction(&self.writer, scope).await
+    }
+
+    async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
+        let before = page.before.map(|id| id.as_uuid());
+        let rows = query_as!(
+            InfoRow,
+            r#"
+            select id as "id: Uuid", user_id, created_at, authenticated_at, last_seen_at, valid_until, ip, user_agent
+            from sessions
+            where user_id = ?1 and (?2 is null or id < ?2)
+                and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+            order by id desc
+            limit ?3
+            "#,
+            page.user_id,
+            before,
+            page.limit,
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows.into_iter().map(SessionInfo::from).collect())
+    }
+
+    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
+        let id = id.as_uuid();
+        let row = query_as!(
+            InfoRow,
+            r#"
+            select id as "id: Uuid", user_id, created_at, authenticated_at, last_seen_at, valid_until, ip, user_agent
+            from sessions
+            where id = ?1 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+            "#,
+            id,
+        )
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(row.map(SessionInfo::from))
+    }
+
+    async fn count(&self, user_id: Option<&str>) -> Result<u64> {
+        let count = query_scalar!(
+            r#"
+            select count(*) as "count!: i64"
+            from sessions
+            where (?1 is null or user_id = ?1) and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+            "#,
+            user_id,
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(count.unsigned_abs())
+    }
+
+    async fn sweep(&self, limit: u32) -> Result<Swept> {
+        // SQLite's write lock is the lock that one sweeper at a time holds.
+        let deleted = query!(
+            r#"
+            delete from sessions where id in (
+                select id from sessions
+                where expires_at < cast(round(unixepoch('subsec') * 1000) as integer)
+                order by expires_at
+                limit ?1
+            )
+            "#,
+            limit,
+        )
+        .execute(&self.writer)
+        .await?
+        .rows_affected();
+        query!(
+            "delete from session_cutoffs where used_at < cast(round(unixepoch('subsec') * 1000) as integer) - 86400000"
+        )
+        .execute(&self.writer)
+        .await?;
+        Ok(Swept::Rows(deleted))
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        migrate::migrate(&self.writer).await
+    }
+}

@@ -1,0 +1,234 @@
+//! What the cookie carries, and what the database keeps of it.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rand::{TryRng, rngs::SysRng};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind};
+
+/// A session's public handle: a UUIDv7, in order of creation.
+///
+/// It may appear in lists, URLs and logs. It is never a credential: nobody gets into a session with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(Uuid);
+
+impl SessionId {
+    pub(crate) fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id as a UUID.
+    pub fn as_uuid(&self) -> Uuid {
+        self.0
+    }
+}
+
+impl From<Uuid> for SessionId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl From<SessionId> for Uuid {
+    fn from(id: SessionId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl serde::Serialize for SessionId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for SessionId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// 256 bits from the operating system's generator. They exist in the cookie and nowhere else.
+#[derive(Clone)]
+pub(crate) struct Secret([u8; 32]);
+
+impl Secret {
+    pub(crate) fn generate() -> Result<Self, Error> {
+        let mut bytes = [0; 32];
+        SysRng.try_fill_bytes(&mut bytes).map_err(|source| {
+            Error::new(
+                ErrorKind::Database,
+                "the operating system gave no random bytes",
+            )
+            .with_source(source)
+        })?;
+        Ok(Self(bytes))
+    }
+
+    /// A plain hash is enough: the secret has 256 bits of entropy, so there is nothing to guess slowly
+    /// (a slow hash defends weak passwords) and no two are equal (which a salt would hide).
+    pub(crate) fn hash(&self) -> SecretHash {
+        SecretHash(Sha256::digest(self.0).into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// SHA-256 of a session's secret, as stored. It makes no cookie, and still is shown by no `Debug`.
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The 32 bytes to store.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Whether both are the same, in a time that does not depend on where they differ.
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl From<[u8; 32]> for SecretHash {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl TryFrom<&[u8]> for SecretHash {
+    type Error = std::array::TryFromSliceError;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
+        bytes.try_into().map(Self)
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+/// What the cookie carries: the id (16 bytes) and the secret (32 bytes), as 64 characters of base64url.
+///
+/// 48 bytes fill the 64 characters exactly: no padding and no spare bits, so that every token has one
+/// spelling and every other spelling is refused without a query.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) id: SessionId,
+    pub(crate) secret: Secret,
+}
+
+impl Token {
+    const LENGTH: usize = 64;
+
+    /// `None` for anything that this crate did not write.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() != Self::LENGTH {
+            return None;
+        }
+        let mut bytes = [0; 48];
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        debug_assert_eq!(length, bytes.len());
+        let (id, secret) = bytes.split_first_chunk::<16>()?;
+        let id = Uuid::from_bytes(*id);
+        if id.get_version_num() != 7 || id.get_variant() != uuid::Variant::RFC4122 {
+            return None;
+        }
+        Some(Self {
+            id: SessionId(id),
+            secret: Secret(secret.try_into().ok()?),
+        })
+    }
+
+    pub(crate) fn encode(&self) -> String {
+        let mut bytes = [0; 48];
+        bytes[..16].copy_from_slice(self.id.0.as_bytes());
+        bytes[16..].copy_from_slice(&self.secret.0);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token() -> Token {
+        Token {
+            id: SessionId::generate(),
+            secret: Secret::generate().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_token_has_one_spelling() {
+        let token = token();
+        let text = token.encode();
+        assert_eq!(text.len(), 64);
+        let read = Token::parse(text.as_bytes()).unwrap();
+        assert_eq!(read.id, token.id);
+        assert!(read.secret.hash().matches(&token.secret.hash()));
+
+        let refused = [
+            String::new(),
+            text[..63].to_owned(),
+            format!("{text}="),
+            format!("{text}A"),
+            format!(" {}", &text[1..]),
+            format!("{}+", &text[..63]),
+            format!("{}/", &text[..63]),
+            format!("{}=", &text[..63]),
+            format!("\"{}\"", &text[..62]),
+            format!("{}é", &text[..62]),
+        ];
+        for other in refused {
+            assert!(Token::parse(other.as_bytes()).is_none(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_another_kind_is_refused() {
+        let random = Uuid::from_bytes([0xff; 16]);
+        let token = Token {
+            id: random.into(),
+            secret: Secret::generate().unwrap(),
+        };
+        assert!(Token::parse(token.encode().as_bytes()).is_none());
+    }
+
+    #[test]
+    fn nothing_shows_a_secret() {
+        let token = token();
+        let shown = format!("{token:?} {:?}", token.secret.hash());
+        assert_eq!(
+            shown,
+            format!(
+                "Token {{ id: {:?}, secret: Secret(…) }} SecretHash(…)",
+                token.id
+            )
+        );
+    }
+}
