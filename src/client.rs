@@ -28,11 +28,8 @@ impl Client {
     /// Sets the user agent: control characters are removed, and what is beyond 256 characters is cut.
     #[must_use]
     pub fn user_agent(mut self, agent: &str) -> Self {
-        let cleaned: String = agent
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(Self::MAX_USER_AGENT)
-            .collect();
+        let cleaned: String =
+            agent.chars().filter(|c| !c.is_control()).take(Self::MAX_USER_AGENT).collect();
         self.user_agent = Some(cleaned).filter(|agent| !agent.is_empty());
         self
     }
@@ -44,17 +41,10 @@ mod tests {
 
     #[test]
     fn a_user_agent_is_cleaned_and_cut() {
-        let agent = Client::new()
-            .user_agent("a\u{0}b\u{1b}[31m\u{9f}c\n")
-            .user_agent;
+        let agent = Client::new().user_agent("a\u{0}b\u{1b}[31m\u{9f}c\n").user_agent;
         assert_eq!(agent.as_deref(), Some("ab[31mc"));
         assert_eq!(
-            Client::new()
-                .user_agent(&"é".repeat(300))
-                .user_agent
-                .unwrap()
-                .chars()
-                .count(),
+            Client::new().user_agent(&"é".repeat(300)).user_agent.unwrap().chars().count(),
             256
         );
         assert_eq!(Client::new().user_agent("\n").user_agent, None);

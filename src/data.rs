@@ -24,11 +24,8 @@ pub(crate) struct Data(BTreeMap<String, Box<RawValue>>);
 impl Data {
     pub(crate) fn decode(text: &str) -> Result<Self> {
         serde_json::from_str(text).map(Self).map_err(|source| {
-            Error::new(
-                ErrorKind::WrongType,
-                "the session's stored data is not a JSON object",
-            )
-            .with_source(Redacted::from(source))
+            Error::new(ErrorKind::WrongType, "the session's stored data is not a JSON object")
+                .with_source(Redacted::from(source))
         })
     }
 
@@ -96,10 +93,7 @@ impl Changes {
             return std::mem::take(self);
         }
         let keys = self.keys.remove_entry(key).into_iter().collect();
-        Self {
-            cleared: false,
-            keys,
-        }
+        Self { cleared: false, keys }
     }
 
     /// These, and then `later`.
@@ -125,11 +119,7 @@ impl Changes {
 
     /// `data` with the changes made.
     pub(crate) fn preview(&self, data: &Data) -> Data {
-        let mut data = if self.cleared {
-            Data::default()
-        } else {
-            data.clone()
-        };
+        let mut data = if self.cleared { Data::default() } else { data.clone() };
         for (key, change) in &self.keys {
             match change {
                 Some(value) => data.0.insert(key.clone(), value.clone()),
@@ -141,10 +131,7 @@ impl Changes {
 
     fn largest_key(&self) -> Option<&str> {
         let size = |change: &Option<Box<RawValue>>| change.as_ref().map_or(0, |v| v.get().len());
-        self.keys
-            .iter()
-            .max_by_key(|(_, change)| size(change))
-            .map(|(key, _)| key.as_str())
+        self.keys.iter().max_by_key(|(_, change)| size(change)).map(|(key, _)| key.as_str())
     }
 }
 
@@ -174,10 +161,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 
 fn parse<T: DeserializeOwned>(key: &str, value: &RawValue) -> Result<T> {
     serde_json::from_str(value.get()).map_err(|source| {
-        let message = format!(
-            "the value of {key:?} is not a {}",
-            std::any::type_name::<T>()
-        );
+        let message = format!("the value of {key:?} is not a {}", std::any::type_name::<T>());
         Error::new(ErrorKind::WrongType, message).with_source(Redacted::from(source))
     })
 }
@@ -192,21 +176,13 @@ struct Redacted {
 
 impl From<serde_json::Error> for Redacted {
     fn from(error: serde_json::Error) -> Self {
-        Self {
-            category: error.classify(),
-            line: error.line(),
-            column: error.column(),
-        }
+        Self { category: error.classify(), line: error.line(), column: error.column() }
     }
 }
 
 impl std::fmt::Display for Redacted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:?} error at line {} column {}",
-            self.category, self.line, self.column
-        )
+        write!(f, "{:?} error at line {} column {}", self.category, self.line, self.column)
     }
 }
 
@@ -246,10 +222,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        bytes: 100,
-        depth: 3,
-    };
+    const LIMITS: Limits = Limits { bytes: 100, depth: 3 };
 
     fn changes(set: &[(&str, Value)], removed: &[&str]) -> Changes {
         let mut changes = Changes::default();
@@ -266,10 +239,7 @@ mod tests {
     fn what_nobody_touches_goes_back_as_it_came() {
         let text = r#"{"a":1.10,"b":"\u0000\ud83d\ude00","c":{"z":1,"a":12345678901234567890123}}"#;
         let data = changes(&[("d", json!(1))], &[]).preview(&Data::decode(text).unwrap());
-        assert_eq!(
-            data.encode(),
-            format!(r#"{},"d":1}}"#, &text[..text.len() - 1])
-        );
+        assert_eq!(data.encode(), format!(r#"{},"d":1}}"#, &text[..text.len() - 1]));
         assert_eq!(data.get::<String>("b").unwrap().unwrap(), "\0😀");
     }
 
@@ -296,10 +266,7 @@ mod tests {
         all.clear();
         all.then(changes(&[("c", json!(3))], &[]));
         let taken = all.take_for("a");
-        assert_eq!(
-            taken.preview(&Data::decode(r#"{"z":0}"#).unwrap()).encode(),
-            r#"{"c":3}"#
-        );
+        assert_eq!(taken.preview(&Data::decode(r#"{"z":0}"#).unwrap()).encode(), r#"{"c":3}"#);
         assert!(all.is_empty());
     }
 
@@ -310,16 +277,12 @@ mod tests {
         assert!(error.to_string().contains("\"big\""), "{error}");
 
         let error = encode("deep", &json!([[[[]]]]), LIMITS).unwrap_err();
-        assert!(
-            error.to_string().contains("\"deep\" nests 4 levels"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("\"deep\" nests 4 levels"), "{error}");
         assert!(encode("brackets in a string", "[[[[\\\"[[[", LIMITS).is_ok());
 
         let before = Data::decode(&format!(r#"{{"a":"{}"}}"#, "x".repeat(80))).unwrap();
-        let error = changes(&[("b", json!("y".repeat(20)))], &[])
-            .apply(&before, LIMITS, None)
-            .unwrap_err();
+        let error =
+            changes(&[("b", json!("y".repeat(20)))], &[]).apply(&before, LIMITS, None).unwrap_err();
         assert!(error.to_string().contains("\"b\""), "{error}");
     }
 

@@ -47,11 +47,7 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            message: message.into(),
-            source: None,
-        }))
+        Self(Box::new(Inner { kind, message: message.into(), source: None }))
     }
 
     pub(crate) fn with_source(
@@ -75,10 +71,7 @@ impl Error {
     }
 
     pub(crate) fn not_logged_in() -> Self {
-        Self::new(
-            ErrorKind::NotLoggedIn,
-            "nobody is logged in to this session",
-        )
+        Self::new(ErrorKind::NotLoggedIn, "nobody is logged in to this session")
     }
 
     /// What went wrong.
@@ -110,8 +103,7 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Error");
-        out.field("kind", &self.0.kind)
-            .field("message", &self.0.message);
+        out.field("kind", &self.0.kind).field("message", &self.0.message);
         if let Some(source) = &self.0.source {
             out.field("source", source);
         }

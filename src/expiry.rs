@@ -17,10 +17,7 @@ pub struct Timeouts {
 impl Timeouts {
     /// Both in seconds. An idle timeout beyond the absolute one has no effect, and is cut to it.
     pub fn new(idle: u32, absolute: u32) -> Self {
-        Self {
-            idle: idle.min(absolute),
-            absolute,
-        }
+        Self { idle: idle.min(absolute), absolute }
     }
 }
 
@@ -62,13 +59,7 @@ impl Lifetime {
         valid_until: DateTime<Utc>,
         expires_at: DateTime<Utc>,
     ) -> Self {
-        Self {
-            last_seen_at,
-            idle_timeout,
-            absolute_expires_at,
-            valid_until,
-            expires_at,
-        }
+        Self { last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at }
     }
 
     /// The same session, seen at `now`. `expires_at` moves only when `valid_until` would pass it: it is
@@ -76,20 +67,13 @@ impl Lifetime {
     #[must_use]
     pub fn seen(self, now: DateTime<Utc>) -> Self {
         let last_seen_at = self.last_seen_at.max(now);
-        let valid_until = self
-            .absolute_expires_at
-            .min(last_seen_at + seconds(self.idle_timeout));
+        let valid_until = self.absolute_expires_at.min(last_seen_at + seconds(self.idle_timeout));
         let expires_at = if valid_until <= self.expires_at {
             self.expires_at
         } else {
             round_up(valid_until, self.idle_timeout)
         };
-        Self {
-            last_seen_at,
-            valid_until,
-            expires_at,
-            ..self
-        }
+        Self { last_seen_at, valid_until, expires_at, ..self }
     }
 
     /// Whether it is worth a write that the session was seen: a twentieth of its idle timeout has passed
@@ -107,9 +91,7 @@ pub(crate) fn seconds(seconds: u32) -> TimeDelta {
 /// Whole seconds, rounded up so that no timeout becomes zero; `None` for zero and beyond 68 years, which is
 /// what the column holds.
 pub(crate) fn whole_seconds(duration: Duration) -> Option<u32> {
-    let seconds = duration
-        .as_secs()
-        .saturating_add(u64::from(duration.subsec_nanos() > 0));
+    let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
     let seconds = i32::try_from(seconds).ok()?;
     u32::try_from(seconds).ok().filter(|&seconds| seconds > 0)
 }

@@ -35,10 +35,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         let month = days(30);
-        Self {
-            remember_me: Some((month, month)),
-            ..Self::strict(hours(1), hours(24))
-        }
+        Self { remember_me: Some((month, month)), ..Self::strict(hours(1), hours(24)) }
     }
 }
 
@@ -129,11 +126,7 @@ impl Policy {
     pub(crate) fn rules(&self) -> Result<Rules> {
         let user = timeouts("idle_timeout", self.idle_timeout, self.absolute_timeout)?;
         let anonymous_idle = self.anonymous_idle_timeout.unwrap_or(self.idle_timeout);
-        let anonymous = timeouts(
-            "anonymous_idle_timeout",
-            anonymous_idle,
-            self.absolute_timeout,
-        )?;
+        let anonymous = timeouts("anonymous_idle_timeout", anonymous_idle, self.absolute_timeout)?;
         let remember_me = self
             .remember_me
             .map(|(idle, absolute)| timeouts("remember_me", idle, absolute))
@@ -146,18 +139,13 @@ impl Policy {
             return Err(invalid("depth_limit has to be between 1 and 100 levels"));
         }
         if matches!(self.sessions_per_user, Some((0, _))) {
-            return Err(invalid(
-                "sessions_per_user has to be at least 1, or nobody could log in",
-            ));
+            return Err(invalid("sessions_per_user has to be at least 1, or nobody could log in"));
         }
         Ok(Rules {
             user,
             anonymous,
             remember_me,
-            limits: Limits {
-                bytes: self.data_limit,
-                depth: self.depth_limit,
-            },
+            limits: Limits { bytes: self.data_limit, depth: self.depth_limit },
             sessions_per_user: self.sessions_per_user,
         })
     }
@@ -184,9 +172,7 @@ impl Rules {
 fn timeouts(name: &str, idle: Duration, absolute: Duration) -> Result<Timeouts> {
     let checked = |name: &str, duration| {
         whole_seconds(duration).ok_or_else(|| {
-            invalid(format!(
-                "{name} has to be more than nothing and at most 68 years"
-            ))
+            invalid(format!("{name} has to be more than nothing and at most 68 years"))
         })
     };
     let idle = checked(name, idle)?;
@@ -236,28 +222,13 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_by_name() {
         let refused = [
-            (
-                Policy::default().idle_timeout(Duration::ZERO),
-                "idle_timeout",
-            ),
-            (
-                Policy::default().absolute_timeout(Duration::MAX),
-                "absolute_timeout",
-            ),
-            (
-                Policy::default().anonymous_idle_timeout(Duration::ZERO),
-                "anonymous_idle_timeout",
-            ),
-            (
-                Policy::default().remember_me(Duration::ZERO, days(1)),
-                "remember_me",
-            ),
+            (Policy::default().idle_timeout(Duration::ZERO), "idle_timeout"),
+            (Policy::default().absolute_timeout(Duration::MAX), "absolute_timeout"),
+            (Policy::default().anonymous_idle_timeout(Duration::ZERO), "anonymous_idle_timeout"),
+            (Policy::default().remember_me(Duration::ZERO, days(1)), "remember_me"),
             (Policy::default().data_limit(1), "data_limit"),
             (Policy::default().depth_limit(101), "depth_limit"),
-            (
-                Policy::default().sessions_per_user(0, OnLimit::Refuse),
-                "sessions_per_user",
-            ),
+            (Policy::default().sessions_per_user(0, OnLimit::Refuse), "sessions_per_user"),
         ];
         for (policy, name) in refused {
             let error = policy.rules().unwrap_err();

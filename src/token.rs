@@ -74,11 +74,8 @@ impl Secret {
     pub(crate) fn generate() -> Result<Self, Error> {
         let mut bytes = [0; 32];
         SysRng.try_fill_bytes(&mut bytes).map_err(|source| {
-            Error::new(
-                ErrorKind::Database,
-                "the operating system gave no random bytes",
-            )
-            .with_source(source)
+            Error::new(ErrorKind::Database, "the operating system gave no random bytes")
+                .with_source(source)
         })?;
         Ok(Self(bytes))
     }
@@ -158,10 +155,7 @@ impl Token {
         if id.get_version_num() != 7 || id.get_variant() != uuid::Variant::RFC4122 {
             return None;
         }
-        Some(Self {
-            id: SessionId(id),
-            secret: Secret(secret.try_into().ok()?),
-        })
+        Some(Self { id: SessionId(id), secret: Secret(secret.try_into().ok()?) })
     }
 
     pub(crate) fn encode(&self) -> String {
@@ -177,10 +171,7 @@ mod tests {
     use super::*;
 
     fn token() -> Token {
-        Token {
-            id: SessionId::generate(),
-            secret: Secret::generate().unwrap(),
-        }
+        Token { id: SessionId::generate(), secret: Secret::generate().unwrap() }
     }
 
     #[test]
@@ -212,10 +203,7 @@ mod tests {
     #[test]
     fn an_id_of_another_kind_is_refused() {
         let random = Uuid::from_bytes([0xff; 16]);
-        let token = Token {
-            id: random.into(),
-            secret: Secret::generate().unwrap(),
-        };
+        let token = Token { id: random.into(), secret: Secret::generate().unwrap() };
         assert!(Token::parse(token.encode().as_bytes()).is_none());
     }
 
@@ -225,10 +213,7 @@ mod tests {
         let shown = format!("{token:?} {:?}", token.secret.hash());
         assert_eq!(
             shown,
-            format!(
-                "Token {{ id: {:?}, secret: Secret(…) }} SecretHash(…)",
-                token.id
-            )
+            format!("Token {{ id: {:?}, secret: Secret(…) }} SecretHash(…)", token.id)
         );
     }
 }

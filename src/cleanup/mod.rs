@@ -48,14 +48,7 @@ pub struct CleanupBuilder {
 impl CleanupBuilder {
     pub(crate) fn new(sessions: Sessions, schedule: Schedule) -> Self {
         let pause = Duration::from_millis(20);
-        Self {
-            sessions,
-            schedule,
-            batch: 5_000,
-            pause,
-            jitter: None,
-            hook: None,
-        }
+        Self { sessions, schedule, batch: 5_000, pause, jitter: None, hook: None }
     }
 
     /// Rows a statement deletes at most. Default: 5,000, which a database does in a few tenths of a second.
@@ -110,9 +103,7 @@ impl CleanupBuilder {
 
     fn delay(&self) -> Duration {
         let delay = self.schedule.delay();
-        let jitter = self
-            .jitter
-            .unwrap_or_else(|| (delay / 10).min(Duration::from_secs(60)));
+        let jitter = self.jitter.unwrap_or_else(|| (delay / 10).min(Duration::from_secs(60)));
         delay + jitter.mul_f64(rand::random::<f64>())
     }
 

@@ -33,8 +33,7 @@ impl Schedule {
             Error::new(ErrorKind::Configuration, message).with_source(source)
         };
         let cron = Cron::from_str(expression).map_err(invalid)?;
-        cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false)
-            .map_err(invalid)?;
+        cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false).map_err(invalid)?;
         Ok(Self(Kind::Cron(Box::new(cron))))
     }
 
@@ -68,14 +67,8 @@ mod tests {
         let five = Schedule::cron("*/5 * * * *").unwrap();
         assert_eq!(five.delay_from(now), Duration::from_secs(150));
         let nightly = Schedule::cron("30 3 * * *").unwrap();
-        assert_eq!(
-            nightly.delay_from(now),
-            Duration::from_secs(17 * 3600 + 27 * 60 + 30)
-        );
-        assert_eq!(
-            Schedule::every(Duration::from_secs(7)).delay_from(now),
-            Duration::from_secs(7)
-        );
+        assert_eq!(nightly.delay_from(now), Duration::from_secs(17 * 3600 + 27 * 60 + 30));
+        assert_eq!(Schedule::every(Duration::from_secs(7)).delay_from(now), Duration::from_secs(7));
     }
 
     #[test]
@@ -83,10 +76,7 @@ mod tests {
         for expression in ["", "* * *", "61 * * * *", "0 0 30 2 *", "often"] {
             let error = Schedule::cron(expression).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{expression}");
-            assert!(
-                error.to_string().contains(&format!("{expression:?}")),
-                "{error}"
-            );
+            assert!(error.to_string().contains(&format!("{expression:?}")), "{error}");
         }
     }
 }

@@ -40,11 +40,7 @@ impl SessionCookie {
 
     /// For development over plain HTTP: `id=…; Path=/; HttpOnly; SameSite=Lax`. Anyone on the way can read and replace it.
     pub fn insecure_for_development() -> Self {
-        Self {
-            name: "id".to_owned(),
-            secure: false,
-            ..Self::default()
-        }
+        Self { name: "id".to_owned(), secure: false, ..Self::default() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -142,9 +138,8 @@ impl SessionCookieBuilder {
         }
         // Browsers compare the prefixes without regard to case.
         let name = cookie.name.to_ascii_lowercase();
-        let prefix = ["__host-", "__secure-", "__http-"]
-            .into_iter()
-            .find(|prefix| name.starts_with(prefix));
+        let prefix =
+            ["__host-", "__secure-", "__http-"].into_iter().find(|prefix| name.starts_with(prefix));
         if let Some(domain) = &cookie.domain {
             if prefix == Some("__host-") {
                 return invalid(format!(
@@ -153,10 +148,7 @@ impl SessionCookieBuilder {
                 ));
             }
             let label = |label: &str| {
-                !label.is_empty()
-                    && label
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             };
             if !domain.split('.').all(label) {
                 return invalid(format!(
@@ -233,40 +225,22 @@ mod tests {
             (builder().name("a b"), "not a cookie name"),
             (builder().name("a=b"), "not a cookie name"),
             (builder().domain("example.org"), "cannot have a Domain"),
-            (
-                builder().name("__HOST-x").domain("example.org"),
-                "cannot have a Domain",
-            ),
+            (builder().name("__HOST-x").domain("example.org"), "cannot have a Domain"),
             (builder().name("x").domain(".example.org"), "not a domain"),
             (builder().name("x").domain("a;b"), "not a domain"),
             (builder().insecure_for_development(), "over plain HTTP"),
+            (builder().name("__Secure-x").insecure_for_development(), "over plain HTTP"),
             (
-                builder().name("__Secure-x").insecure_for_development(),
-                "over plain HTTP",
-            ),
-            (
-                builder()
-                    .name("x")
-                    .same_site(SameSite::None)
-                    .insecure_for_development(),
+                builder().name("x").same_site(SameSite::None).insecure_for_development(),
                 "SameSite=None",
             ),
-            (
-                builder().name("x").partitioned().insecure_for_development(),
-                "Partitioned",
-            ),
+            (builder().name("x").partitioned().insecure_for_development(), "Partitioned"),
         ];
         for (builder, why) in refused {
             let error = builder.clone().build().expect_err(&format!("{builder:?}"));
             assert_eq!(error.kind(), ErrorKind::Configuration);
             assert!(error.to_string().contains(why), "{error}");
         }
-        assert!(
-            builder()
-                .name("id")
-                .insecure_for_development()
-                .build()
-                .is_ok()
-        );
+        assert!(builder().name("id").insecure_for_development().build().is_ok());
     }
 }

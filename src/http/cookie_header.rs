@@ -72,19 +72,13 @@ mod tests {
 
     #[test]
     fn a_neighbour_hurts_nobody() {
-        assert_eq!(
-            found(&[b"a=\xff\xfe; \"; ==; =; ;; __Host-id=x;"]).unwrap(),
-            b"x"
-        );
+        assert_eq!(found(&[b"a=\xff\xfe; \"; ==; =; ;; __Host-id=x;"]).unwrap(), b"x");
     }
 
     #[test]
     fn the_same_name_twice_is_several() {
         assert_eq!(found(&[b"__Host-id=x; __Host-id=x"]).unwrap(), b"several");
-        assert_eq!(
-            found(&[b"__Host-id=x", b"__Host-id=y"]).unwrap(),
-            b"several"
-        );
+        assert_eq!(found(&[b"__Host-id=x", b"__Host-id=y"]).unwrap(), b"several");
         assert_eq!(found(&[b"a=1", b"__Host-id=y"]).unwrap(), b"y");
     }
 }

@@ -26,11 +26,7 @@ pin_project! {
 
 impl<F, B> ResponseFuture<F, B> {
     pub(super) fn new(inner: F, slot: Slot) -> Self {
-        Self {
-            inner,
-            slot,
-            finishing: None,
-        }
+        Self { inner, slot, finishing: None }
     }
 }
 
@@ -64,11 +60,7 @@ where
             Err(error) => {
                 response = Response::new(B::default());
                 *response.status_mut() = error.status();
-                let change = this
-                    .slot
-                    .session()
-                    .map(crate::Session::abandon)
-                    .unwrap_or_default();
+                let change = this.slot.session().map(crate::Session::abandon).unwrap_or_default();
                 change_after_failure(this.slot, &change, &mut response);
             }
         }
@@ -85,8 +77,6 @@ fn change_after_failure<B>(slot: &Slot, change: &CookieChange, response: &mut Re
 
 impl<F, B> fmt::Debug for ResponseFuture<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture")
-            .field("slot", &self.slot)
-            .finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").field("slot", &self.slot).finish_non_exhaustive()
     }
 }

@@ -38,11 +38,7 @@ pub(super) struct Config {
 impl SessionLayer {
     /// With the default cookie, and without addresses in the list of devices.
     pub fn new(sessions: Sessions) -> Self {
-        Self(Arc::new(Config {
-            sessions,
-            cookie: SessionCookie::default(),
-            client_ip: None,
-        }))
+        Self(Arc::new(Config { sessions, cookie: SessionCookie::default(), client_ip: None }))
     }
 
     /// Sets the cookie's attributes.
@@ -71,17 +67,12 @@ impl<S> Layer<S> for SessionLayer {
     type Service = SessionService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SessionService {
-            inner,
-            config: self.0.clone(),
-        }
+        SessionService { inner, config: self.0.clone() }
     }
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("cookie", &self.cookie)
-            .finish_non_exhaustive()
+        f.debug_struct("Config").field("cookie", &self.cookie).finish_non_exhaustive()
     }
 }

@@ -53,10 +53,7 @@ impl Slot {
         };
         Self(Arc::new(Inner {
             token,
-            ip: config
-                .client_ip
-                .as_ref()
-                .and_then(|find| find(headers, extensions)),
+            ip: config.client_ip.as_ref().and_then(|find| find(headers, extensions)),
             user_agent: headers.get(USER_AGENT).cloned(),
             arrived: Instant::now(),
             session: OnceCell::new(),
@@ -96,14 +93,9 @@ impl Slot {
             CookieChange::Remove => cookie.remove(),
         };
         headers.append(SET_COOKIE, value);
-        headers
-            .entry(CACHE_CONTROL)
-            .or_insert(HeaderValue::from_static("no-store"));
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         let names_cookie = |value: &HeaderValue| {
-            let mut names = value
-                .as_bytes()
-                .split(|&byte| byte == b',')
-                .map(<[u8]>::trim_ascii);
+            let mut names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
             names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"cookie"))
         };
         if !headers.get_all(VARY).iter().any(names_cookie) {
@@ -114,9 +106,7 @@ impl Slot {
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot")
-            .field("session", &self.0.session.get())
-            .finish_non_exhaustive()
+        f.debug_struct("Slot").field("session", &self.0.session.get()).finish_non_exhaustive()
     }
 }
 

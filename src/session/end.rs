@@ -40,12 +40,8 @@ impl Session {
         let Some(stored) = self.state().stored().cloned() else {
             return Ok(Revocation::default());
         };
-        let revocation = self
-            .0
-            .sessions
-            .store()
-            .revoke(Scope::Session(stored.record.id), "logged out")
-            .await?;
+        let revocation =
+            self.0.sessions.store().revoke(Scope::Session(stored.record.id), "logged out").await?;
         self.has_gone();
         Ok(revocation)
     }
@@ -60,10 +56,7 @@ impl Session {
         self.0
             .sessions
             .store()
-            .revoke(
-                Scope::OthersOf(user_id, stored.record.id),
-                "logged out others",
-            )
+            .revoke(Scope::OthersOf(user_id, stored.record.id), "logged out others")
             .await
     }
 
@@ -76,12 +69,8 @@ impl Session {
     pub async fn log_out_everywhere(&self) -> Result<Revocation> {
         let _turn = self.0.turn.lock().await;
         let (_, user_id) = self.logged_in()?;
-        let revocation = self
-            .0
-            .sessions
-            .store()
-            .revoke(Scope::User(user_id), "logged out everywhere")
-            .await?;
+        let revocation =
+            self.0.sessions.store().revoke(Scope::User(user_id), "logged out everywhere").await?;
         self.has_gone();
         Ok(revocation)
     }
@@ -95,12 +84,8 @@ impl Session {
         let _turn = self.0.turn.lock().await;
         let (stored, user_id) = self.logged_in()?;
         let scope = Scope::SessionOf(user_id, id);
-        let revocation = self
-            .0
-            .sessions
-            .store()
-            .revoke(scope, "logged out from another device")
-            .await?;
+        let revocation =
+            self.0.sessions.store().revoke(scope, "logged out from another device").await?;
         if stored.record.id == id {
             self.has_gone();
         }
@@ -129,7 +114,6 @@ impl Session {
     }
 
     fn has_gone(&self) {
-        self.state()
-            .become_(Standing::Anonymous, CookieChange::Remove);
+        self.state().become_(Standing::Anonymous, CookieChange::Remove);
     }
 }

@@ -1,6 +1,7 @@
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -107,7 +108,8 @@ impl Session {
             lifetime: Lifetime::begin(now, timeouts),
         };
         if let Some(record) = self.0.sessions.store().reauthenticate(&to).await? {
-            return self.adopt(Stored::read(record)?, secret);
+            self.adopt(Stored::read(record)?, secret);
+            return Ok(());
         }
         let fresh = self.reload(&stored).await?;
         if fresh.record.authenticated_at > stored.record.authenticated_at {
@@ -151,16 +153,11 @@ impl Session {
         };
         let secret = Secret::generate()?;
         let renewal = self.renewal(&stored, &secret);
-        if self
-            .0
-            .sessions
-            .store()
-            .renew(&renewal, stored.record.user_id.as_deref())
-            .await?
-        {
+        if self.0.sessions.store().renew(&renewal, stored.record.user_id.as_deref()).await? {
             let mut stored = stored;
-            stored.record.secret_hash = renewal.new_hash;
-            return self.adopt(stored, secret);
+            Arc::make_mut(&mut stored).record.secret_hash = renewal.new_hash;
+            self.adopt(stored, secret);
+            return Ok(());
         }
         self.reload(&stored).await.map(drop)
     }
@@ -184,13 +181,6 @@ impl Session {
             _ => rules.user,
         }
     }
-
-    fn adopt(&self, stored: Stored, secret: Secret) -> Result<()> {
-        let mut state = self.state();
-        state.cookie = self.cookie(&stored, secret);
-        state.standing = Standing::Live(stored);
-        Ok(())
-    }
 }
 
 impl LogIn<'_> {
@@ -205,9 +195,7 @@ impl LogIn<'_> {
         let is_others = before.as_ref().is_some_and(|stored| self.is_others(stored));
         let drops_data = self.discard_data || is_others;
         let mut request = store::LogIn {
-            id: before
-                .as_ref()
-                .map_or_else(SessionId::generate, |stored| stored.record.id),
+            id: before.as_ref().map_or_else(SessionId::generate, |stored| stored.record.id),
             old_hash: before.as_ref().map(|stored| stored.record.secret_hash),
             new_hash: secret.hash(),
             user_id: self.user_id.clone(),
@@ -236,11 +224,10 @@ impl LogIn<'_> {
             LogInOutcome::LoggedIn(record, _) => {
                 let stored = Stored::read(*record)?;
                 if drops_data {
-                    session
-                        .state()
-                        .become_(Standing::Anonymous, CookieChange::Keep);
+                    session.state().become_(Standing::Anonymous, CookieChange::Keep);
                 }
-                session.adopt(stored, secret)
+                session.adopt(stored, secret);
+                Ok(())
             }
             LogInOutcome::Refused => Err(Error::new(
                 ErrorKind::LogInRefused,
@@ -268,10 +255,6 @@ impl LogIn<'_> {
     }
 
     fn is_others(&self, stored: &Stored) -> bool {
-        stored
-            .record
-            .user_id
-            .as_ref()
-            .is_some_and(|user_id| *user_id != self.user_id)
+        stored.record.user_id.as_ref().is_some_and(|user_id| *user_id != self.user_id)
     }
 }

@@ -70,11 +70,7 @@ impl Session {
                 }
             }
         }
-        let state = Mutex::new(State {
-            standing,
-            changes: data::Changes::default(),
-            cookie,
-        });
+        let state = Mutex::new(State { standing, changes: data::Changes::default(), cookie });
         Ok(Self(Arc::new(Inner {
             sessions,
             client,
@@ -91,16 +87,12 @@ impl Session {
 
     /// Whose session it is; `None` while anonymous.
     pub fn user_id(&self) -> Option<String> {
-        self.state()
-            .stored()
-            .and_then(|stored| stored.record.user_id.clone())
+        self.state().stored().and_then(|stored| stored.record.user_id.clone())
     }
 
     /// When the user last authenticated.
     pub fn authenticated_at(&self) -> Option<DateTime<Utc>> {
-        self.state()
-            .stored()
-            .and_then(|stored| stored.record.authenticated_at)
+        self.state().stored().and_then(|stored| stored.record.authenticated_at)
     }
 
     /// When the session was first written.
@@ -110,9 +102,7 @@ impl Session {
 
     /// When it ends unless it is seen before, as the row says.
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
-        self.state()
-            .stored()
-            .map(|stored| stored.record.lifetime.valid_until)
+        self.state().stored().map(|stored| stored.record.lifetime.valid_until)
     }
 
     /// The value of a key.
@@ -155,9 +145,7 @@ impl Session {
         let mut state = self.state();
         let mut changes = state.changes.clone();
         changes.set(key, value);
-        let stored = state
-            .stored()
-            .map_or_else(Data::default, |stored| stored.data.clone());
+        let stored = state.stored().map_or_else(Data::default, |stored| stored.data.clone());
         changes.apply(&stored, limits, Some(key))?;
         state.changes = changes;
         Ok(())
@@ -183,29 +171,21 @@ impl Session {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The cookie for a session that just got this secret.
-    fn cookie(&self, stored: &Stored, secret: Secret) -> CookieChange {
+    /// Holds this row from now on, whose secret the browser is to get.
+    fn adopt(&self, stored: Arc<Stored>, secret: Secret) {
         let record = &stored.record;
-        let is_remembered = self
-            .0
-            .sessions
-            .rules()
-            .is_remembered(record.lifetime.idle_timeout);
-        let left = (record.lifetime.absolute_expires_at - record.now())
-            .to_std()
-            .ok();
-        CookieChange::Set {
-            value: Token {
-                id: record.id,
-                secret,
-            }
-            .encode(),
+        let is_remembered = self.0.sessions.rules().is_remembered(record.lifetime.idle_timeout);
+        let left = (record.lifetime.absolute_expires_at - record.now()).to_std().ok();
+        let mut state = self.state();
+        state.cookie = CookieChange::Set {
+            value: Token { id: record.id, secret }.encode(),
             max_age: left.filter(|_| is_remembered),
-        }
+        };
+        state.standing = Standing::Live(stored);
     }
 
     /// The row, if there is one. Somebody else's end of the session is told, whatever it is asked for.
-    fn live(&self) -> Result<Option<Stored>> {
+    fn live(&self) -> Result<Option<Arc<Stored>>> {
         match &self.state().standing {
             Standing::Live(stored) => Ok(Some(stored.clone())),
             Standing::Anonymous => Ok(None),
@@ -221,13 +201,9 @@ impl Session {
         state.become_(Standing::Ended, CookieChange::Remove);
     }
 
-    fn logged_in(&self) -> Result<(Stored, String)> {
+    fn logged_in(&self) -> Result<(Arc<Stored>, String)> {
         let stored = self.live()?.ok_or_else(Error::not_logged_in)?;
-        let user_id = stored
-            .record
-            .user_id
-            .clone()
-            .ok_or_else(Error::not_logged_in)?;
+        let user_id = stored.record.user_id.clone().ok_or_else(Error::not_logged_in)?;
         Ok((stored, user_id))
     }
 }

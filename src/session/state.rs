@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     data::{Changes, Data},
@@ -17,7 +17,7 @@ pub(super) struct State {
 pub(super) enum Standing {
     /// There is no row.
     Anonymous,
-    Live(Stored),
+    Live(Arc<Stored>),
     /// Somebody else ended it while this handle held it: nothing is written any more, but by a new log-in.
     Ended,
 }
@@ -31,14 +31,19 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn read(mut record: Record) -> Result<Self> {
+    pub(super) fn read(mut record: Record) -> Result<Arc<Self>> {
         let data = Data::decode(&std::mem::take(&mut record.data))?;
-        Ok(Self { record, data })
+        Ok(Arc::new(Self { record, data }))
+    }
+
+    /// Whether it is worth a write that the session was seen.
+    pub(super) fn touch_due(&self) -> bool {
+        self.record.lifetime.touch_due(self.record.now())
     }
 }
 
 impl State {
-    pub(super) fn stored(&self) -> Option<&Stored> {
+    pub(super) fn stored(&self) -> Option<&Arc<Stored>> {
         match &self.standing {
             Standing::Live(stored) => Some(stored),
             Standing::Anonymous | Standing::Ended => None,
@@ -84,10 +89,9 @@ impl fmt::Debug for CookieChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Keep => f.write_str("Keep"),
-            Self::Set { max_age, .. } => f
-                .debug_struct("Set")
-                .field("max_age", max_age)
-                .finish_non_exhaustive(),
+            Self::Set { max_age, .. } => {
+                f.debug_struct("Set").field("max_age", max_age).finish_non_exhaustive()
+            }
             Self::Remove => f.write_str("Remove"),
         }
     }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -75,8 +75,7 @@ impl Session {
         if taken.changes.is_empty() || creates_nothing {
             return Ok(());
         }
-        self.write(&mut |data| taken.changes.apply(data, limits, None))
-            .await?;
+        self.write(&mut |data| taken.changes.apply(data, limits, None)).await?;
         taken.written();
         Ok(())
     }
@@ -121,31 +120,21 @@ impl Session {
     #[cfg(feature = "http")]
     pub(crate) fn is_pending(&self) -> bool {
         let state = self.state();
-        let touch_due = |stored: &Stored| stored.record.lifetime.touch_due(stored.record.now());
-        !state.changes.is_empty()
-            || state.cookie != CookieChange::Keep
-            || state.stored().is_some_and(touch_due)
+        let touch_due = state.stored().is_some_and(|stored| stored.touch_due());
+        !state.changes.is_empty() || state.cookie != CookieChange::Keep || touch_due
     }
 
     async fn touch(&self) -> Result<()> {
         let Some(stored) = self.live()? else {
             return Ok(());
         };
-        let now = stored.record.now();
-        if !stored.record.lifetime.touch_due(now) {
+        if !stored.touch_due() {
             return Ok(());
         }
-        let lifetime = stored.record.lifetime.seen(now);
-        self.0
-            .sessions
-            .store()
-            .touch(Touch {
-                id: stored.record.id,
-                lifetime,
-            })
-            .await?;
+        let lifetime = stored.record.lifetime.seen(stored.record.now());
+        self.0.sessions.store().touch(Touch { id: stored.record.id, lifetime }).await?;
         if let Standing::Live(stored) = &mut self.state().standing {
-            stored.record.lifetime = lifetime;
+            Arc::make_mut(stored).record.lifetime = lifetime;
         }
         Ok(())
     }
@@ -161,28 +150,21 @@ impl Session {
             if self.try_save(&stored, data).await? {
                 return Ok(());
             }
-            self.reload(&stored).await?;
             // Those who lost would meet again at once: each waits for a while of its own.
             tokio::time::sleep(pause.mul_f64(rand::random())).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+            self.reload(&stored).await?;
         }
-        Err(Error::new(
-            ErrorKind::Contention,
-            "other requests kept changing the session",
-        ))
+        Err(Error::new(ErrorKind::Contention, "other requests kept changing the session"))
     }
 
     async fn try_save(&self, stored: &Stored, data: Data) -> Result<bool> {
         let record = &stored.record;
         let lifetime = record.lifetime.seen(record.now());
-        let save = Save {
-            id: record.id,
-            revision: record.revision,
-            data: data.encode(),
-            lifetime,
-        };
+        let save = Save { id: record.id, revision: record.revision, data: data.encode(), lifetime };
         let written = self.0.sessions.store().save(save).await?;
         if written && let Standing::Live(stored) = &mut self.state().standing {
+            let stored = Arc::make_mut(stored);
             stored.record.revision += 1;
             stored.record.lifetime = lifetime;
             stored.data = data;
@@ -199,23 +181,14 @@ impl Session {
             timeouts: self.0.sessions.rules().anonymous,
             client: self.0.client.clone(),
         };
-        let record = self
-            .0
-            .sessions
-            .store()
-            .create(new)
-            .await?
-            .ok_or_else(Error::session_ended)?;
-        let stored = Stored::read(record)?;
-        let mut state = self.state();
-        state.cookie = self.cookie(&stored, secret);
-        state.standing = Standing::Live(stored);
+        let record = self.0.sessions.store().create(new).await?.ok_or_else(Error::session_ended)?;
+        self.adopt(Stored::read(record)?, secret);
         Ok(())
     }
 
     /// Takes over the row as it is now. It may have been renewed, or logged in to, by another request of the same browser; that it
     /// belongs to another user than the one this request began with ends the session for this request.
-    pub(super) async fn reload(&self, stored: &Stored) -> Result<Stored> {
+    pub(super) async fn reload(&self, stored: &Stored) -> Result<Arc<Stored>> {
         let was = &stored.record.user_id;
         match self.0.sessions.store().load(stored.record.id).await? {
             Some(fresh) if was.is_none() || *was == fresh.user_id => {
@@ -231,10 +204,7 @@ impl Session {
     }
 
     fn take(&self, take: impl FnOnce(&mut Changes) -> Changes) -> Taken<'_> {
-        Taken {
-            session: self,
-            changes: take(&mut self.state().changes),
-        }
+        Taken { session: self, changes: take(&mut self.state().changes) }
     }
 }
 

@@ -17,10 +17,7 @@ pub struct SessionsBuilder {
 
 impl SessionsBuilder {
     pub(super) fn new(backend: Backend) -> Self {
-        Self {
-            backend,
-            policy: Policy::default(),
-        }
+        Self { backend, policy: Policy::default() }
     }
 
     /// Replaces all settings of the policy.
@@ -78,9 +75,6 @@ impl SessionsBuilder {
     /// [`Configuration`](crate::ErrorKind::Configuration), naming the setting that makes no sense.
     pub fn build(self) -> Result<Sessions> {
         let rules = self.policy.rules()?;
-        Ok(Sessions(Arc::new(Inner {
-            store: Observed::new(self.backend),
-            rules,
-        })))
+        Ok(Sessions(Arc::new(Inner { store: Observed::new(self.backend), rules })))
     }
 }

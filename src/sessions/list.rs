@@ -22,14 +22,7 @@ pub struct UserSessions {
 
 impl UserSessions {
     pub(super) fn new(sessions: Sessions, user_id: String) -> Self {
-        Self {
-            sessions,
-            page: Page {
-                user_id,
-                before: None,
-                limit: 100,
-            },
-        }
+        Self { sessions, page: Page { user_id, before: None, limit: 100 } }
     }
 
     /// Only sessions created before this one: the last id of the page before.

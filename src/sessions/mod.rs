@@ -106,12 +106,7 @@ impl Sessions {
 
     /// Ends one session, at once and on every node. Returns whether it was live.
     pub async fn revoke(&self, id: SessionId) -> Result<bool> {
-        Ok(self
-            .store()
-            .revoke(Scope::Session(id), "revoked")
-            .await?
-            .ended
-            > 0)
+        Ok(self.store().revoke(Scope::Session(id), "revoked").await?.ended > 0)
     }
 
     /// Ends all sessions of a user. When it returns, no request gets into any of them, and a log-in of the user whose authentication
@@ -119,17 +114,13 @@ impl Sessions {
     /// [`store::postgres`](crate::store::postgres::revoke_user) and [`store::sqlite`](crate::store::sqlite::revoke_user).
     pub async fn revoke_user(&self, user_id: &str) -> Result<Revocation> {
         check_user_id(user_id)?;
-        self.store()
-            .revoke(Scope::User(user_id.to_owned()), "revoked")
-            .await
+        self.store().revoke(Scope::User(user_id.to_owned()), "revoked").await
     }
 
     /// Ends all sessions of a user but one, as [`revoke_user`](Self::revoke_user) does.
     pub async fn revoke_others(&self, user_id: &str, keep: SessionId) -> Result<Revocation> {
         check_user_id(user_id)?;
-        self.store()
-            .revoke(Scope::OthersOf(user_id.to_owned(), keep), "revoked")
-            .await
+        self.store().revoke(Scope::OthersOf(user_id.to_owned(), keep), "revoked").await
     }
 
     /// Ends every session there is, anonymous ones too, and refuses every log-in that is in flight.
@@ -139,9 +130,7 @@ impl Sessions {
 
     /// Deletes all expired rows now, in batches. An expired session is unusable with or without it.
     pub async fn sweep(&self) -> Result<CleanupReport> {
-        self.cleanup(Schedule::every(crate::days(1)))
-            .run_once()
-            .await
+        self.cleanup(Schedule::every(crate::days(1))).run_once().await
     }
 
     /// Sweeps on a schedule until it is stopped, with the defaults of [`cleanup`](Self::cleanup).

@@ -58,9 +58,7 @@ impl Observed {
     pub(crate) async fn create(&self, session: NewSession) -> Result<Option<Record>> {
         let id = session.id;
         let span = debug_span!(target: "sessile", "create", session_id = %id);
-        let records = self
-            .run("create", span, self.0.0.create(&[session]))
-            .await?;
+        let records = self.run("create", span, self.0.0.create(&[session])).await?;
         debug!(target: "sessile", session_id = %id, "session created");
         Ok(records.into_iter().next())
     }
@@ -73,9 +71,7 @@ impl Observed {
 
     pub(crate) async fn touch(&self, touch: Touch) -> Result<()> {
         let span = debug_span!(target: "sessile", "touch", session_id = %touch.id);
-        self.run("touch", span, self.0.0.touch(&[touch]))
-            .await
-            .map(drop)
+        self.run("touch", span, self.0.0.touch(&[touch])).await.map(drop)
     }
 
     pub(crate) async fn renew(&self, renewal: &Renewal, user_id: Option<&str>) -> Result<bool> {
@@ -90,9 +86,7 @@ impl Observed {
     pub(crate) async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
         let id = to.renewal.id;
         let span = debug_span!(target: "sessile", "reauthenticate", session_id = %id);
-        let record = self
-            .run("reauthenticate", span, self.0.0.reauthenticate(to))
-            .await?;
+        let record = self.run("reauthenticate", span, self.0.0.reauthenticate(to)).await?;
         if record.is_some() {
             info!(target: "sessile", session_id = %id, user_id = to.user_id, "reauthenticated");
         }

@@ -94,14 +94,8 @@ async fn sqlite(url: &str) -> Result<Backend> {
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(Duration::from_secs(5));
     // The writer first: it turns the new file to WAL, which the readers then find.
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_with(options.clone())
-        .await?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(4)
-        .connect_with(options)
-        .await?;
+    let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+    let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
     Ok(Backend::new(SqliteStore::with_writer(readers, writer)))
 }
 

@@ -17,11 +17,8 @@ impl From<sqlx::Error> for Error {
 pub(crate) fn of_migration(source: MigrateError) -> Error {
     let message = match &source {
         MigrateError::Execute(_) | MigrateError::ExecuteMigration(..) => {
-            return Error::new(
-                ErrorKind::Database,
-                "a migration failed and was rolled back",
-            )
-            .with_source(source);
+            return Error::new(ErrorKind::Database, "a migration failed and was rolled back")
+                .with_source(source);
         }
         MigrateError::VersionMissing(version) => format!(
             "the database's schema is newer than this version of sessile (it has migration {version}): update the application"
@@ -50,9 +47,7 @@ fn is_transient_code(code: &str) -> bool {
     match code.parse::<u32>() {
         Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xff, 5 | 6),
         _ => {
-            ["08", "40", "53", "57P"]
-                .iter()
-                .any(|class| code.starts_with(class))
+            ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class))
                 || matches!(code, "55P03" | "25006")
         }
     }
@@ -64,20 +59,32 @@ pub(crate) fn is_dead_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
         sqlx::Error::Database(error) => {
-            matches!(
-                error.code().as_deref(),
-                Some("57P01" | "57P02" | "08003" | "08006")
-            )
+            matches!(error.code().as_deref(), Some("57P01" | "57P02" | "08003" | "08006"))
         }
         _ => false,
     }
 }
 
+/// Runs a transaction, and again as a whole where it lost a deadlock or a serialization check.
 #[cfg(feature = "postgres")]
-/// Whether a transaction lost a deadlock or a serialization check and should run again as a whole.
-pub(crate) fn is_rolled_back(error: &sqlx::Error) -> bool {
+pub(crate) async fn again_if_rolled_back<T, F>(run: impl Fn() -> F) -> Result<T, sqlx::Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    const TRIES: u32 = 3;
+    let mut tries = 1;
+    loop {
+        match run().await {
+            Err(error) if tries < TRIES && is_rolled_back(&error) => tries += 1,
+            result => return result,
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn is_rolled_back(error: &sqlx::Error) -> bool {
     matches!(
-        error.as_database_error().and_then(|e| e.code()).as_deref(),
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref(),
         Some("40P01" | "40001")
     )
 }

@@ -25,6 +25,10 @@ pub use record::{
 };
 
 use crate::{error::Result, token::SessionId};
+pub use crate::{
+    expiry::{Lifetime, Timeouts},
+    token::SecretHash,
+};
 
 /// A database that keeps sessions.
 ///

@@ -139,10 +139,7 @@ impl LogIn {
     /// too many sessions.
     pub fn admit(&self, admission: &Admission) -> Result<(), LogInOutcome> {
         let elapsed = TimeDelta::from_std(self.began.elapsed()).unwrap_or(TimeDelta::MAX);
-        let began = admission
-            .now
-            .checked_sub_signed(elapsed)
-            .unwrap_or(DateTime::<Utc>::MIN_UTC);
+        let began = admission.now.checked_sub_signed(elapsed).unwrap_or(DateTime::<Utc>::MIN_UTC);
         let follows = |cutoff: DateTime<Utc>| self.after.is_some_and(|after| cutoff <= after);
         let revoked_since = |cutoff: Option<DateTime<Utc>>| {
             cutoff.is_some_and(|cutoff| cutoff >= began && !follows(cutoff))

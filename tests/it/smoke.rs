@@ -15,23 +15,13 @@ async fn a_cart_survives_a_log_in(db: Db) {
     assert!(!old.is_in(&sessions).await);
     let session = browser.open(&sessions).await;
     assert_eq!(session.user_id().as_deref(), Some("ada"));
-    assert_eq!(
-        session.get::<serde_json::Value>("cart").unwrap(),
-        Some(json!({"tea": 1}))
-    );
-    session
-        .update("cart", |c: &mut serde_json::Value| c["tea"] = json!(2))
-        .await
-        .unwrap();
+    assert_eq!(session.get::<serde_json::Value>("cart").unwrap(), Some(json!({"tea": 1})));
+    session.update("cart", |c: &mut serde_json::Value| c["tea"] = json!(2)).await.unwrap();
     session.require_recent(minutes(5)).unwrap();
     session.reauthenticate().await.unwrap();
     browser.finish(&session).await;
     assert_eq!(
-        browser
-            .open(&sessions)
-            .await
-            .get::<serde_json::Value>("cart")
-            .unwrap(),
+        browser.open(&sessions).await.get::<serde_json::Value>("cart").unwrap(),
         Some(json!({"tea": 2}))
     );
     assert_eq!(sessions.count().await.unwrap(), 1);
@@ -44,14 +34,8 @@ async fn revoked_stays_dead(db: Db) {
     let session = browser.open(&sessions).await;
     assert_eq!(sessions.revoke_user("ada").await.unwrap().ended, 1);
     session.insert("x", 1).unwrap();
-    assert_eq!(
-        session.save().await.unwrap_err().kind(),
-        ErrorKind::SessionEnded
-    );
-    assert_eq!(
-        session.renew().await.unwrap_err().kind(),
-        ErrorKind::SessionEnded
-    );
+    assert_eq!(session.save().await.unwrap_err().kind(), ErrorKind::SessionEnded);
+    assert_eq!(session.renew().await.unwrap_err().kind(), ErrorKind::SessionEnded);
     assert_eq!(db.rows().await, 0);
 }
 

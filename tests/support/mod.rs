@@ -71,30 +71,17 @@ impl Db {
 
     pub async fn empty_postgres() -> Self {
         let name = format!("sessile_test_{}", Uuid::now_v7().simple());
-        let admin = PgPool::connect(&postgres_url())
-            .await
-            .expect("the test server answers");
+        let admin = PgPool::connect(&postgres_url()).await.expect("the test server answers");
         sqlx::query(AssertSqlSafe(format!("create database {name}")))
             .execute(&admin)
             .await
             .unwrap();
         admin.close().await;
-        let (server, _) = postgres_url()
-            .rsplit_once('/')
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
-            .unwrap();
+        let (server, _) =
+            postgres_url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let url = format!("{server}/{name}");
-        let pool = PgPoolOptions::new()
-            .max_connections(10)
-            .connect(&url)
-            .await
-            .unwrap();
-        Self {
-            url,
-            pool: Pool::Postgres(pool),
-            name,
-            _folder: None,
-        }
+        let pool = PgPoolOptions::new().max_connections(10).connect(&url).await.unwrap();
+        Self { url, pool: Pool::Postgres(pool), name, _folder: None }
     }
 
     pub async fn empty_sqlite() -> Self {
@@ -104,12 +91,7 @@ impl Db {
         sessile::connect(&url).await.unwrap();
         let pool = SqlitePool::connect(&url).await.unwrap();
         let name = "sqlite".to_owned();
-        Self {
-            url,
-            pool: Pool::Sqlite(pool),
-            name,
-            _folder: Some(folder.into()),
-        }
+        Self { url, pool: Pool::Sqlite(pool), name, _folder: Some(folder.into()) }
     }
 
     async fn migrate(&self) {
@@ -145,40 +127,30 @@ impl Db {
     /// Runs a statement: one text for each database.
     pub async fn run(&self, postgres: &str, sqlite: &str) -> u64 {
         match &self.pool {
-            Pool::Postgres(pool) => sqlx::query(AssertSqlSafe(postgres))
-                .execute(pool)
-                .await
-                .unwrap()
-                .rows_affected(),
-            Pool::Sqlite(pool) => sqlx::query(AssertSqlSafe(sqlite))
-                .execute(pool)
-                .await
-                .unwrap()
-                .rows_affected(),
+            Pool::Postgres(pool) => {
+                sqlx::query(AssertSqlSafe(postgres)).execute(pool).await.unwrap().rows_affected()
+            }
+            Pool::Sqlite(pool) => {
+                sqlx::query(AssertSqlSafe(sqlite)).execute(pool).await.unwrap().rows_affected()
+            }
         }
     }
 
     /// One number: one text for each database.
     pub async fn number(&self, postgres: &str, sqlite: &str) -> i64 {
         match &self.pool {
-            Pool::Postgres(pool) => sqlx::query_scalar(AssertSqlSafe(postgres))
-                .fetch_one(pool)
-                .await
-                .unwrap(),
-            Pool::Sqlite(pool) => sqlx::query_scalar(AssertSqlSafe(sqlite))
-                .fetch_one(pool)
-                .await
-                .unwrap(),
+            Pool::Postgres(pool) => {
+                sqlx::query_scalar(AssertSqlSafe(postgres)).fetch_one(pool).await.unwrap()
+            }
+            Pool::Sqlite(pool) => {
+                sqlx::query_scalar(AssertSqlSafe(sqlite)).fetch_one(pool).await.unwrap()
+            }
         }
     }
 
     /// How many rows there are, live or not.
     pub async fn rows(&self) -> i64 {
-        self.number(
-            "select count(*) from sessile.sessions",
-            "select count(*) from sessions",
-        )
-        .await
+        self.number("select count(*) from sessile.sessions", "select count(*) from sessions").await
     }
 
     /// Lets time pass for every session: moves all moments of all rows back.
@@ -192,11 +164,8 @@ impl Db {
             "valid_until",
             "expires_at",
         ];
-        let set = |back: String| {
-            columns
-                .map(|column| format!("{column} = {column} - {back}"))
-                .join(", ")
-        };
+        let set =
+            |back: String| columns.map(|column| format!("{column} = {column} - {back}")).join(", ");
         let postgres = set(format!("make_interval(secs => {seconds})"));
         let sqlite = set(format!("cast({seconds} * 1000 as integer)"));
         self.run(
@@ -240,10 +209,7 @@ impl Db {
                 pool.close().await;
                 let admin = PgPool::connect(&postgres_url()).await.unwrap();
                 let drop = format!("drop database {} with (force)", self.name);
-                sqlx::query(AssertSqlSafe(drop))
-                    .execute(&admin)
-                    .await
-                    .unwrap();
+                sqlx::query(AssertSqlSafe(drop)).execute(&admin).await.unwrap();
                 admin.close().await;
             }
             Pool::Sqlite(pool) => pool.close().await,
@@ -264,9 +230,7 @@ impl Browser {
     }
 
     pub async fn try_open(&self, sessions: &Sessions) -> sessile::Result<Session> {
-        sessions
-            .open(self.cookie.as_deref().map(str::as_bytes), Client::new())
-            .await
+        sessions.open(self.cookie.as_deref().map(str::as_bytes), Client::new()).await
     }
 
     /// Ends the request as the layer does, and keeps the cookie.

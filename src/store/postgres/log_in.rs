@@ -7,27 +7,14 @@ use crate::{
     store::{Admission, LogIn, LogInOutcome, failure},
 };
 
-/// How often a transaction that lost a deadlock is run again.
-const TRIES: u32 = 3;
-
 pub(super) async fn log_in(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome> {
-    let mut tries = 1;
-    loop {
-        match attempt(pool, log_in).await {
-            Err(error) if tries < TRIES && failure::is_rolled_back(&error) => tries += 1,
-            Err(error) => return Err(error.into()),
-            Ok(Err(error)) => return Err(error),
-            Ok(Ok(outcome)) => return Ok(outcome),
-        }
-    }
+    Ok(failure::again_if_rolled_back(|| attempt(pool, log_in)).await?)
 }
 
-async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<Result<LogInOutcome>, sqlx::Error> {
+async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome, sqlx::Error> {
     // Read committed, whatever the pool's default: each statement has to see what was committed while the
     // one before it waited for a lock.
-    let mut tx = pool
-        .begin_with("begin isolation level read committed")
-        .await?;
+    let mut tx = pool.begin_with("begin isolation level read committed").await?;
     let cutoff_before_lock = query_scalar!(
         "select revoked_at from sessile.session_cutoffs where user_id = $1",
         log_in.user_id,
@@ -66,15 +53,10 @@ async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<Result<LogInOutcome>, 
     .fetch_one(&mut *tx)
     .await?
     .unsigned_abs();
-    let admission = Admission {
-        cutoff_before_lock,
-        cutoff,
-        cutoff_of_all: of_all.revoked_at,
-        now,
-        others,
-    };
+    let admission =
+        Admission { cutoff_before_lock, cutoff, cutoff_of_all: of_all.revoked_at, now, others };
     if let Err(refusal) = log_in.admit(&admission) {
-        return Ok(Ok(refusal));
+        return Ok(refusal);
     }
 
     let ended = query_scalar!(
@@ -153,11 +135,10 @@ async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<Result<LogInOutcome>, 
         }
     };
     let Some(row) = row else {
-        return Ok(Ok(LogInOutcome::Absent));
+        return Ok(LogInOutcome::Absent);
     };
+    let record = row.try_into()?;
     tx.commit().await?;
-    Ok(row.try_into().map(|record| {
-        let ended = ended.into_iter().map(Into::into).collect();
-        LogInOutcome::LoggedIn(Box::new(record), ended)
-    }))
+    let ended = ended.into_iter().map(Into::into).collect();
+    Ok(LogInOutcome::LoggedIn(Box::new(record), ended))
 }

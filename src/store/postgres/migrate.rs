@@ -6,10 +6,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Under sqlx's advisory lock, which `sqlx migrate run` takes too.
 pub(super) async fn migrate(pool: &PgPool) -> Result<()> {
-    let mut migrator = Migrator {
-        migrations: MIGRATIONS.migrations.clone(),
-        ..Migrator::DEFAULT
-    };
+    let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
     migrator.dangerous_set_table_name("sessile._sqlx_migrations");
     migrator.create_schema("sessile");
     // The lock is the connection's, and stays with it when a migration fails: so this one is not given back.

@@ -85,29 +85,20 @@ impl Store for PostgresStore {
                 .fetch_all(&self.pool)
             })
             .await?;
-        rows.into_iter().map(Record::try_from).collect()
+        Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
         let ids: Vec<Uuid> = sessions.iter().map(|s| s.id.as_uuid()).collect();
-        let hashes: Vec<Vec<u8>> = sessions
-            .iter()
-            .map(|s| s.secret_hash.as_bytes().to_vec())
-            .collect();
+        let hashes: Vec<Vec<u8>> =
+            sessions.iter().map(|s| s.secret_hash.as_bytes().to_vec()).collect();
         let data: Vec<String> = sessions.iter().map(|s| s.data.clone()).collect();
-        let idle: Vec<i32> = sessions
-            .iter()
-            .map(|s| row::seconds(s.timeouts.idle))
-            .collect();
-        let absolute: Vec<i32> = sessions
-            .iter()
-            .map(|s| row::seconds(s.timeouts.absolute))
-            .collect();
+        let idle: Vec<i32> = sessions.iter().map(|s| row::seconds(s.timeouts.idle)).collect();
+        let absolute: Vec<i32> =
+            sessions.iter().map(|s| row::seconds(s.timeouts.absolute)).collect();
         let ips: Vec<Option<String>> = sessions.iter().map(|s| row::address(&s.client)).collect();
-        let agents: Vec<Option<String>> = sessions
-            .iter()
-            .map(|s| s.client.user_agent.clone())
-            .collect();
+        let agents: Vec<Option<String>> =
+            sessions.iter().map(|s| s.client.user_agent.clone()).collect();
         let rows = query_as!(
             Row,
             r#"
@@ -134,7 +125,7 @@ impl Store for PostgresStore {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(Record::try_from).collect()
+        Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
     async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
@@ -173,14 +164,10 @@ impl Store for PostgresStore {
         let seen: Vec<DateTime<Utc>> = touches.iter().map(|t| t.lifetime.last_seen_at).collect();
         let valid: Vec<DateTime<Utc>> = touches.iter().map(|t| t.lifetime.valid_until).collect();
         let expires: Vec<DateTime<Utc>> = touches.iter().map(|t| t.lifetime.expires_at).collect();
-        let idle: Vec<i32> = touches
-            .iter()
-            .map(|t| row::seconds(t.lifetime.idle_timeout))
-            .collect();
-        let absolute: Vec<DateTime<Utc>> = touches
-            .iter()
-            .map(|t| t.lifetime.absolute_expires_at)
-            .collect();
+        let idle: Vec<i32> =
+            touches.iter().map(|t| row::seconds(t.lifetime.idle_timeout)).collect();
+        let absolute: Vec<DateTime<Utc>> =
+            touches.iter().map(|t| t.lifetime.absolute_expires_at).collect();
         let done = self
             .twice(|| {
                 query!(
@@ -251,7 +238,7 @@ impl Store for PostgresStore {
         )
         .fetch_optional(&self.pool)
         .await?;
-        row.map(Record::try_from).transpose()
+        Ok(row.map(Record::try_from).transpose()?)
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
@@ -349,11 +336,7 @@ impl Store for PostgresStore {
                 .fetch_one(&self.pool)
             })
             .await?;
-        Ok(if swept.held {
-            Swept::Rows(swept.deleted.unsigned_abs())
-        } else {
-            Swept::Busy
-        })
+        Ok(if swept.held { Swept::Rows(swept.deleted.unsigned_abs()) } else { Swept::Busy })
     }
 
     async fn migrate(&self) -> Result<()> {

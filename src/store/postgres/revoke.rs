@@ -36,20 +36,11 @@ pub async fn revoke_all(connection: &mut PgConnection) -> Result<Revocation> {
 }
 
 pub(super) async fn in_own_transaction(pool: &PgPool, scope: &Scope) -> Result<Revocation> {
-    const TRIES: u32 = 3;
-    let mut tries = 1;
-    loop {
-        match attempt(pool, scope).await {
-            Err(error) if tries < TRIES && failure::is_rolled_back(&error) => tries += 1,
-            result => return Ok(result?),
-        }
-    }
+    Ok(failure::again_if_rolled_back(|| attempt(pool, scope)).await?)
 }
 
 async fn attempt(pool: &PgPool, scope: &Scope) -> Result<Revocation, sqlx::Error> {
-    let mut tx = pool
-        .begin_with("begin isolation level read committed")
-        .await?;
+    let mut tx = pool.begin_with("begin isolation level read committed").await?;
     let revocation = run(&mut tx, scope).await?;
     tx.commit().await?;
     Ok(revocation)
@@ -122,9 +113,8 @@ async fn cut_off(
     connection: &mut PgConnection,
     user_id: &str,
 ) -> Result<DateTime<Utc>, sqlx::Error> {
-    let now = query_scalar!(r#"select clock_timestamp() as "now!""#)
-        .fetch_one(&mut *connection)
-        .await?;
+    let now =
+        query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&mut *connection).await?;
     query!(
         r#"
         insert into sessile.session_cutoffs as c (user_id, revoked_at, used_at) values ($1, $2, $2)

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::{
     client::Client,
-    error::{Error, Result},
     expiry::Lifetime,
     store::{Record, SessionInfo},
     token::SecretHash,
@@ -35,12 +34,12 @@ pub(super) struct Row {
 }
 
 impl TryFrom<Row> for Record {
-    type Error = Error;
+    type Error = sqlx::Error;
 
-    fn try_from(row: Row) -> Result<Self> {
+    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
             id: row.id.into(),
-            secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(Error::database)?,
+            secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(decode_error)?,
             user_id: row.user_id,
             data: row.data.0,
             revision: row.revision,
@@ -108,4 +107,8 @@ pub(super) fn seconds(seconds: u32) -> i32 {
 /// application's own queries infer.
 pub(super) fn address(client: &Client) -> Option<String> {
     client.ip.map(|ip| ip.to_string())
+}
+
+fn decode_error(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
 }

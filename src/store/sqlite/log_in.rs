@@ -9,13 +9,11 @@ use crate::{
 };
 
 pub(super) async fn log_in(pool: &SqlitePool, log_in: &LogIn) -> Result<LogInOutcome> {
-    let cutoff_before_lock = query_scalar!(
-        "select revoked_at from session_cutoffs where user_id = ?1",
-        log_in.user_id
-    )
-    .fetch_optional(pool)
-    .await?
-    .flatten();
+    let cutoff_before_lock =
+        query_scalar!("select revoked_at from session_cutoffs where user_id = ?1", log_in.user_id)
+            .fetch_optional(pool)
+            .await?
+            .flatten();
     // Immediate: a transaction that reads first and then wants to write is refused the lock when another has written.
     let mut tx = pool.begin_with("begin immediate").await?;
     let id = log_in.id.as_uuid();

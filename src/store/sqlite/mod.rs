@@ -34,10 +34,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// On the application's own pool, with its settings. Writers meet at SQLite's lock, so it needs a busy timeout.
     pub fn new(pool: SqlitePool) -> Self {
-        Self {
-            readers: pool.clone(),
-            writer: pool,
-        }
+        Self { readers: pool.clone(), writer: pool }
     }
 
     /// Reads on one pool and writes on another one, of one connection: writers then queue here instead of polling for the lock.
@@ -54,10 +51,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
-        let ids = row::array(
-            ids.iter()
-                .map(|id| json!(row::hex(id.as_uuid().as_bytes()))),
-        );
+        let ids = row::array(ids.iter().map(|id| json!(row::hex(id.as_uuid().as_bytes()))));
         let rows = query_as!(
             Row,
             r#"
@@ -70,7 +64,7 @@ impl Store for SqliteStore {
         )
         .fetch_all(&self.readers)
         .await?;
-        rows.into_iter().map(Record::try_from).collect()
+        Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
@@ -103,7 +97,7 @@ impl Store for SqliteStore {
         )
         .fetch_all(&self.writer)
         .await?;
-        rows.into_iter().map(Record::try_from).collect()
+        Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
     async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
@@ -231,7 +225,7 @@ impl Store for SqliteStore {
         )
         .fetch_optional(&self.writer)
         .await?;
-        row.map(Record::try_from).transpose()
+        Ok(row.map(Record::try_from).transpose()?)
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {

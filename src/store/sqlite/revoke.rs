@@ -96,10 +96,7 @@ async fn run(connection: &mut SqliteConnection, scope: &Scope) -> Result<Revocat
             .await?
         }
     };
-    Ok(Revocation::new(
-        live.into_iter().filter(|live| *live).count() as u64,
-        cutoff,
-    ))
+    Ok(Revocation::new(live.into_iter().filter(|live| *live).count() as u64, cutoff))
 }
 
 /// Rounded up by a millisecond, which is as fine as the clock is, so that no authentication of the same one passes.

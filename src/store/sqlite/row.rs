@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use crate::{
     client::Client,
-    error::{Error, Result},
     expiry::Lifetime,
     store::{Record, SessionInfo},
     token::SecretHash,
@@ -31,12 +30,12 @@ pub(super) struct Row {
 }
 
 impl TryFrom<Row> for Record {
-    type Error = Error;
+    type Error = sqlx::Error;
 
-    fn try_from(row: Row) -> Result<Self> {
+    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
             id: row.id.into(),
-            secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(Error::database)?,
+            secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(decode_error)?,
             user_id: row.user_id,
             data: row.data,
             revision: row.revision,
@@ -44,7 +43,7 @@ impl TryFrom<Row> for Record {
             authenticated_at: row.authenticated_at.map(moment),
             lifetime: Lifetime::from_row(
                 moment(row.last_seen_at),
-                u32::try_from(row.idle_timeout).map_err(Error::database)?,
+                u32::try_from(row.idle_timeout).map_err(decode_error)?,
                 moment(row.absolute_expires_at),
                 moment(row.valid_until),
                 moment(row.expires_at),
@@ -113,14 +112,16 @@ pub(super) fn array(items: impl Iterator<Item = Value>) -> String {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a String takes all");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes all");
+        text
+    })
 }
 
 pub(super) fn address(client: &Client) -> Option<String> {
     client.ip.map(|ip| ip.to_string())
+}
+
+fn decode_error(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
 }
