@@ -92,3 +92,8 @@ pub use crate::{
     store::{OnLimit, Revocation, SessionInfo},
     token::SessionId,
 };
+
+/// The README's example compiles.
+#[cfg(all(doctest, feature = "axum", feature = "sqlite"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
