@@ -1,10 +1,12 @@
-use std::{borrow::Cow, error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
 
 /// Everything that can go wrong, as one opaque type.
 ///
 /// [`kind`](Error::kind) says what happened, the text says what to do about it, and the source is kept.
-/// No error holds a token, a secret or a value of a session.
-pub struct Error(Box<Inner>);
+/// No error holds a token, a secret or a value of a session. Clones share the source: a statement that served many
+/// requests fails for each of them.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
 struct Inner {
     kind: ErrorKind,
@@ -47,14 +49,15 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), source: None }))
+        Self(Arc::new(Inner { kind, message: message.into(), source: None }))
     }
 
     pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn StdError + Send + Sync + 'static>>,
     ) -> Self {
-        self.0.source = Some(source.into());
+        let inner = Arc::get_mut(&mut self.0).expect("it was made in the same expression");
+        inner.source = Some(source.into());
         self
     }
 

@@ -97,6 +97,8 @@ impl CleanupBuilder {
                     hook(&result);
                 }
             }
+            // Failures are logged where they happen.
+            self.sessions.flush().await.ok();
         });
         Cleanup { stop, task }
     }
@@ -153,7 +155,7 @@ pub struct Cleanup {
 }
 
 impl Cleanup {
-    /// Ends the task, and waits for the batch in hand.
+    /// Ends the task: waits for the batch in hand, and writes the touches that are held back.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         // The task panics only if the application's hook does, and then it has ended as well.

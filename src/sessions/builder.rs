@@ -4,7 +4,7 @@ use super::{Inner, Observed, Sessions};
 use crate::{
     error::Result,
     policy::Policy,
-    store::{Backend, OnLimit},
+    store::{Backend, Batched, OnLimit},
 };
 
 /// Settings of [`Sessions`]. Defaults are those of [`Policy`].
@@ -13,11 +13,20 @@ use crate::{
 pub struct SessionsBuilder {
     backend: Backend,
     policy: Policy,
+    batching: bool,
+    #[cfg(feature = "cache")]
+    cache: Option<crate::store::CacheOptions>,
 }
 
 impl SessionsBuilder {
     pub(super) fn new(backend: Backend) -> Self {
-        Self { backend, policy: Policy::default() }
+        Self {
+            backend,
+            policy: Policy::default(),
+            batching: true,
+            #[cfg(feature = "cache")]
+            cache: None,
+        }
     }
 
     /// Replaces all settings of the policy.
@@ -68,6 +77,19 @@ impl SessionsBuilder {
         self
     }
 
+    /// Whether concurrent requests share statements, and touches are written behind: see [`Batched`]. Default: yes.
+    pub fn batching(mut self, batching: bool) -> Self {
+        self.batching = batching;
+        self
+    }
+
+    /// Answers loads from memory for a moment: see [`Cached`](crate::store::Cached) for what that means. Default: no.
+    #[cfg(feature = "cache")]
+    pub fn cache(mut self, options: crate::store::CacheOptions) -> Self {
+        self.cache = Some(options);
+        self
+    }
+
     /// Checks the settings. The database is not asked yet.
     ///
     /// # Errors
@@ -75,6 +97,14 @@ impl SessionsBuilder {
     /// [`Configuration`](crate::ErrorKind::Configuration), naming the setting that makes no sense.
     pub fn build(self) -> Result<Sessions> {
         let rules = self.policy.rules()?;
-        Ok(Sessions(Arc::new(Inner { store: Observed::new(self.backend), rules })))
+        let Backend(mut store) = self.backend;
+        if self.batching {
+            store = Arc::new(Batched::new(store));
+        }
+        #[cfg(feature = "cache")]
+        if let Some(options) = self.cache {
+            store = Arc::new(crate::store::Cached::new(store, options));
+        }
+        Ok(Sessions(Arc::new(Inner { store: Observed::new(store), rules })))
     }
 }

@@ -147,6 +147,11 @@ impl Sessions {
         CleanupBuilder::new(self.clone(), schedule)
     }
 
+    /// Writes what is held back: the touches of the last tenth of a second. For the end of the application; [`Cleanup::stop`] does it too.
+    pub async fn flush(&self) -> Result<()> {
+        self.store().flush().await
+    }
+
     pub(crate) fn store(&self) -> &Observed {
         &self.0.store
     }

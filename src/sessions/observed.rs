@@ -13,24 +13,26 @@
 //! | `swept` | info, or debug for nothing | `rows`, `batches`, `elapsed_ms` |
 //! | `session database failed` | error | `verb`, `error` |
 
+use std::sync::Arc;
+
 use tracing::{Instrument, Span, debug, debug_span, error, info, warn};
 
 use crate::{
     error::{ErrorKind, Result},
     store::{
-        Backend, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-        Revocation, Save, Scope, SessionInfo, Swept, Touch,
+        LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation, Save,
+        Scope, SessionInfo, Store, Swept, Touch,
     },
     token::{SessionId, Token},
 };
 
-/// A backend whose every call is traced.
+/// A store whose every call is traced.
 #[derive(Debug)]
-pub(crate) struct Observed(Backend);
+pub(crate) struct Observed(Arc<dyn Store>);
 
 impl Observed {
-    pub(super) fn new(backend: Backend) -> Self {
-        Self(backend)
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self(store)
     }
 
     async fn run<T>(
@@ -51,32 +53,32 @@ impl Observed {
 
     pub(crate) async fn load(&self, id: SessionId) -> Result<Option<Record>> {
         let span = debug_span!(target: "sessile", "load", session_id = %id);
-        let records = self.run("load", span, self.0.0.load(&[id])).await?;
+        let records = self.run("load", span, self.0.load(&[id])).await?;
         Ok(records.into_iter().next())
     }
 
     pub(crate) async fn create(&self, session: NewSession) -> Result<Option<Record>> {
         let id = session.id;
         let span = debug_span!(target: "sessile", "create", session_id = %id);
-        let records = self.run("create", span, self.0.0.create(&[session])).await?;
+        let records = self.run("create", span, self.0.create(&[session])).await?;
         debug!(target: "sessile", session_id = %id, "session created");
         Ok(records.into_iter().next())
     }
 
     pub(crate) async fn save(&self, save: Save) -> Result<bool> {
         let span = debug_span!(target: "sessile", "save", session_id = %save.id);
-        let written = self.run("save", span, self.0.0.save(&[save])).await?;
+        let written = self.run("save", span, self.0.save(&[save])).await?;
         Ok(!written.is_empty())
     }
 
     pub(crate) async fn touch(&self, touch: Touch) -> Result<()> {
         let span = debug_span!(target: "sessile", "touch", session_id = %touch.id);
-        self.run("touch", span, self.0.0.touch(&[touch])).await.map(drop)
+        self.run("touch", span, self.0.touch(&[touch])).await.map(drop)
     }
 
     pub(crate) async fn renew(&self, renewal: &Renewal, user_id: Option<&str>) -> Result<bool> {
         let span = debug_span!(target: "sessile", "renew", session_id = %renewal.id);
-        let renewed = self.run("renew", span, self.0.0.renew(renewal)).await?;
+        let renewed = self.run("renew", span, self.0.renew(renewal)).await?;
         if renewed {
             info!(target: "sessile", session_id = %renewal.id, user_id, "session renewed");
         }
@@ -86,7 +88,7 @@ impl Observed {
     pub(crate) async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
         let id = to.renewal.id;
         let span = debug_span!(target: "sessile", "reauthenticate", session_id = %id);
-        let record = self.run("reauthenticate", span, self.0.0.reauthenticate(to)).await?;
+        let record = self.run("reauthenticate", span, self.0.reauthenticate(to)).await?;
         if record.is_some() {
             info!(target: "sessile", session_id = %id, user_id = to.user_id, "reauthenticated");
         }
@@ -95,7 +97,7 @@ impl Observed {
 
     pub(crate) async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
         let span = debug_span!(target: "sessile", "log_in", session_id = %log_in.id);
-        let outcome = self.run("log_in", span, self.0.0.log_in(log_in)).await?;
+        let outcome = self.run("log_in", span, self.0.log_in(log_in)).await?;
         let user_id = &log_in.user_id;
         match &outcome {
             LogInOutcome::LoggedIn(record, ended) => {
@@ -125,7 +127,7 @@ impl Observed {
         };
         let id = id.map(tracing::field::display);
         let span = debug_span!(target: "sessile", "revoke", scope = name, session_id = id, user_id);
-        let revocation = self.run("revoke", span, self.0.0.revoke(&scope)).await?;
+        let revocation = self.run("revoke", span, self.0.revoke(&scope)).await?;
         let ended = revocation.ended;
         info!(target: "sessile", scope = name, session_id = id, user_id, reason, ended, "sessions revoked");
         Ok(revocation)
@@ -133,27 +135,32 @@ impl Observed {
 
     pub(crate) async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
         let span = debug_span!(target: "sessile", "list", user_id = page.user_id);
-        self.run("list", span, self.0.0.list(page)).await
+        self.run("list", span, self.0.list(page)).await
     }
 
     pub(crate) async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
         let span = debug_span!(target: "sessile", "find", session_id = %id);
-        self.run("find", span, self.0.0.find(id)).await
+        self.run("find", span, self.0.find(id)).await
     }
 
     pub(crate) async fn count(&self, user_id: Option<&str>) -> Result<u64> {
         let span = debug_span!(target: "sessile", "count", user_id);
-        self.run("count", span, self.0.0.count(user_id)).await
+        self.run("count", span, self.0.count(user_id)).await
     }
 
     pub(crate) async fn sweep(&self, limit: u32) -> Result<Swept> {
         let span = debug_span!(target: "sessile", "sweep", limit);
-        self.run("sweep", span, self.0.0.sweep(limit)).await
+        self.run("sweep", span, self.0.sweep(limit)).await
+    }
+
+    pub(crate) async fn flush(&self) -> Result<()> {
+        let span = debug_span!(target: "sessile", "flush");
+        self.run("flush", span, self.0.flush()).await
     }
 
     pub(crate) async fn migrate(&self) -> Result<()> {
         let span = debug_span!(target: "sessile", "migrate");
-        self.run("migrate", span, self.0.0.migrate()).await
+        self.run("migrate", span, self.0.migrate()).await
     }
 }
 

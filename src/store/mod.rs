@@ -3,6 +3,9 @@
 //! A [`Store`] knows rows and moments; it decides nothing. [`Sessions`](crate::Sessions) holds the
 //! policy. An application needs this module only to write a store of its own, or to wrap one.
 
+mod batch;
+#[cfg(feature = "cache")]
+mod cache;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod connect;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -17,14 +20,20 @@ use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 
+pub use batch::Batched;
+#[cfg(feature = "cache")]
+pub use cache::{CacheOptions, Cached};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use connect::connect;
 pub use record::{
-    Admission, LogIn, LogInOutcome, NewSession, OnLimit, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Swept, Touch,
+    Admission, Invalidation, LogIn, LogInOutcome, NewSession, OnLimit, Page, Reauthentication,
+    Record, Renewal, Revocation, Save, Scope, SessionInfo, Swept, Touch,
 };
 
-use crate::{error::Result, token::SessionId};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    token::SessionId,
+};
 pub use crate::{
     expiry::{Lifetime, Timeouts},
     token::SecretHash,
@@ -89,6 +98,35 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Brings the schema to this version's. Safe to call from several nodes at once.
     async fn migrate(&self) -> Result<()>;
+
+    /// Writes what a wrapper holds back. A plain store holds nothing back.
+    async fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Tells `on` what other nodes end, renew and log in, until the connection that learns of it is lost: beginning with
+    /// [`Invalidation::All`], when it listens. For a cache; a store that cannot be watched says so at once.
+    async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
+        let _ = on;
+        Err(Error::new(
+            ErrorKind::Configuration,
+            "this store cannot be watched, and so not be cached",
+        ))
+    }
+
+    /// How many statements of one verb are best in flight at once.
+    fn lanes(&self) -> Lanes {
+        Lanes { reads: 2, writes: 2 }
+    }
+}
+
+/// How many statements of one verb a store likes to have in flight, of those that read and of those that write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lanes {
+    /// Of a verb that reads.
+    pub reads: usize,
+    /// Of a verb that writes.
+    pub writes: usize,
 }
 
 /// The database that [`Sessions`](crate::Sessions) uses: made of a pool, by [`connect`](crate::connect()), or of any [`Store`].

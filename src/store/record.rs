@@ -1,6 +1,6 @@
 //! What goes into a store and comes out of it: plain values.
 
-use std::{net::IpAddr, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -20,8 +20,8 @@ pub struct Record {
     pub secret_hash: SecretHash,
     /// Whose session it is; `None` while anonymous.
     pub user_id: Option<String>,
-    /// The JSON object as text.
-    pub data: String,
+    /// The JSON object as text. Shared, so that a copy of the record is not one of the data.
+    pub data: Arc<str>,
     /// Counts the writes to `data`.
     pub revision: i64,
     /// When the row was first written.
@@ -225,6 +225,17 @@ pub enum Scope {
     /// All of a user's but this one.
     OthersOf(String, SessionId),
     /// All there are.
+    All,
+}
+
+/// What was changed elsewhere, so that a copy of it is not to be used any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invalidation {
+    /// One session.
+    Session(SessionId),
+    /// All of a user's sessions.
+    User(String),
+    /// Anything.
     All,
 }
 

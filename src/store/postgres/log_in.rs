@@ -138,6 +138,14 @@ async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome, sqlx::Er
         return Ok(LogInOutcome::Absent);
     };
     let record = row.try_into()?;
+    let mut changed = ended.clone();
+    changed.push(log_in.id.as_uuid());
+    query!(
+        "select pg_notify('sessile', 'session ' || id)::text as told from unnest($1::uuid[]) as id",
+        &changed
+    )
+    .fetch_all(&mut *tx)
+    .await?;
     tx.commit().await?;
     let ended = ended.into_iter().map(Into::into).collect();
     Ok(LogInOutcome::LoggedIn(Box::new(record), ended))

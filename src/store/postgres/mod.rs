@@ -7,6 +7,7 @@ mod log_in;
 mod migrate;
 mod revoke;
 mod row;
+mod watch;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -16,8 +17,8 @@ use uuid::Uuid;
 pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
 use self::row::{InfoRow, Row};
 use super::{
-    LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation, Save,
-    Scope, SessionInfo, Store, Swept, Touch, failure,
+    Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
+    Revocation, Save, Scope, SessionInfo, Store, Swept, Touch, failure,
 };
 use crate::{error::Result, token::SessionId};
 
@@ -194,11 +195,15 @@ impl Store for PostgresStore {
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
-        let done = query!(
+        let renewed = query!(
             r#"
-            update sessile.sessions
-            set secret_hash = $3, ip = coalesce($4::text::inet, ip), user_agent = coalesce($5, user_agent)
-            where id = $1 and secret_hash = $2 and now() < valid_until
+            with renewed as (
+                update sessile.sessions
+                set secret_hash = $3, ip = coalesce($4::text::inet, ip), user_agent = coalesce($5, user_agent)
+                where id = $1 and secret_hash = $2 and now() < valid_until
+                returning id
+            )
+            select id from renewed, pg_notify('sessile', 'session ' || id)
             "#,
             renewal.id.as_uuid(),
             renewal.old_hash.as_bytes(),
@@ -206,9 +211,9 @@ impl Store for PostgresStore {
             row::address(&renewal.client),
             renewal.client.user_agent,
         )
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(renewed.is_some())
     }
 
     async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
@@ -216,13 +221,17 @@ impl Store for PostgresStore {
         let row = query_as!(
             Row,
             r#"
-            update sessile.sessions
-            set secret_hash = $3, revision = revision + 1, authenticated_at = $5, last_seen_at = $5,
-                idle_timeout = $6, absolute_expires_at = $7, valid_until = $8, expires_at = $9,
-                ip = coalesce($10::text::inet, ip), user_agent = coalesce($11, user_agent)
-            where id = $1 and secret_hash = $2 and user_id = $4 and now() < valid_until
-            returning id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
+            with renewed as (
+                update sessile.sessions
+                set secret_hash = $3, revision = revision + 1, authenticated_at = $5, last_seen_at = $5,
+                    idle_timeout = $6, absolute_expires_at = $7, valid_until = $8, expires_at = $9,
+                    ip = coalesce($10::text::inet, ip), user_agent = coalesce($11, user_agent)
+                where id = $1 and secret_hash = $2 and user_id = $4 and now() < valid_until
+                returning *
+            )
+            select id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
                 last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+            from renewed, pg_notify('sessile', 'session ' || id)
             "#,
             renewal.id.as_uuid(),
             renewal.old_hash.as_bytes(),
@@ -341,5 +350,9 @@ impl Store for PostgresStore {
 
     async fn migrate(&self) -> Result<()> {
         migrate::migrate(&self.pool).await
+    }
+
+    async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
+        watch::watch(&self.pool, on).await
     }
 }

@@ -1,9 +1,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, query, query_scalar};
 
+use super::watch;
 use crate::{
     error::Result,
-    store::{Revocation, Scope, failure},
+    store::{Invalidation, Revocation, Scope, failure},
     token::SessionId,
 };
 
@@ -63,47 +64,58 @@ async fn run(connection: &mut PgConnection, scope: &Scope) -> Result<Revocation,
         Scope::OthersOf(user_id, keep) => (None, Some(user_id), Some(keep)),
         Scope::All => (None, None, None),
     };
+    let told = watch::payload(&match scope {
+        Scope::Session(id) | Scope::SessionOf(_, id) => Invalidation::Session(*id),
+        Scope::User(user_id) | Scope::OthersOf(user_id, _) => Invalidation::User(user_id.clone()),
+        Scope::All => Invalidation::All,
+    });
     // One statement a shape: a condition on a parameter that may be null would cost the index.
     let ended = match (id, user_id) {
         (Some(id), user_id) => {
-            query_scalar!(
+            query!(
                 r#"
                 with ended as (
                     delete from sessile.sessions where id = $1 and ($2::text is null or user_id = $2)
                     returning now() < valid_until as live
                 )
-                select count(*) filter (where live) as "count!" from ended
+                select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $3))::text as told from ended
                 "#,
                 id.as_uuid(),
                 user_id,
+                told,
             )
             .fetch_one(connection)
             .await?
+            .ended
         }
         (None, Some(user_id)) => {
-            query_scalar!(
+            query!(
                 r#"
                 with ended as (
                     delete from sessile.sessions where user_id = $1 and ($2::uuid is null or id <> $2)
                     returning now() < valid_until as live
                 )
-                select count(*) filter (where live) as "count!" from ended
+                select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $3))::text as told from ended
                 "#,
                 user_id,
                 keep.map(SessionId::as_uuid),
+                told,
             )
             .fetch_one(connection)
             .await?
+            .ended
         }
         (None, None) => {
-            query_scalar!(
+            query!(
                 r#"
                 with ended as (delete from sessile.sessions returning now() < valid_until as live)
-                select count(*) filter (where live) as "count!" from ended
-                "#
+                select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $1))::text as told from ended
+                "#,
+                told,
             )
             .fetch_one(connection)
             .await?
+            .ended
         }
     };
     Ok(Revocation::new(ended.unsigned_abs(), cutoff))

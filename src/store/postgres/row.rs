@@ -41,7 +41,7 @@ impl TryFrom<Row> for Record {
             id: row.id.into(),
             secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(decode_error)?,
             user_id: row.user_id,
-            data: row.data.0,
+            data: row.data.0.into(),
             revision: row.revision,
             created_at: row.created_at,
             authenticated_at: row.authenticated_at,

@@ -7,6 +7,7 @@ mod log_in;
 mod migrate;
 mod revoke;
 mod row;
+mod watch;
 
 use async_trait::async_trait;
 use serde_json::json;
@@ -16,8 +17,8 @@ use uuid::Uuid;
 pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
 use self::row::{InfoRow, Row};
 use super::{
-    LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation, Save,
-    Scope, SessionInfo, Store, Swept, Touch,
+    Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
+    Revocation, Save, Scope, SessionInfo, Store, Swept, Touch,
 };
 use crate::{error::Result, token::SessionId};
 
@@ -313,5 +314,14 @@ impl Store for SqliteStore {
 
     async fn migrate(&self) -> Result<()> {
         migrate::migrate(&self.writer).await
+    }
+
+    async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
+        watch::watch(&self.readers, on).await
+    }
+
+    /// One statement writes at a time, whatever is asked for.
+    fn lanes(&self) -> Lanes {
+        Lanes { reads: 2, writes: 1 }
     }
 }

@@ -37,7 +37,7 @@ impl TryFrom<Row> for Record {
             id: row.id.into(),
             secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(decode_error)?,
             user_id: row.user_id,
-            data: row.data,
+            data: row.data.into(),
             revision: row.revision,
             created_at: moment(row.created_at),
             authenticated_at: row.authenticated_at.map(moment),

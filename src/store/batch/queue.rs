@@ -1,0 +1,180 @@
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{runtime::Handle, sync::oneshot};
+
+use super::verbs::Verb;
+use crate::error::{Error, Result};
+
+/// Rows of a statement at most. More gain nothing, and make the first of them wait.
+const MAX_ROWS: usize = 256;
+/// Bytes of data in a statement at most, but for a single row that is larger.
+const MAX_BYTES: usize = 1 << 20;
+
+/// Items of one verb on their way into statements.
+///
+/// A lane is the right to have a statement in flight. An item that finds every lane free runs inline, in its caller's
+/// task: no hop to another one. Every other statement runs in a task of its own, which goes on until nothing waits: so a caller
+/// that is dropped, or that is not polled any more, holds up nobody but itself.
+#[derive(Debug)]
+pub(super) struct Queue<V: Verb>(Arc<Shared<V>>);
+
+#[derive(Debug)]
+struct Shared<V: Verb> {
+    verb: V,
+    lanes: usize,
+    state: Mutex<State<V>>,
+}
+
+#[derive(Debug)]
+struct State<V: Verb> {
+    lanes_taken: usize,
+    waiting: VecDeque<Waiting<V>>,
+}
+
+#[derive(Debug)]
+struct Waiting<V: Verb> {
+    item: V::Item,
+    answer: oneshot::Sender<Result<V::Output>>,
+}
+
+impl<V: Verb> Queue<V> {
+    pub(super) fn new(verb: V, lanes: usize) -> Self {
+        let state = Mutex::new(State { lanes_taken: 0, waiting: VecDeque::new() });
+        Self(Arc::new(Shared { verb, lanes: lanes.max(1), state }))
+    }
+
+    pub(super) async fn submit(&self, item: V::Item) -> Result<V::Output> {
+        match self.0.enter(item) {
+            Entered::Alone(item, lane) => {
+                let answers = self.0.verb.run(&[item]).await;
+                drop(lane);
+                answers?.pop().ok_or_else(lost)
+            }
+            Entered::Waiting(answer) => answer.await.map_err(|_| lost())?,
+        }
+    }
+}
+
+enum Entered<V: Verb> {
+    Alone(V::Item, Lane<V>),
+    Waiting(oneshot::Receiver<Result<V::Output>>),
+}
+
+impl<V: Verb> Shared<V> {
+    fn state(&self) -> MutexGuard<'_, State<V>> {
+        // Nothing panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(self: &Arc<Self>, item: V::Item) -> Entered<V> {
+        let mut state = self.state();
+        if state.lanes_taken == 0 {
+            state.lanes_taken = 1;
+            return Entered::Alone(item, Lane(self.clone()));
+        }
+        let (sender, answer) = oneshot::channel();
+        state.waiting.push_back(Waiting { item, answer: sender });
+        if state.lanes_taken < self.lanes {
+            state.lanes_taken += 1;
+            tokio::spawn(Lane(self.clone()).run());
+        }
+        Entered::Waiting(answer)
+    }
+
+    async fn run(&self, mut batch: Vec<Waiting<V>>) {
+        batch.sort_by_key(|waiting| V::id(&waiting.item));
+        let items: Vec<V::Item> = batch.iter().map(|waiting| waiting.item.clone()).collect();
+        match self.verb.run(&items).await {
+            Ok(answers) => {
+                for (waiting, answer) in batch.into_iter().zip(answers) {
+                    waiting.answer.send(Ok(answer)).ok();
+                }
+            }
+            // One of them may be to blame: the others shall not suffer for it.
+            Err(error) if batch.len() > 1 && !error.is_transient() => {
+                for waiting in batch {
+                    let answers = self.verb.run(std::slice::from_ref(&waiting.item)).await;
+                    let answer = answers.and_then(|mut answers| answers.pop().ok_or_else(lost));
+                    waiting.answer.send(answer).ok();
+                }
+            }
+            Err(error) => {
+                for waiting in batch {
+                    waiting.answer.send(Err(error.clone())).ok();
+                }
+            }
+        }
+    }
+}
+
+impl<V: Verb> State<V> {
+    /// Takes what fits into one statement, oldest first. Whose caller is gone is left out: nobody has been told anything.
+    fn take_batch(&mut self) -> Vec<Waiting<V>> {
+        let (mut batch, mut later) = (Vec::new(), VecDeque::new());
+        let (mut bytes, mut ids) = (0, HashSet::new());
+        while let Some(waiting) = self.waiting.pop_front() {
+            if waiting.answer.is_closed() {
+                continue;
+            }
+            if !V::SHARES && !ids.insert(V::id(&waiting.item)) {
+                later.push_back(waiting);
+                continue;
+            }
+            bytes += V::bytes(&waiting.item);
+            if batch.len() == MAX_ROWS || (bytes > MAX_BYTES && !batch.is_empty()) {
+                self.waiting.push_front(waiting);
+                break;
+            }
+            batch.push(waiting);
+        }
+        // Those that wait for another one of their session came before what is left.
+        later.append(&mut self.waiting);
+        self.waiting = later;
+        batch
+    }
+}
+
+/// The right to have a statement in flight, given on or given back when it is dropped.
+struct Lane<V: Verb>(Arc<Shared<V>>);
+
+impl<V: Verb> Lane<V> {
+    /// Runs batches until nothing waits.
+    async fn run(self) {
+        loop {
+            let batch = self.0.state().take_batch();
+            if batch.is_empty() {
+                return;
+            }
+            self.0.run(batch).await;
+        }
+    }
+}
+
+impl<V: Verb> Drop for Lane<V> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if state.waiting.is_empty() {
+            state.lanes_taken -= 1;
+            return;
+        }
+        drop(state);
+        match Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(Self(self.0.clone()).run());
+            }
+            // The runtime is shutting down: who waits is told that nobody will come.
+            Err(_) => {
+                let mut state = self.0.state();
+                state.waiting.clear();
+                state.lanes_taken -= 1;
+            }
+        }
+    }
+}
+
+fn lost() -> Error {
+    Error::database("the statement was given up: the runtime is shutting down")
+}

@@ -1,0 +1,80 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    error::Result,
+    expiry::Lifetime,
+    store::{Store, Touch},
+    token::SessionId,
+};
+
+/// How long touches are collected. Short beside any idle timeout, which is a second at least.
+const DELAY: Duration = Duration::from_millis(100);
+/// Rows of a statement at most.
+const MAX_ROWS: usize = 500;
+
+/// Touches on their way into the database, one a session.
+#[derive(Debug)]
+pub(super) struct Touches(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn Store>,
+    waiting: Mutex<HashMap<SessionId, Lifetime>>,
+    /// Held while they are written, so that a flush ends after those that were under way when it began.
+    writing: tokio::sync::Mutex<()>,
+}
+
+impl Touches {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self(Arc::new(Shared {
+            store,
+            waiting: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    pub(super) fn add(&self, touches: &[Touch]) {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = waiting.is_empty();
+        for touch in touches {
+            let lifetime = waiting.entry(touch.id).or_insert(touch.lifetime);
+            if touch.lifetime.last_seen_at > lifetime.last_seen_at {
+                *lifetime = touch.lifetime;
+            }
+        }
+        drop(waiting);
+        if is_first {
+            let shared = self.0.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(DELAY).await;
+                if let Err(error) = shared.write().await {
+                    // The next request of such a session finds that a touch is due, and makes another one.
+                    tracing::warn!(target: "sessile", error = %error, "touches lost");
+                }
+            });
+        }
+    }
+
+    pub(super) async fn flush(&self) -> Result<()> {
+        self.0.write().await
+    }
+}
+
+impl Shared {
+    async fn write(&self) -> Result<()> {
+        let _writing = self.writing.lock().await;
+        let waiting =
+            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut touches: Vec<Touch> =
+            waiting.into_iter().map(|(id, lifetime)| Touch { id, lifetime }).collect();
+        touches.sort_unstable_by_key(|touch| touch.id);
+        for batch in touches.chunks(MAX_ROWS) {
+            self.store.touch(batch).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,272 @@
+//! Copies of what loads returned, for a moment.
+
+mod generations;
+mod watcher;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
+use self::{generations::Generations, watcher::Watcher};
+use super::{
+    Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
+    Revocation, Save, Scope, SessionInfo, Store, Swept, Touch,
+};
+use crate::{error::Result, token::SessionId};
+
+/// How much a [`Cached`] store keeps, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct CacheOptions {
+    entries: u64,
+    bytes: u64,
+    bound: Duration,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self { entries: 100_000, bytes: 64 << 20, bound: Duration::from_secs(1) }
+    }
+}
+
+impl CacheOptions {
+    /// At most this many sessions. Default: 100,000.
+    pub fn entries(mut self, entries: u64) -> Self {
+        self.entries = entries.max(1);
+        self
+    }
+
+    /// At most about this many bytes. Default: 64 MiB.
+    pub fn bytes(mut self, bytes: u64) -> Self {
+        self.bytes = bytes.max(1);
+        self
+    }
+
+    /// How old a copy may be, and so the longest that a revocation on another node can go unnoticed, when all else
+    /// fails. Default: 1 second.
+    pub fn bound(mut self, bound: Duration) -> Self {
+        self.bound = bound;
+        self
+    }
+}
+
+/// A store that answers a load from memory where the same session was loaded a moment ago.
+///
+/// Off by default. It holds only what a load returned, never what was written, and a copy serves
+///
+/// - while it is younger than the [bound](CacheOptions::bound), and its session is live by the database's time;
+/// - until this process saves, renews, logs in or ends the session, which holds when the call returns;
+/// - until another process renews, logs in or ends it, as soon as that is heard of: by `LISTEN` on Postgres, by polling on SQLite.
+///   While nobody listens, because the connection is lost, every load asks the database.
+///
+/// A save by another process is not heard of on Postgres: the copy is then up to the bound behind. It is never written back: the save
+/// of stale data finds another revision, reads the row and tries again.
+///
+/// Requests that miss the same session at once share one load, if it began after the last change that this process knows of.
+#[derive(Debug)]
+pub struct Cached {
+    store: Arc<dyn Store>,
+    shared: Arc<Shared>,
+    watcher: Watcher,
+}
+
+#[derive(Debug)]
+struct Shared {
+    copies: moka::sync::Cache<SessionId, Arc<Copy>>,
+    generations: Generations,
+    bound: Duration,
+    /// Whether changes elsewhere are heard of.
+    listening: AtomicBool,
+}
+
+/// A load that is under way, or what it returned.
+#[derive(Debug)]
+struct Copy {
+    /// Both from before the load began.
+    began: Instant,
+    generation: u64,
+    record: OnceCell<Option<Record>>,
+}
+
+impl Cached {
+    /// Over another store, most usefully a [`Batched`](super::Batched) one.
+    pub fn new(store: Arc<dyn Store>, options: CacheOptions) -> Self {
+        // One measure for both limits: an entry weighs its bytes, or its part of them if that is more.
+        let part = u32::try_from(options.bytes / options.entries).unwrap_or(u32::MAX);
+        let weigh = move |_: &SessionId, copy: &Arc<Copy>| copy.bytes().max(part);
+        let copies = moka::sync::Cache::builder()
+            .max_capacity(options.bytes)
+            .weigher(weigh)
+            .time_to_live(options.bound)
+            .build();
+        let shared = Arc::new(Shared {
+            copies,
+            generations: Generations::default(),
+            bound: options.bound,
+            listening: AtomicBool::new(false),
+        });
+        Self { store, shared, watcher: Watcher::default() }
+    }
+
+    /// Makes copies useless when it is dropped: when the call has returned, or was given up with its statement perhaps made.
+    fn invalidating<'a>(&'a self, invalidations: &'a [Invalidation]) -> Invalidating<'a> {
+        Invalidating { shared: &self.shared, invalidations }
+    }
+}
+
+struct Invalidating<'a> {
+    shared: &'a Shared,
+    invalidations: &'a [Invalidation],
+}
+
+impl Drop for Invalidating<'_> {
+    fn drop(&mut self) {
+        for invalidation in self.invalidations {
+            self.shared.generations.invalidate(invalidation);
+        }
+    }
+}
+
+impl Shared {
+    /// The copy to use, or a new one to load into.
+    fn copy(&self, id: SessionId) -> Arc<Copy> {
+        if let Some(copy) = self.copies.get(&id).filter(|copy| self.serves(copy, id)) {
+            return copy;
+        }
+        let new = || {
+            let generation = self.generations.now();
+            Arc::new(Copy { began: Instant::now(), generation, record: OnceCell::new() })
+        };
+        self.copies.entry(id).or_insert_with_if(new, |copy| !self.serves(copy, id)).into_value()
+    }
+
+    fn serves(&self, copy: &Copy, id: SessionId) -> bool {
+        let user = match copy.record.get() {
+            Some(Some(record)) if record.now() < record.lifetime.valid_until => {
+                Some(record.user_id.as_deref())
+            }
+            // Expired, or not found: what nobody wants to hear again.
+            Some(_) => return false,
+            None => None,
+        };
+        copy.began.elapsed() < self.bound && self.generations.holds_since(copy.generation, id, user)
+    }
+}
+
+impl Copy {
+    fn bytes(&self) -> u32 {
+        // What the cache itself takes for an entry, roughly.
+        const OVERHEAD: usize = 300;
+        let data = self.record.get().and_then(Option::as_ref).map_or(0, |record| record.data.len());
+        u32::try_from(data + OVERHEAD).unwrap_or(u32::MAX)
+    }
+}
+
+#[async_trait]
+impl Store for Cached {
+    async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        self.watcher.start(&self.store, &self.shared);
+        let &[id] = ids else { return self.store.load(ids).await };
+        if !self.shared.listening.load(Ordering::Acquire) {
+            return self.store.load(ids).await;
+        }
+        let copy = self.shared.copy(id);
+        if let Some(record) = copy.record.get() {
+            return Ok(record.iter().cloned().collect());
+        }
+        let load = || async { self.store.load(&[id]).await.map(|mut records| records.pop()) };
+        let record = copy.record.get_or_try_init(load).await?;
+        // It was weighed while it was empty.
+        if record.is_some() {
+            self.shared.copies.insert(id, copy.clone());
+        } else {
+            self.shared.copies.invalidate(&id);
+        }
+        Ok(record.iter().cloned().collect())
+    }
+
+    async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
+        self.store.create(sessions).await
+    }
+
+    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
+        let changed: Vec<_> = saves.iter().map(|save| Invalidation::Session(save.id)).collect();
+        let _invalidating = self.invalidating(&changed);
+        self.store.save(saves).await
+    }
+
+    async fn touch(&self, touches: &[Touch]) -> Result<u64> {
+        self.store.touch(touches).await
+    }
+
+    async fn renew(&self, renewal: &Renewal) -> Result<bool> {
+        let changed = [Invalidation::Session(renewal.id)];
+        let _invalidating = self.invalidating(&changed);
+        self.store.renew(renewal).await
+    }
+
+    async fn reauthenticate(&self, reauthentication: &Reauthentication) -> Result<Option<Record>> {
+        let changed = [Invalidation::Session(reauthentication.renewal.id)];
+        let _invalidating = self.invalidating(&changed);
+        self.store.reauthenticate(reauthentication).await
+    }
+
+    async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
+        // The user's other sessions may be ended by the limit.
+        let changed =
+            [Invalidation::Session(log_in.id), Invalidation::User(log_in.user_id.clone())];
+        let _invalidating = self.invalidating(&changed);
+        self.store.log_in(log_in).await
+    }
+
+    async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
+        let changed = [match scope {
+            Scope::Session(id) | Scope::SessionOf(_, id) => Invalidation::Session(*id),
+            Scope::User(user_id) | Scope::OthersOf(user_id, _) => {
+                Invalidation::User(user_id.clone())
+            }
+            Scope::All => Invalidation::All,
+        }];
+        let _invalidating = self.invalidating(&changed);
+        self.store.revoke(scope).await
+    }
+
+    async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
+        self.store.list(page).await
+    }
+
+    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
+        self.store.find(id).await
+    }
+
+    async fn count(&self, user_id: Option<&str>) -> Result<u64> {
+        self.store.count(user_id).await
+    }
+
+    async fn sweep(&self, limit: u32) -> Result<Swept> {
+        self.store.sweep(limit).await
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        self.store.migrate().await
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.store.flush().await
+    }
+
+    async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
+        self.store.watch(on).await
+    }
+
+    fn lanes(&self) -> Lanes {
+        self.store.lanes()
+    }
+}

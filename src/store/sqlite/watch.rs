@@ -1,0 +1,37 @@
+//! What other connections changed, by polling.
+//!
+//! `pragma data_version` differs when another connection, of this process or another one, has committed to the file since. It does not say what, so every
+//! write of a session empties a cache: on SQLite a cache serves what is read far more often than written.
+
+use std::time::Duration;
+
+use sqlx::{SqlitePool, query_scalar};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    store::Invalidation,
+};
+
+/// How often it is asked: a few microseconds of a thread each time.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+pub(super) async fn watch(
+    pool: &SqlitePool,
+    on: &(dyn Fn(Invalidation) + Send + Sync),
+) -> Result<()> {
+    if pool.options().get_max_connections() < 2 {
+        let message = "a pool of one connection cannot be watched: it would be taken for good";
+        return Err(Error::new(ErrorKind::Configuration, message));
+    }
+    // The number means something to the same connection only.
+    let mut connection = pool.acquire().await?;
+    let mut version = None;
+    loop {
+        let now: i64 = query_scalar("pragma data_version").fetch_one(&mut *connection).await?;
+        if version != Some(now) {
+            on(Invalidation::All);
+        }
+        version = Some(now);
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
