@@ -13,7 +13,7 @@
 //! | `swept` | info, or debug for nothing | `rows`, `batches`, `elapsed_ms` |
 //! | `session database failed` | error | `verb`, `error` |
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use tracing::{Instrument, Span, debug, debug_span, error, info, warn};
 
@@ -21,7 +21,7 @@ use crate::{
     error::{ErrorKind, Result},
     store::{
         LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation, Save,
-        Scope, SessionInfo, Store, Swept, Touch,
+        Scope, SessionInfo, Store, Survey, Swept, Touch,
     },
     token::{SessionId, Token},
 };
@@ -151,6 +151,17 @@ impl Observed {
     pub(crate) async fn sweep(&self, limit: u32) -> Result<Swept> {
         let span = debug_span!(target: "sessile", "sweep", limit);
         self.run("sweep", span, self.0.sweep(limit)).await
+    }
+
+    pub(crate) async fn survey(&self) -> Result<Option<Survey>> {
+        let span = debug_span!(target: "sessile", "survey");
+        self.run("survey", span, self.0.survey()).await
+    }
+
+    pub(crate) async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
+        let span =
+            debug_span!(target: "sessile", "sweep_pages", from = pages.start, to = pages.end);
+        self.run("sweep_pages", span, self.0.sweep_pages(pages)).await
     }
 
     pub(crate) async fn flush(&self) -> Result<()> {

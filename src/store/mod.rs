@@ -16,7 +16,7 @@ mod record;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -27,7 +27,7 @@ pub use cache::{CacheOptions, Cached};
 pub use connect::connect;
 pub use record::{
     Admission, Invalidation, LogIn, LogInOutcome, NewSession, OnLimit, Page, Reauthentication,
-    Record, Renewal, Revocation, Save, Scope, SessionInfo, Swept, Touch,
+    Record, Renewal, Revocation, Save, Scope, SessionInfo, Survey, Swept, Touch,
 };
 
 use crate::{
@@ -95,6 +95,17 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Deletes at most `limit` rows whose `expires_at` has passed, unless another sweeper is at work.
     /// Costs one index probe when there are none.
     async fn sweep(&self, limit: u32) -> Result<Swept>;
+
+    /// What a sweep of the whole table would meet; `None` where rows are not found faster by their place than by the index.
+    async fn survey(&self) -> Result<Option<Survey>> {
+        Ok(None)
+    }
+
+    /// As [`sweep`](Self::sweep), but of the expired rows on these pages of the table, of those that [`survey`](Self::survey) counted.
+    async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
+        let _ = pages;
+        Ok(Swept::Rows(0))
+    }
 
     /// Brings the schema to this version's. Safe to call from several nodes at once.
     async fn migrate(&self) -> Result<()>;

@@ -290,6 +290,15 @@ pub struct SessionInfo {
     pub user_agent: Option<String>,
 }
 
+/// How much there is to sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// Pages that the table has.
+    pub pages: u32,
+    /// Expired rows, counted up to 200,000.
+    pub expired: u64,
+}
+
 /// What one statement of a sweep did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -4,7 +4,7 @@ mod queue;
 mod touches;
 mod verbs;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -15,7 +15,7 @@ use self::{
 };
 use super::{
     Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Store, Swept, Touch,
+    Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
 };
 use crate::{error::Result, token::SessionId};
 
@@ -110,6 +110,14 @@ impl Store for Batched {
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
         self.store.sweep(limit).await
+    }
+
+    async fn survey(&self) -> Result<Option<Survey>> {
+        self.store.survey().await
+    }
+
+    async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
+        self.store.sweep_pages(pages).await
     }
 
     async fn migrate(&self) -> Result<()> {

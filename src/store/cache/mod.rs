@@ -4,6 +4,7 @@ mod generations;
 mod watcher;
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use tokio::sync::OnceCell;
 use self::{generations::Generations, watcher::Watcher};
 use super::{
     Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Store, Swept, Touch,
+    Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
 };
 use crate::{error::Result, token::SessionId};
 
@@ -252,6 +253,14 @@ impl Store for Cached {
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
         self.store.sweep(limit).await
+    }
+
+    async fn survey(&self) -> Result<Option<Survey>> {
+        self.store.survey().await
+    }
+
+    async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
+        self.store.sweep_pages(pages).await
     }
 
     async fn migrate(&self) -> Result<()> {

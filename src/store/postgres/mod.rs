@@ -9,6 +9,8 @@ mod revoke;
 mod row;
 mod watch;
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgPool, query, query_as, query_scalar};
@@ -18,7 +20,7 @@ pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
 use self::row::{InfoRow, Row};
 use super::{
     Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Store, Swept, Touch, failure,
+    Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch, failure,
 };
 use crate::{error::Result, token::SessionId};
 
@@ -340,6 +342,50 @@ impl Store for PostgresStore {
                     select held as "held!", (select count(*) from deleted) as "deleted!" from lock
                     "#,
                     i64::from(limit),
+                    SWEEP_LOCK,
+                )
+                .fetch_one(&self.pool)
+            })
+            .await?;
+        Ok(if swept.held { Swept::Rows(swept.deleted.unsigned_abs()) } else { Swept::Busy })
+    }
+
+    async fn survey(&self) -> Result<Option<Survey>> {
+        let found = self
+            .twice(|| {
+                query!(
+                    r#"
+                    select pg_relation_size('sessile.sessions') / current_setting('block_size')::bigint as "pages!",
+                        (select count(*) from (
+                            select from sessile.sessions where expires_at < now() limit 200000
+                        ) as expired) as "expired!"
+                    "#
+                )
+                .fetch_one(&self.pool)
+            })
+            .await?;
+        let pages = u32::try_from(found.pages).unwrap_or(u32::MAX);
+        Ok(Some(Survey { pages, expired: found.expired.unsigned_abs() }))
+    }
+
+    async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
+        let (from, to) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
+        let swept = self
+            .twice(|| {
+                query!(
+                    r#"
+                    with lock as materialized (
+                        select pg_try_advisory_xact_lock($3) as held
+                    ), deleted as (
+                        delete from sessile.sessions
+                        where ctid >= $1::text::tid and ctid < $2::text::tid
+                            and expires_at < now() and (select held from lock)
+                        returning 1
+                    )
+                    select held as "held!", (select count(*) from deleted) as "deleted!" from lock
+                    "#,
+                    from,
+                    to,
                     SWEEP_LOCK,
                 )
                 .fetch_one(&self.pool)
