@@ -1,6 +1,8 @@
 //! What arrives while a statement is in flight forms the next one.
 
 mod queue;
+#[cfg(test)]
+mod tests;
 mod touches;
 mod verbs;
 
