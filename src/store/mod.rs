@@ -10,6 +10,8 @@ mod cache;
 mod connect;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod failure;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod migrations;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod record;
