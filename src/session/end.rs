@@ -41,7 +41,7 @@ impl Session {
             return Ok(Revocation::default());
         };
         let revocation =
-            self.0.sessions.store().revoke(Scope::Session(stored.record.id), "logged out").await?;
+            self.0.sessions.end(Scope::Session(stored.record.id), "logged out").await?;
         self.has_gone();
         Ok(revocation)
     }
@@ -53,11 +53,7 @@ impl Session {
     /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn).
     pub async fn log_out_others(&self) -> Result<Revocation> {
         let (stored, user_id) = self.logged_in()?;
-        self.0
-            .sessions
-            .store()
-            .revoke(Scope::OthersOf(user_id, stored.record.id), "logged out others")
-            .await
+        self.0.sessions.end(Scope::OthersOf(user_id, stored.record.id), "logged out others").await
     }
 
     /// Ends all sessions of the user, this one too, and refuses log-ins that are in flight. When it returns, no
@@ -69,8 +65,7 @@ impl Session {
     pub async fn log_out_everywhere(&self) -> Result<Revocation> {
         let _turn = self.0.turn.lock().await;
         let (_, user_id) = self.logged_in()?;
-        let revocation =
-            self.0.sessions.store().revoke(Scope::User(user_id), "logged out everywhere").await?;
+        let revocation = self.0.sessions.end(Scope::User(user_id), "logged out everywhere").await?;
         self.has_gone();
         Ok(revocation)
     }
@@ -84,8 +79,7 @@ impl Session {
         let _turn = self.0.turn.lock().await;
         let (stored, user_id) = self.logged_in()?;
         let scope = Scope::SessionOf(user_id, id);
-        let revocation =
-            self.0.sessions.store().revoke(scope, "logged out from another device").await?;
+        let revocation = self.0.sessions.end(scope, "logged out from another device").await?;
         if stored.record.id == id {
             self.has_gone();
         }

@@ -203,7 +203,7 @@ impl LogIn<'_> {
             timeouts,
             client: session.0.client.clone(),
             began: self.began,
-            after: self.after,
+            after: self.after.max(session.0.sessions.cutoff_before(&self.user_id, self.began)),
             limit: session.0.sessions.rules().sessions_per_user,
         };
         let mut outcome = session.0.sessions.store().log_in(&request).await?;

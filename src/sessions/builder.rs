@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Inner, Observed, Sessions};
+use super::{Inner, Observed, RecentCutoffs, Sessions};
 use crate::{
     error::Result,
     policy::Policy,
@@ -105,6 +105,10 @@ impl SessionsBuilder {
         if let Some(options) = self.cache {
             store = Arc::new(crate::store::Cached::new(store, options));
         }
-        Ok(Sessions(Arc::new(Inner { store: Observed::new(store), rules })))
+        Ok(Sessions(Arc::new(Inner {
+            store: Observed::new(store),
+            rules,
+            cutoffs: RecentCutoffs::default(),
+        })))
     }
 }

@@ -1,13 +1,16 @@
 //! The facade: policy and store, and the operations that are not about one request.
 
 mod builder;
+mod cutoffs;
 mod list;
 pub(crate) mod observed;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use self::observed::Observed;
+use chrono::{DateTime, Utc};
+
 pub use self::{builder::SessionsBuilder, list::UserSessions};
+use self::{cutoffs::RecentCutoffs, observed::Observed};
 use crate::{
     cleanup::{Cleanup, CleanupBuilder, CleanupReport, Schedule},
     client::Client,
@@ -39,6 +42,7 @@ pub struct Sessions(Arc<Inner>);
 struct Inner {
     store: Observed,
     rules: Rules,
+    cutoffs: RecentCutoffs,
 }
 
 impl Sessions {
@@ -71,7 +75,7 @@ impl Sessions {
             }
             token
         });
-        Session::open(self.clone(), token, client, std::time::Instant::now()).await
+        Session::open(self.clone(), token, client, Instant::now()).await
     }
 
     /// A user's live sessions, newest first: await it for the first hundred, or page through it.
@@ -106,7 +110,7 @@ impl Sessions {
 
     /// Ends one session, at once and on every node. Returns whether it was live.
     pub async fn revoke(&self, id: SessionId) -> Result<bool> {
-        Ok(self.store().revoke(Scope::Session(id), "revoked").await?.ended > 0)
+        Ok(self.end(Scope::Session(id), "revoked").await?.ended > 0)
     }
 
     /// Ends all sessions of a user. When it returns, no request gets into any of them, and a log-in of the user whose authentication
@@ -114,18 +118,18 @@ impl Sessions {
     /// [`store::postgres`](crate::store::postgres::revoke_user) and [`store::sqlite`](crate::store::sqlite::revoke_user).
     pub async fn revoke_user(&self, user_id: &str) -> Result<Revocation> {
         check_user_id(user_id)?;
-        self.store().revoke(Scope::User(user_id.to_owned()), "revoked").await
+        self.end(Scope::User(user_id.to_owned()), "revoked").await
     }
 
     /// Ends all sessions of a user but one, as [`revoke_user`](Self::revoke_user) does.
     pub async fn revoke_others(&self, user_id: &str, keep: SessionId) -> Result<Revocation> {
         check_user_id(user_id)?;
-        self.store().revoke(Scope::OthersOf(user_id.to_owned(), keep), "revoked").await
+        self.end(Scope::OthersOf(user_id.to_owned(), keep), "revoked").await
     }
 
     /// Ends every session there is, anonymous ones too, and refuses every log-in that is in flight.
     pub async fn revoke_all(&self) -> Result<Revocation> {
-        self.store().revoke(Scope::All, "revoked").await
+        self.end(Scope::All, "revoked").await
     }
 
     /// Deletes all expired rows now, in batches. An expired session is unusable with or without it.
@@ -150,6 +154,23 @@ impl Sessions {
     /// Writes what is held back: the touches of the last tenth of a second. For the end of the application; [`Cleanup::stop`] does it too.
     pub async fn flush(&self) -> Result<()> {
         self.store().flush().await
+    }
+
+    pub(crate) async fn end(&self, scope: Scope, reason: &'static str) -> Result<Revocation> {
+        let revocation = self.store().revoke(&scope, reason).await?;
+        if let (Scope::User(user_id) | Scope::OthersOf(user_id, _), Some(at)) =
+            (&scope, revocation.cutoff)
+        {
+            self.0.cutoffs.note(user_id, at);
+        } else if let Some(at) = revocation.cutoff {
+            self.0.cutoffs.note("", at);
+        }
+        Ok(revocation)
+    }
+
+    /// The last cut-off of this node's that an authentication which began then has followed.
+    pub(crate) fn cutoff_before(&self, user_id: &str, began: Instant) -> Option<DateTime<Utc>> {
+        self.0.cutoffs.before(user_id, began)
     }
 
     pub(crate) fn store(&self) -> &Observed {

@@ -117,8 +117,8 @@ impl Observed {
         Ok(outcome)
     }
 
-    pub(crate) async fn revoke(&self, scope: Scope, reason: &'static str) -> Result<Revocation> {
-        let (name, id, user_id) = match &scope {
+    pub(super) async fn revoke(&self, scope: &Scope, reason: &'static str) -> Result<Revocation> {
+        let (name, id, user_id) = match scope {
             Scope::Session(id) => ("session", Some(*id), None),
             Scope::SessionOf(user_id, id) => ("session", Some(*id), Some(user_id)),
             Scope::User(user_id) => ("user", None, Some(user_id)),
@@ -127,7 +127,7 @@ impl Observed {
         };
         let id = id.map(tracing::field::display);
         let span = debug_span!(target: "sessile", "revoke", scope = name, session_id = id, user_id);
-        let revocation = self.run("revoke", span, self.0.revoke(&scope)).await?;
+        let revocation = self.run("revoke", span, self.0.revoke(scope)).await?;
         let ended = revocation.ended;
         info!(target: "sessile", scope = name, session_id = id, user_id, reason, ended, "sessions revoked");
         Ok(revocation)

@@ -84,7 +84,7 @@ pub(super) async fn log_in(pool: &SqlitePool, log_in: &LogIn) -> Result<LogInOut
                     absolute_expires_at = ?8, valid_until = ?9, expires_at = ?10,
                     ip = coalesce(?11, ip), user_agent = coalesce(?12, user_agent)
                 where id = ?1 and secret_hash = ?2 and ?6 < valid_until
-                returning id as "id: Uuid", secret_hash, user_id, data, revision, created_at, authenticated_at,
+                returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
                     last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, last_seen_at as "now!: i64"
                 "#,
                 id,
@@ -111,7 +111,7 @@ pub(super) async fn log_in(pool: &SqlitePool, log_in: &LogIn) -> Result<LogInOut
                 insert into sessions (id, secret_hash, user_id, data, revision, created_at, authenticated_at,
                     last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, ip, user_agent)
                 values (?1, ?2, ?3, ?4, 0, ?5, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                returning id as "id: Uuid", secret_hash, user_id, data, revision, created_at, authenticated_at,
+                returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
                     last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, last_seen_at as "now!: i64"
                 "#,
                 id,

@@ -56,7 +56,7 @@ impl Store for SqliteStore {
         let rows = query_as!(
             Row,
             r#"
-            select id as "id: Uuid", secret_hash, user_id, data, revision, created_at, authenticated_at,
+            select id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
                 last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now as "now!: i64"
             from sessions, (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
             where id in (select unhex(value) from json_each(?1)) and now < valid_until
@@ -91,7 +91,7 @@ impl Store for SqliteStore {
                 ((now + 1000 * (value ->> 'idle')) / (500 * (value ->> 'idle')) + 1) * (500 * (value ->> 'idle')),
                 value ->> 'ip', value ->> 'user_agent'
             from json_each(?1), (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
-            returning id as "id: Uuid", secret_hash, user_id, data, revision, created_at, authenticated_at,
+            returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
                 last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, created_at as "now!: i64"
             "#,
             sessions,
@@ -208,7 +208,7 @@ impl Store for SqliteStore {
                 ip = coalesce(?10, ip), user_agent = coalesce(?11, user_agent)
             where id = ?1 and secret_hash = ?2 and user_id = ?4
                 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
-            returning id as "id: Uuid", secret_hash, user_id, data, revision, created_at, authenticated_at,
+            returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
                 last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at,
                 cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64"
             "#,
@@ -242,7 +242,7 @@ impl Store for SqliteStore {
         let rows = query_as!(
             InfoRow,
             r#"
-            select id as "id: Uuid", user_id, created_at, authenticated_at, last_seen_at, valid_until, ip, user_agent
+            select id as "id: Uuid", user_id as "user_id?", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?", user_agent as "user_agent?"
             from sessions
             where user_id = ?1 and (?2 is null or id < ?2)
                 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
@@ -263,7 +263,7 @@ impl Store for SqliteStore {
         let row = query_as!(
             InfoRow,
             r#"
-            select id as "id: Uuid", user_id, created_at, authenticated_at, last_seen_at, valid_until, ip, user_agent
+            select id as "id: Uuid", user_id as "user_id?", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?", user_agent as "user_agent?"
             from sessions
             where id = ?1 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
             "#,
