@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
-/// Who is at the other end, for the list of a user's devices. Never part of a decision: both can be forged.
+/// Who is at the other end, for the list of a user's devices. Never part of a decision: both can be
+/// forged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Client {
@@ -25,7 +26,8 @@ impl Client {
         self
     }
 
-    /// Sets the user agent: control characters are removed, and what is beyond 256 characters is cut.
+    /// Sets the user agent: control characters are removed, and what is beyond 256 characters is
+    /// cut.
     #[must_use]
     pub fn user_agent(mut self, agent: &str) -> Self {
         let cleaned: String =

@@ -16,8 +16,8 @@ pub(crate) struct Limits {
     pub(crate) depth: usize,
 }
 
-/// The object, split at its top level only: a value is parsed when it is asked for, and one that nobody
-/// touches goes back byte for byte as it came.
+/// The object, split at its top level only: a value is parsed when it is asked for, and one that
+/// nobody touches goes back byte for byte as it came.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Data(BTreeMap<String, Box<RawValue>>);
 
@@ -54,8 +54,8 @@ impl Data {
     }
 }
 
-/// What a request did to the data, by top-level key. Applied to whatever the row holds when it is written,
-/// so that requests which change different keys both persist.
+/// What a request did to the data, by top-level key. Applied to whatever the row holds when it is
+/// written, so that requests which change different keys both persist.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
     /// Everything that was there is to go, before the changes by key.
@@ -86,8 +86,8 @@ impl Changes {
         self.keys.clear();
     }
 
-    /// Takes out what has to be written before or with a write of `key` alone: what was recorded for it,
-    /// and everything if everything was to be cleared first.
+    /// Takes out what has to be written before or with a write of `key` alone: what was recorded
+    /// for it, and everything if everything was to be cleared first.
     pub(crate) fn take_for(&mut self, key: &str) -> Self {
         if self.cleared {
             return std::mem::take(self);
@@ -105,7 +105,8 @@ impl Changes {
         }
     }
 
-    /// `data` with the changes made, if the result is within `limits`. The error names `key`, or the largest one that was set.
+    /// `data` with the changes made, if the result is within `limits`. The error names `key`, or
+    /// the largest one that was set.
     pub(crate) fn apply(&self, data: &Data, limits: Limits, key: Option<&str>) -> Result<Data> {
         let changed = self.preview(data);
         let length = changed.encode().len();
@@ -166,7 +167,8 @@ fn parse<T: DeserializeOwned>(key: &str, value: &RawValue) -> Result<T> {
     })
 }
 
-/// Where and how a stored value failed to parse, without the value: serde quotes it in its own text.
+/// Where and how a stored value failed to parse, without the value: serde quotes it in its own
+/// text.
 #[derive(Debug)]
 struct Redacted {
     category: serde_json::error::Category,

@@ -2,9 +2,9 @@ use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
 
 /// Everything that can go wrong, as one opaque type.
 ///
-/// [`kind`](Error::kind) says what happened, the text says what to do about it, and the source is kept.
-/// No error holds a token, a secret or a value of a session. Clones share the source: a statement that served many
-/// requests fails for each of them.
+/// [`kind`](Error::kind) says what happened, the text says what to do about it, and the source is
+/// kept. No error holds a token, a secret or a value of a session. Clones share the source: a
+/// statement that served many requests fails for each of them.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -21,7 +21,8 @@ pub enum ErrorKind {
     /// The session was ended while this request held it: logged out, revoked or expired.
     /// Nothing was written. The layer clears the cookie.
     SessionEnded,
-    /// Another request gave the session a new secret first. Nothing was changed; the browser has the new cookie.
+    /// Another request gave the session a new secret first. Nothing was changed; the browser has
+    /// the new cookie.
     Superseded,
     /// The operation is about a user, and the session is anonymous.
     NotLoggedIn,

@@ -62,8 +62,8 @@ impl Lifetime {
         Self { last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at }
     }
 
-    /// The same session, seen at `now`. `expires_at` moves only when `valid_until` would pass it: it is
-    /// indexed, and a touch that leaves it alone is a heap-only update.
+    /// The same session, seen at `now`. `expires_at` moves only when `valid_until` would pass it:
+    /// it is indexed, and a touch that leaves it alone is a heap-only update.
     #[must_use]
     pub fn seen(self, now: DateTime<Utc>) -> Self {
         let last_seen_at = self.last_seen_at.max(now);
@@ -76,8 +76,8 @@ impl Lifetime {
         Self { last_seen_at, valid_until, expires_at, ..self }
     }
 
-    /// Whether it is worth a write that the session was seen: a twentieth of its idle timeout has passed
-    /// since the last one, and its end would move.
+    /// Whether it is worth a write that the session was seen: a twentieth of its idle timeout has
+    /// passed since the last one, and its end would move.
     pub(crate) fn touch_due(&self, now: DateTime<Utc>) -> bool {
         now - self.last_seen_at >= seconds(self.idle_timeout) / 20
             && self.seen(now).valid_until > self.valid_until
@@ -88,8 +88,8 @@ pub(crate) fn seconds(seconds: u32) -> TimeDelta {
     TimeDelta::seconds(i64::from(seconds))
 }
 
-/// Whole seconds, rounded up so that no timeout becomes zero; `None` for zero and beyond 68 years, which is
-/// what the column holds.
+/// Whole seconds, rounded up so that no timeout becomes zero; `None` for zero and beyond 68 years,
+/// which is what the column holds.
 pub(crate) fn whole_seconds(duration: Duration) -> Option<u32> {
     let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
     let seconds = i32::try_from(seconds).ok()?;

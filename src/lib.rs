@@ -1,8 +1,8 @@
 //! Server-side web sessions in an application's own Postgres or SQLite, through sqlx.
 //!
-//! The browser holds an unguessable token in a cookie; everything else is one row of a table that the application can
-//! query, join and back up. Sessions survive restarts, end when they should, are listed by user, and can
-//! be revoked from any node at once.
+//! The browser holds an unguessable token in a cookie; everything else is one row of a table that
+//! the application can query, join and back up. Sessions survive restarts, end when they should,
+//! are listed by user, and can be revoked from any node at once.
 //!
 //! # A minute's tour
 //!
@@ -47,11 +47,12 @@
 //! # Where to look
 //!
 //! - [`Session`]: what a handler holds. Values, log-in, log-out, the user's devices.
-//! - [`Sessions`]: the whole. Settings, migrations, cleanup, sessions by user, revocation from outside of a request.
+//! - [`Sessions`]: the whole. Settings, migrations, cleanup, sessions by user, revocation from
+//!   outside of a request.
 //! - [`http`]: the tower layer and the cookie, and what is written when a handler fails.
 //! - [`Policy`]: timeouts and limits, their defaults and where those come from.
-//! - [`store`]: the contract with the database, for those who write a store of their own; and revocation inside the
-//!   application's own transactions.
+//! - [`store`]: the contract with the database, for those who write a store of their own; and
+//!   revocation inside the application's own transactions.
 //! - [`Error`]: one type, with a [`kind`](Error::kind).
 //!
 //! # Features
@@ -63,7 +64,8 @@
 //! | `http` | yes | the tower layer and the cookie |
 //! | `axum` | yes | the axum extractor, and `IntoResponse` for [`Error`] |
 //!
-//! TLS to Postgres is sqlx's: the application chooses it with sqlx's own features (`tls-rustls`, `tls-native-tls`).
+//! TLS to Postgres is sqlx's: the application chooses it with sqlx's own features (`tls-rustls`,
+//! `tls-native-tls`).
 
 mod cleanup;
 mod client;

@@ -9,8 +9,8 @@ use crate::{
 
 /// How long sessions live and how much they hold.
 ///
-/// Timeouts are counted in whole seconds, rounded up. A timeout that is changed here holds for sessions that begin or log in from
-/// then on: each row carries its own.
+/// Timeouts are counted in whole seconds, rounded up. A timeout that is changed here holds for
+/// sessions that begin or log in from then on: each row carries its own.
 ///
 /// | setting | default | why |
 /// |---|---|---|
@@ -47,14 +47,16 @@ impl Policy {
         Self::strict(days(30), days(30))
     }
 
-    /// Level 2: at least every 24 hours, and after 1 hour without activity. There is no "remember me".
+    /// Level 2: at least every 24 hours, and after 1 hour without activity. There is no "remember
+    /// me".
     ///
     /// Source: NIST SP 800-63B-4, §2.2.3.
     pub fn aal2() -> Self {
         Self::strict(hours(1), hours(24))
     }
 
-    /// Level 3: at least every 12 hours, and after 15 minutes without activity. There is no "remember me".
+    /// Level 3: at least every 12 hours, and after 15 minutes without activity. There is no
+    /// "remember me".
     ///
     /// Source: NIST SP 800-63B-4, §2.3.3.
     pub fn aal3() -> Self {
@@ -73,8 +75,8 @@ impl Policy {
         }
     }
 
-    /// Ends a session this long after it was last seen. The moment is recorded once in a twentieth of
-    /// the timeout, so a session may end that much earlier than the last request would have it.
+    /// Ends a session this long after it was last seen. The moment is recorded once in a twentieth
+    /// of the timeout, so a session may end that much earlier than the last request would have it.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
@@ -88,7 +90,8 @@ impl Policy {
         self
     }
 
-    /// The idle timeout while nobody is logged in, so that what robots and passers-by leave goes early.
+    /// The idle timeout while nobody is logged in, so that what robots and passers-by leave goes
+    /// early.
     #[must_use]
     pub fn anonymous_idle_timeout(mut self, timeout: Duration) -> Self {
         self.anonymous_idle_timeout = Some(timeout);
@@ -116,7 +119,8 @@ impl Policy {
         self
     }
 
-    /// How many live sessions one user may have, and what happens at the log-in that would exceed it.
+    /// How many live sessions one user may have, and what happens at the log-in that would exceed
+    /// it.
     #[must_use]
     pub fn sessions_per_user(mut self, limit: u32, on_limit: OnLimit) -> Self {
         self.sessions_per_user = Some((limit, on_limit));
@@ -162,8 +166,8 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Whether a row with this idle timeout was made by a log-in that said "remember me": it is the only
-    /// thing that makes it longer than the policy's.
+    /// Whether a row with this idle timeout was made by a log-in that said "remember me": it is the
+    /// only thing that makes it longer than the policy's.
     pub(crate) fn is_remembered(&self, idle_timeout: u32) -> bool {
         idle_timeout > self.user.idle && idle_timeout > self.anonymous.idle
     }

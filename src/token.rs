@@ -12,7 +12,8 @@ use crate::error::{Error, ErrorKind};
 
 /// A session's public handle: a UUIDv7, in order of creation.
 ///
-/// It may appear in lists, URLs and logs. It is never a credential: nobody gets into a session with it.
+/// It may appear in lists, URLs and logs. It is never a credential: nobody gets into a session with
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(Uuid);
 
@@ -80,8 +81,8 @@ impl Secret {
         Ok(Self(bytes))
     }
 
-    /// A plain hash is enough: the secret has 256 bits of entropy, so there is nothing to guess slowly
-    /// (a slow hash defends weak passwords) and no two are equal (which a salt would hide).
+    /// A plain hash is enough: the secret has 256 bits of entropy, so there is nothing to guess
+    /// slowly (a slow hash defends weak passwords) and no two are equal (which a salt would hide).
     pub(crate) fn hash(&self) -> SecretHash {
         SecretHash(Sha256::digest(self.0).into())
     }
@@ -129,10 +130,11 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// What the cookie carries: the id (16 bytes) and the secret (32 bytes), as 64 characters of base64url.
+/// What the cookie carries: the id (16 bytes) and the secret (32 bytes), as 64 characters of
+/// base64url.
 ///
-/// 48 bytes fill the 64 characters exactly: no padding and no spare bits, so that every token has one
-/// spelling and every other spelling is refused without a query.
+/// 48 bytes fill the 64 characters exactly: no padding and no spare bits, so that every token has
+/// one spelling and every other spelling is refused without a query.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     pub(crate) id: SessionId,

@@ -51,7 +51,8 @@ impl CleanupBuilder {
         Self { sessions, schedule, batch: 5_000, pause, jitter: None, hook: None }
     }
 
-    /// Rows a statement deletes at most. Default: 5,000, which a database does in a few tenths of a second.
+    /// Rows a statement deletes at most. Default: 5,000, which a database does in a few tenths of a
+    /// second.
     pub fn batch(mut self, rows: u32) -> Self {
         self.batch = rows.max(1);
         self
@@ -63,8 +64,8 @@ impl CleanupBuilder {
         self
     }
 
-    /// A run begins up to this much later than the schedule says, so that the nodes of a deployment do not all begin at once. Default: a
-    /// tenth of the time to the run, at most a minute.
+    /// A run begins up to this much later than the schedule says, so that the nodes of a deployment
+    /// do not all begin at once. Default: a tenth of the time to the run, at most a minute.
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.jitter = Some(jitter);
         self
@@ -81,8 +82,8 @@ impl CleanupBuilder {
         self.run(&mut Stop::never()).await
     }
 
-    /// Sweeps on the schedule, in a task of its own, until [`Cleanup::stop`]. An error is logged, and the
-    /// next run goes on.
+    /// Sweeps on the schedule, in a task of its own, until [`Cleanup::stop`]. An error is logged,
+    /// and the next run goes on.
     ///
     /// # Panics
     ///
@@ -118,8 +119,8 @@ impl CleanupBuilder {
         Ok(report)
     }
 
-    /// By the index, batch after batch, until one is not full. If there is more than one, a backlog may be met faster by going through the
-    /// whole table.
+    /// By the index, batch after batch, until one is not full. If there is more than one, a backlog
+    /// may be met faster by going through the whole table.
     async fn sweep(&self, stop: &mut Stop, report: &mut CleanupReport) -> Result<()> {
         let store = self.sessions.store();
         loop {
@@ -145,8 +146,9 @@ impl CleanupBuilder {
         stop.or_sleep(self.pause).await.is_break()
     }
 
-    /// The index names expired rows in the order of their end, each on a page of its own: a page read, and written to the log, for a row. Where
-    /// there is one on every fourth page or more, reading every page once is less.
+    /// The index names expired rows in the order of their end, each on a page of its own: a page
+    /// read, and written to the log, for a row. Where there is one on every fourth page or more,
+    /// reading every page once is less.
     async fn pages_of_a_backlog(&self) -> Result<impl Iterator<Item = Range<u32>> + Send + use<>> {
         const PAGES: u32 = 2_000;
         let end = match self.sessions.store().survey().await? {
@@ -185,7 +187,8 @@ impl fmt::Debug for CleanupBuilder {
     }
 }
 
-/// A running cleanup. Dropping it lets the task go on until the runtime ends; [`stop`](Self::stop) ends it.
+/// A running cleanup. Dropping it lets the task go on until the runtime ends; [`stop`](Self::stop)
+/// ends it.
 #[derive(Debug)]
 pub struct Cleanup {
     stop: watch::Sender<bool>,

@@ -22,7 +22,8 @@ impl Schedule {
         Self(Kind::Every(interval.max(Duration::from_millis(1))))
     }
 
-    /// At the times of a cron expression with five fields (minute, hour, day of month, month, day of week), in UTC.
+    /// At the times of a cron expression with five fields (minute, hour, day of month, month, day
+    /// of week), in UTC.
     ///
     /// # Errors
     ///
@@ -39,7 +40,8 @@ impl Schedule {
 
     /// How long from now until the next run.
     pub(super) fn delay(&self) -> Duration {
-        // A job begins by the node's clock, as any cron job does. What it deletes is decided by the database's.
+        // A job begins by the node's clock, as any cron job does. What it deletes is decided by the
+        // database's.
         #[expect(clippy::disallowed_methods)]
         self.delay_from(Utc::now())
     }

@@ -8,9 +8,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The attributes of the session cookie.
 ///
-/// Default: `__Host-id=…; Path=/; Secure; HttpOnly; SameSite=Lax`, without `Domain` and, but for "remember me", without `Max-Age`. The `__Host-`
-/// prefix makes a browser refuse such a cookie from plain HTTP, from a sibling subdomain and for another path (OWASP ASVS 5.0 §3.3.1, RFC 6265bis §4.1.3).
-/// `HttpOnly` and `Path=/` are not options.
+/// Default: `__Host-id=…; Path=/; Secure; HttpOnly; SameSite=Lax`, without `Domain` and, but for
+/// "remember me", without `Max-Age`. The `__Host-` prefix makes a browser refuse such a cookie from
+/// plain HTTP, from a sibling subdomain and for another path (OWASP ASVS 5.0 §3.3.1, RFC 6265bis
+/// §4.1.3). `HttpOnly` and `Path=/` are not options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCookie {
     name: String,
@@ -38,7 +39,8 @@ impl SessionCookie {
         SessionCookieBuilder(Self::default())
     }
 
-    /// For development over plain HTTP: `id=…; Path=/; HttpOnly; SameSite=Lax`. Anyone on the way can read and replace it.
+    /// For development over plain HTTP: `id=…; Path=/; HttpOnly; SameSite=Lax`. Anyone on the way
+    /// can read and replace it.
     pub fn insecure_for_development() -> Self {
         Self { name: "id".to_owned(), secure: false, ..Self::default() }
     }
@@ -98,19 +100,22 @@ impl SessionCookieBuilder {
         self
     }
 
-    /// Default: `Lax`. With `Strict` a visitor who follows a link from another site arrives logged out.
+    /// Default: `Lax`. With `Strict` a visitor who follows a link from another site arrives logged
+    /// out.
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.0.same_site = same_site;
         self
     }
 
-    /// Shares the cookie with all subdomains, each of which can then take over or replace every session. Needs a name without `__Host-`.
+    /// Shares the cookie with all subdomains, each of which can then take over or replace every
+    /// session. Needs a name without `__Host-`.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.0.domain = Some(domain.into());
         self
     }
 
-    /// Gives the site a jar of its own under each site that embeds it (CHIPS). Goes with `SameSite=None`.
+    /// Gives the site a jar of its own under each site that embeds it (CHIPS). Goes with
+    /// `SameSite=None`.
     pub fn partitioned(mut self) -> Self {
         self.0.partitioned = true;
         self

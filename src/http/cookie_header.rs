@@ -1,7 +1,8 @@
 //! The `Cookie` header, byte for byte.
 //!
-//! What a `__Host-` name promises holds only for the bytes that the browser compared: so no percent-decoding, no trimming
-//! of anything but the blanks that separate cookies, no case folding, and no opinion on other cookies.
+//! What a `__Host-` name promises holds only for the bytes that the browser compared: so no
+//! percent-decoding, no trimming of anything but the blanks that separate cookies, no case folding,
+//! and no opinion on other cookies.
 
 use ::http::{HeaderMap, header::COOKIE};
 

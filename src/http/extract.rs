@@ -6,7 +6,8 @@ use axum_core::{
 
 use crate::{error::Error, session::Session};
 
-/// Loads the session: one query, none without a cookie. Extracted twice in a request it is the same session.
+/// Loads the session: one query, none without a cookie. Extracted twice in a request it is the same
+/// session.
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = Error;
 

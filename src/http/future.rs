@@ -14,7 +14,8 @@ use crate::{error::Result, session::CookieChange};
 type Finish = Pin<Box<dyn Future<Output = Result<CookieChange>> + Send>>;
 
 pin_project! {
-    /// The response of [`SessionService`](super::SessionService): the inner service's, and then what its handler left to write.
+    /// The response of [`SessionService`](super::SessionService): the inner service's, and then
+    /// what its handler left to write.
     pub struct ResponseFuture<F, B> {
         #[pin]
         inner: F,
@@ -68,7 +69,8 @@ where
     }
 }
 
-/// A failure takes no cookie away. A new secret that the database has already is handed out all the same: the old one is dead.
+/// A failure takes no cookie away. A new secret that the database has already is handed out all the
+/// same: the old one is dead.
 fn change_after_failure<B>(slot: &Slot, change: &CookieChange, response: &mut Response<B>) {
     if matches!(change, CookieChange::Set { .. }) {
         slot.change_cookie(change, response.headers_mut());

@@ -8,7 +8,8 @@ use crate::Sessions;
 
 /// Gives every request a [`Session`](crate::Session), loaded when it is first asked for.
 ///
-/// A request whose handler does not ask for it costs no query, and neither does one that brings no cookie.
+/// A request whose handler does not ask for it costs no query, and neither does one that brings no
+/// cookie.
 ///
 /// ```
 /// # fn example(sessions: sessile::Sessions) -> axum::Router {
@@ -47,8 +48,9 @@ impl SessionLayer {
         self.with(|config| config.cookie = cookie)
     }
 
-    /// Where a request's address is found, for the list of devices. Only the application knows whether it is the
-    /// connection's (axum puts `ConnectInfo` among the extensions) or in a header that its own proxy sets.
+    /// Where a request's address is found, for the list of devices. Only the application knows
+    /// whether it is the connection's (axum puts `ConnectInfo` among the extensions) or in a header
+    /// that its own proxy sets.
     #[must_use]
     pub fn client_ip(
         self,

@@ -1,7 +1,8 @@
 //! The tower layer, the cookie and the extractor.
 //!
-//! [`SessionLayer`] works under axum and any other tower service with `http` types. Handlers of axum extract a
-//! [`Session`](crate::Session); others get it with [`Session::of`](crate::Session::of).
+//! [`SessionLayer`] works under axum and any other tower service with `http` types. Handlers of
+//! axum extract a [`Session`](crate::Session); others get it with
+//! [`Session::of`](crate::Session::of).
 //!
 //! # What is written when
 //!
@@ -13,7 +14,8 @@
 //! | answers 5xx | is dropped | stands | the handler's; a new secret is still handed out |
 //! | panics, or its connection is dropped | is dropped | stands, what was in flight wholly or not at all | none |
 //!
-//! A new secret that the browser never got (its connection was dropped after a log-in) leaves it with a dead cookie.
+//! A new secret that the browser never got (its connection was dropped after a log-in) leaves it
+//! with a dead cookie.
 
 mod cookie;
 mod cookie_header;

@@ -111,12 +111,14 @@ impl fmt::Debug for Slot {
 }
 
 impl Session {
-    /// The session of a request that came through [`SessionLayer`](super::SessionLayer), by the request's extensions. Loads it
-    /// the first time; every further call in the same request is the same session.
+    /// The session of a request that came through [`SessionLayer`](super::SessionLayer), by the
+    /// request's extensions. Loads it the first time; every further call in the same request is the
+    /// same session.
     ///
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration) if the layer is missing, [`Database`](ErrorKind::Database).
+    /// [`Configuration`](ErrorKind::Configuration) if the layer is missing,
+    /// [`Database`](ErrorKind::Database).
     pub async fn of(extensions: &Extensions) -> Result<Self> {
         let slot = extensions.get::<Slot>().ok_or_else(|| {
             Error::new(

@@ -33,8 +33,8 @@ pub struct Device {
 }
 
 impl Session {
-    /// Ends this session, at once and on every node, and removes its cookie. What is written afterwards
-    /// begins a new one.
+    /// Ends this session, at once and on every node, and removes its cookie. What is written
+    /// afterwards begins a new one.
     pub async fn log_out(&self) -> Result<Revocation> {
         let _turn = self.0.turn.lock().await;
         let Some(stored) = self.state().stored().cloned() else {
@@ -56,8 +56,8 @@ impl Session {
         self.0.sessions.end(Scope::OthersOf(user_id, stored.record.id), "logged out others").await
     }
 
-    /// Ends all sessions of the user, this one too, and refuses log-ins that are in flight. When it returns, no
-    /// request gets into any of them.
+    /// Ends all sessions of the user, this one too, and refuses log-ins that are in flight. When it
+    /// returns, no request gets into any of them.
     ///
     /// # Errors
     ///
@@ -70,7 +70,8 @@ impl Session {
         Ok(revocation)
     }
 
-    /// Ends one of the user's sessions. Returns whether there was one: an id of somebody else's is none.
+    /// Ends one of the user's sessions. Returns whether there was one: an id of somebody else's is
+    /// none.
     ///
     /// # Errors
     ///

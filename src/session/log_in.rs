@@ -30,28 +30,31 @@ pub struct LogIn<'a> {
 }
 
 impl LogIn<'_> {
-    /// With the policy's timeouts for "remember me", and a cookie that outlives the browser's window.
+    /// With the policy's timeouts for "remember me", and a cookie that outlives the browser's
+    /// window.
     pub fn remember_me(mut self, remember_me: bool) -> Self {
         self.remember_me = remember_me;
         self
     }
 
-    /// Drops what the anonymous session held, and what was recorded and not written yet. Default: the visitor's cart comes along.
+    /// Drops what the anonymous session held, and what was recorded and not written yet. Default:
+    /// the visitor's cart comes along.
     pub fn discard_data(mut self) -> Self {
         self.discard_data = true;
         self
     }
 
-    /// When the authentication began, where that is not when the request arrived: earlier if it took several
-    /// requests (a password, then a code), later on a socket. A revocation of the user's sessions since then refuses the log-in; so does
-    /// an authentication that began a day ago.
+    /// When the authentication began, where that is not when the request arrived: earlier if it
+    /// took several requests (a password, then a code), later on a socket. A revocation of the
+    /// user's sessions since then refuses the log-in; so does an authentication that began a day
+    /// ago.
     pub fn authentication_began(mut self, at: Instant) -> Self {
         self.began = at;
         self
     }
 
-    /// The log-in follows this revocation in the same request, and is not refused for it: "reset the
-    /// password, log out everywhere, log in here".
+    /// The log-in follows this revocation in the same request, and is not refused for it: "reset
+    /// the password, log out everywhere, log in here".
     pub fn after(mut self, revocation: &Revocation) -> Self {
         self.after = revocation.cutoff;
         self
@@ -68,17 +71,20 @@ impl<'a> IntoFuture for LogIn<'a> {
 }
 
 impl Session {
-    /// Binds a user to the session, who was just authenticated: gives it a new secret (the old cookie is dead at
-    /// once), restarts its time, and enforces the policy's limit of sessions per user.
+    /// Binds a user to the session, who was just authenticated: gives it a new secret (the old
+    /// cookie is dead at once), restarts its time, and enforces the policy's limit of sessions per
+    /// user.
     ///
-    /// The anonymous session's data comes along unless [`LogIn::discard_data`] says otherwise; another user's never
-    /// does. If the session has ended meanwhile, or another request renewed it, the user gets a new one.
+    /// The anonymous session's data comes along unless [`LogIn::discard_data`] says otherwise;
+    /// another user's never does. If the session has ended meanwhile, or another request renewed
+    /// it, the user gets a new one.
     ///
     /// # Errors
     ///
-    /// [`LogInRefused`](ErrorKind::LogInRefused) if the user's sessions were revoked since the authentication
-    /// began; [`TooManySessions`](ErrorKind::TooManySessions), [`InvalidUserId`](ErrorKind::InvalidUserId);
-    /// [`Configuration`](ErrorKind::Configuration) for "remember me" where the policy has none. Nothing was changed then.
+    /// [`LogInRefused`](ErrorKind::LogInRefused) if the user's sessions were revoked since the
+    /// authentication began; [`TooManySessions`](ErrorKind::TooManySessions),
+    /// [`InvalidUserId`](ErrorKind::InvalidUserId); [`Configuration`](ErrorKind::Configuration) for
+    /// "remember me" where the policy has none. Nothing was changed then.
     pub fn log_in(&self, user_id: impl Into<String>) -> LogIn<'_> {
         LogIn {
             session: self,
@@ -90,12 +96,14 @@ impl Session {
         }
     }
 
-    /// Records that the session's user has authenticated again: gives it a new secret and restarts its time.
+    /// Records that the session's user has authenticated again: gives it a new secret and restarts
+    /// its time.
     ///
     /// # Errors
     ///
     /// [`NotLoggedIn`](ErrorKind::NotLoggedIn), [`SessionEnded`](ErrorKind::SessionEnded);
-    /// [`Superseded`](ErrorKind::Superseded) if another request renewed the session meanwhile without authenticating.
+    /// [`Superseded`](ErrorKind::Superseded) if another request renewed the session meanwhile
+    /// without authenticating.
     pub async fn reauthenticate(&self) -> Result<()> {
         let _turn = self.0.turn.lock().await;
         let (stored, user_id) = self.logged_in()?;
@@ -108,7 +116,7 @@ impl Session {
             lifetime: Lifetime::begin(now, timeouts),
         };
         if let Some(record) = self.0.sessions.store().reauthenticate(&to).await? {
-            self.adopt(Stored::read(record)?, secret);
+            self.adopt(Stored::read(record)?, secret, self.is_remembered(&stored));
             return Ok(());
         }
         let fresh = self.reload(&stored).await?;
@@ -121,11 +129,13 @@ impl Session {
         ))
     }
 
-    /// Succeeds only if the user authenticated at most this long ago: for what a stolen cookie must not do.
+    /// Succeeds only if the user authenticated at most this long ago: for what a stolen cookie must
+    /// not do.
     ///
     /// # Errors
     ///
-    /// [`ReauthenticationRequired`](ErrorKind::ReauthenticationRequired), [`NotLoggedIn`](ErrorKind::NotLoggedIn).
+    /// [`ReauthenticationRequired`](ErrorKind::ReauthenticationRequired),
+    /// [`NotLoggedIn`](ErrorKind::NotLoggedIn).
     pub fn require_recent(&self, within: Duration) -> Result<()> {
         let (stored, _) = self.logged_in()?;
         let within = TimeDelta::from_std(within).unwrap_or(TimeDelta::MAX);
@@ -138,8 +148,8 @@ impl Session {
         }
     }
 
-    /// Gives the session a new secret; the old cookie is dead at once. For changes of privilege that are not a log-in. Does nothing
-    /// for a session without a row.
+    /// Gives the session a new secret; the old cookie is dead at once. For changes of privilege
+    /// that are not a log-in. Does nothing for a session without a row.
     ///
     /// Where another request renewed it first, that was it: the browser has the other cookie.
     ///
@@ -156,7 +166,8 @@ impl Session {
         if self.0.sessions.store().renew(&renewal, stored.record.user_id.as_deref()).await? {
             let mut stored = stored;
             Arc::make_mut(&mut stored).record.secret_hash = renewal.new_hash;
-            self.adopt(stored, secret);
+            let is_remembered = self.is_remembered(&stored);
+            self.adopt(stored, secret, is_remembered);
             return Ok(());
         }
         self.reload(&stored).await.map(drop)
@@ -208,8 +219,9 @@ impl LogIn<'_> {
         };
         let mut outcome = session.0.sessions.store().log_in(&request).await?;
         if let (LogInOutcome::Absent, Some(stored)) = (&outcome, before) {
-            // It has ended, or has another secret by now, which this request's browser may never have had. The
-            // user gets a session of their own, with what this request was allowed to see if the other one still lives.
+            // It has ended, or has another secret by now, which this request's browser may never
+            // have had. The user gets a session of their own, with what this request was allowed to
+            // see if the other one still lives.
             request.data = match session.reload(&stored).await {
                 Ok(_) if !drops_data => Some(stored.data.encode()),
                 Ok(_) => None,
@@ -226,7 +238,7 @@ impl LogIn<'_> {
                 if drops_data {
                     session.state().become_(Standing::Anonymous, CookieChange::Keep);
                 }
-                session.adopt(stored, secret);
+                session.adopt(stored, secret, self.remember_me);
                 Ok(())
             }
             LogInOutcome::Refused => Err(Error::new(

@@ -26,15 +26,20 @@ use crate::{
 
 /// The session of one request, or of one socket.
 ///
-/// Clones are the same session. Reading is synchronous and asks nobody: it sees the row as it was loaded, and this request's changes.
+/// Clones are the same session. Reading is synchronous and asks nobody: it sees the row as it was
+/// loaded, and this request's changes.
 ///
-/// - [`insert`](Self::insert), [`remove`](Self::remove) and [`clear`](Self::clear) are recorded, and written when the handler has returned, before its response goes
-///   out; or by [`save`](Self::save). What is recorded by a handler that answers 5xx, panics or is dropped is not written.
-/// - [`update`](Self::update), and everything that logs in, out or renews, acts at once and is durable when it returns.
+/// - [`insert`](Self::insert), [`remove`](Self::remove) and [`clear`](Self::clear) are recorded,
+///   and written when the handler has returned, before its response goes out; or by
+///   [`save`](Self::save). What is recorded by a handler that answers 5xx, panics or is dropped is
+///   not written.
+/// - [`update`](Self::update), and everything that logs in, out or renews, acts at once and is
+///   durable when it returns.
 ///
-/// A session has no row and no cookie until something is written. Writes are merged by top-level key with what other
-/// requests wrote meanwhile. A session that is ended by somebody else while this request holds it stays ended:
-/// writes then fail with [`SessionEnded`](ErrorKind::SessionEnded).
+/// A session has no row and no cookie until something is written. Writes are merged by top-level
+/// key with what other requests wrote meanwhile. A session that is ended by somebody else while
+/// this request holds it stays ended: writes then fail with
+/// [`SessionEnded`](ErrorKind::SessionEnded).
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 
@@ -61,8 +66,8 @@ impl Session {
                 Some(record) if record.secret_hash.matches(&token.secret.hash()) => {
                     standing = Standing::Live(Stored::read(record)?);
                 }
-                // The cookie stays: it is an old one of a session that was renewed a moment ago, and the browser may have
-                // the new one by the time it reads this response.
+                // The cookie stays: it is an old one of a session that was renewed a moment ago,
+                // and the browser may have the new one by the time it reads this response.
                 Some(_) => observed::refused_token(&token, true),
                 None => {
                     observed::refused_token(&token, false);
@@ -124,8 +129,8 @@ impl Session {
         self.state().data().keys().cloned().collect()
     }
 
-    /// The whole data as one value, for applications that describe their session with a type. `T` has to
-    /// take what is missing: `#[serde(default)]`.
+    /// The whole data as one value, for applications that describe their session with a type. `T`
+    /// has to take what is missing: `#[serde(default)]`.
     ///
     /// # Errors
     ///
@@ -138,7 +143,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`InvalidData`](ErrorKind::InvalidData) if the value is not JSON, too deep, or would make the data too large. Nothing is recorded then.
+    /// [`InvalidData`](ErrorKind::InvalidData) if the value is not JSON, too deep, or would make
+    /// the data too large. Nothing is recorded then.
     pub fn insert<T: Serialize>(&self, key: &str, value: T) -> Result<()> {
         let limits = self.0.sessions.rules().limits;
         let value = data::encode(key, &value, limits)?;
@@ -171,10 +177,10 @@ impl Session {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Holds this row from now on, whose secret the browser is to get.
-    fn adopt(&self, stored: Arc<Stored>, secret: Secret) {
+    /// Holds this row from now on, whose secret the browser is to get, and to keep when its window
+    /// is closed if the session is remembered.
+    fn adopt(&self, stored: Arc<Stored>, secret: Secret, is_remembered: bool) {
         let record = &stored.record;
-        let is_remembered = self.0.sessions.rules().is_remembered(record.lifetime.idle_timeout);
         let left = (record.lifetime.absolute_expires_at - record.now()).to_std().ok();
         let mut state = self.state();
         state.cookie = CookieChange::Set {
@@ -184,7 +190,12 @@ impl Session {
         state.standing = Standing::Live(stored);
     }
 
-    /// The row, if there is one. Somebody else's end of the session is told, whatever it is asked for.
+    fn is_remembered(&self, stored: &Stored) -> bool {
+        self.0.sessions.rules().is_remembered(stored.record.lifetime.idle_timeout)
+    }
+
+    /// The row, if there is one. Somebody else's end of the session is told, whatever it is asked
+    /// for.
     fn live(&self) -> Result<Option<Arc<Stored>>> {
         match &self.state().standing {
             Standing::Live(stored) => Ok(Some(stored.clone())),

@@ -18,7 +18,8 @@ pub(super) enum Standing {
     /// There is no row.
     Anonymous,
     Live(Arc<Stored>),
-    /// Somebody else ended it while this handle held it: nothing is written any more, but by a new log-in.
+    /// Somebody else ended it while this handle held it: nothing is written any more, but by a new
+    /// log-in.
     Ended,
 }
 

@@ -16,11 +16,12 @@ const TRIES: u32 = 100;
 const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
 impl Session {
-    /// Changes the value of a key by a function of what it is, atomically: no other request's change is lost, however many
-    /// there are at once. Durable when it returns. `T::default()` where the key has no value.
+    /// Changes the value of a key by a function of what it is, atomically: no other request's
+    /// change is lost, however many there are at once. Durable when it returns. `T::default()`
+    /// where the key has no value.
     ///
-    /// The function may run more than once, each time on the value as it is by then, so it should do nothing else.
-    /// What it returns comes from the run that was written.
+    /// The function may run more than once, each time on the value as it is by then, so it should
+    /// do nothing else. What it returns comes from the run that was written.
     ///
     /// ```no_run
     /// # async fn example(session: sessile::Session) -> Result<(), sessile::Error> {
@@ -34,8 +35,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionEnded`](ErrorKind::SessionEnded), [`InvalidData`](ErrorKind::InvalidData), [`WrongType`](ErrorKind::WrongType);
-    /// [`Contention`](ErrorKind::Contention) after a hundred tries in some three seconds. Nothing was written then.
+    /// [`SessionEnded`](ErrorKind::SessionEnded), [`InvalidData`](ErrorKind::InvalidData),
+    /// [`WrongType`](ErrorKind::WrongType); [`Contention`](ErrorKind::Contention) after a hundred
+    /// tries in some three seconds. Nothing was written then.
     pub async fn update<T, R>(
         &self,
         key: &str,
@@ -80,11 +82,13 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the row again and records that it was seen: for sockets, which live longer than an idle timeout.
+    /// Reads the row again and records that it was seen: for sockets, which live longer than an
+    /// idle timeout.
     ///
     /// # Errors
     ///
-    /// [`SessionEnded`](ErrorKind::SessionEnded) if it was logged out, revoked or has expired since.
+    /// [`SessionEnded`](ErrorKind::SessionEnded) if it was logged out, revoked or has expired
+    /// since.
     pub async fn refresh(&self) -> Result<()> {
         let _turn = self.0.turn.lock().await;
         if let Some(stored) = self.live()? {
@@ -94,8 +98,9 @@ impl Session {
         Ok(())
     }
 
-    /// What the layer does when the handler has returned: writes what was recorded, or else records that the session was
-    /// seen if that is due, and says what the response has to do to the cookie.
+    /// What the layer does when the handler has returned: writes what was recorded, or else records
+    /// that the session was seen if that is due, and says what the response has to do to the
+    /// cookie.
     ///
     /// A session that has ended meanwhile is no error here: its cookie goes.
     pub async fn finish(&self) -> Result<CookieChange> {
@@ -108,8 +113,8 @@ impl Session {
         Ok(self.abandon())
     }
 
-    /// What the layer does when the handler has failed: forgets what was recorded. What acted at once stays, and so does its
-    /// change of the cookie.
+    /// What the layer does when the handler has failed: forgets what was recorded. What acted at
+    /// once stays, and so does its change of the cookie.
     pub fn abandon(&self) -> CookieChange {
         let mut state = self.state();
         state.changes = Changes::default();
@@ -139,7 +144,8 @@ impl Session {
         Ok(())
     }
 
-    /// Writes what `change` makes of the data, where the row is as it was read; else reads it again, and tries again.
+    /// Writes what `change` makes of the data, where the row is as it was read; else reads it
+    /// again, and tries again.
     async fn write(&self, change: &mut (dyn FnMut(&Data) -> Result<Data> + Send)) -> Result<()> {
         let mut pause = Duration::from_millis(1);
         for _ in 0..TRIES {
@@ -182,12 +188,13 @@ impl Session {
             client: self.0.client.clone(),
         };
         let record = self.0.sessions.store().create(new).await?.ok_or_else(Error::session_ended)?;
-        self.adopt(Stored::read(record)?, secret);
+        self.adopt(Stored::read(record)?, secret, false);
         Ok(())
     }
 
-    /// Takes over the row as it is now. It may have been renewed, or logged in to, by another request of the same browser; that it
-    /// belongs to another user than the one this request began with ends the session for this request.
+    /// Takes over the row as it is now. It may have been renewed, or logged in to, by another
+    /// request of the same browser; that it belongs to another user than the one this request began
+    /// with ends the session for this request.
     pub(super) async fn reload(&self, stored: &Stored) -> Result<Arc<Stored>> {
         let was = &stored.record.user_id;
         match self.0.sessions.store().load(stored.record.id).await? {
@@ -208,8 +215,8 @@ impl Session {
     }
 }
 
-/// Recorded changes on their way into the row. They go back to what is recorded if they do not arrive, also where the
-/// write's future was dropped.
+/// Recorded changes on their way into the row. They go back to what is recorded if they do not
+/// arrive, also where the write's future was dropped.
 struct Taken<'a> {
     session: &'a Session,
     changes: Changes,

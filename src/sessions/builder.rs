@@ -77,13 +77,15 @@ impl SessionsBuilder {
         self
     }
 
-    /// Whether concurrent requests share statements, and touches are written behind: see [`Batched`]. Default: yes.
+    /// Whether concurrent requests share statements, and touches are written behind: see
+    /// [`Batched`]. Default: yes.
     pub fn batching(mut self, batching: bool) -> Self {
         self.batching = batching;
         self
     }
 
-    /// Answers loads from memory for a moment: see [`Cached`](crate::store::Cached) for what that means. Default: no.
+    /// Answers loads from memory for a moment: see [`Cached`](crate::store::Cached) for what that
+    /// means. Default: no.
     #[cfg(feature = "cache")]
     pub fn cache(mut self, options: crate::store::CacheOptions) -> Self {
         self.cache = Some(options);

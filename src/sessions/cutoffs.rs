@@ -6,14 +6,16 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-/// How long a cut-off of this node's is remembered: far longer than any doubt about when an authentication began.
+/// How long a cut-off of this node's is remembered: far longer than any doubt about when an
+/// authentication began.
 const KEPT: Duration = Duration::from_secs(60);
 
 /// The cut-offs that this node made a moment ago.
 ///
-/// When an authentication began is known by the database's clock only to the time that its answer took, and the doubt is decided against the
-/// log-in. For a revocation of this node's own there is no doubt: both moments are of one monotonic clock. So "log out everywhere"
-/// and the log-in right after it get along.
+/// When an authentication began is known by the database's clock only to the time that its answer
+/// took, and the doubt is decided against the log-in. For a revocation of this node's own there is
+/// no doubt: both moments are of one monotonic clock. So "log out everywhere" and the log-in right
+/// after it get along.
 #[derive(Debug, Default)]
 pub(super) struct RecentCutoffs(Mutex<HashMap<String, Cutoff>>);
 

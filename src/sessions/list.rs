@@ -12,7 +12,8 @@ use crate::{
 
 /// A page of a user's live sessions, newest first. Await it.
 ///
-/// The key of the page is the id, not an offset: sessions that come and go between two pages move nothing.
+/// The key of the page is the id, not an offset: sessions that come and go between two pages move
+/// nothing.
 #[derive(Clone, Debug)]
 #[must_use = "a query does nothing until it is awaited"]
 pub struct UserSessions {

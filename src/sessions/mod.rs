@@ -21,7 +21,8 @@ use crate::{
     token::{SessionId, Token},
 };
 
-/// All the sessions of an application: made once, cloned cheaply, shared by its router, its jobs and its admin pages.
+/// All the sessions of an application: made once, cloned cheaply, shared by its router, its jobs
+/// and its admin pages.
 ///
 /// ```no_run
 /// # async fn example(pool: sqlx::PgPool) -> Result<(), sessile::Error> {
@@ -46,25 +47,28 @@ struct Inner {
 }
 
 impl Sessions {
-    /// Over an application's pool (`PgPool`, `SqlitePool`), what [`connect`](crate::connect()) opened, or any
-    /// [`Store`](crate::store::Store) as a [`Backend`].
+    /// Over an application's pool (`PgPool`, `SqlitePool`), what [`connect`](crate::connect())
+    /// opened, or any [`Store`](crate::store::Store) as a [`Backend`].
     pub fn builder(backend: impl Into<Backend>) -> SessionsBuilder {
         SessionsBuilder::new(backend.into())
     }
 
     /// Brings the database's schema to this version's: creates it, or runs the migrations it lacks.
     ///
-    /// Nodes may call it at the same time. `sqlx migrate run` with this crate's `migrations` folder does the
-    /// same, with the same ledger. The application's own `_sqlx_migrations` is not touched.
+    /// Nodes may call it at the same time. `sqlx migrate run` with this crate's `migrations` folder
+    /// does the same, with the same ledger. The application's own `_sqlx_migrations` is not
+    /// touched.
     ///
     /// # Errors
     ///
-    /// [`Schema`](ErrorKind::Schema) if the database's schema is newer than this version of the library.
+    /// [`Schema`](ErrorKind::Schema) if the database's schema is newer than this version of the
+    /// library.
     pub async fn migrate(&self) -> Result<()> {
         self.store().migrate().await
     }
 
-    /// The session that a cookie's value names, or an anonymous one: what the layer and the adapters are made of.
+    /// The session that a cookie's value names, or an anonymous one: what the layer and the
+    /// adapters are made of.
     ///
     /// One query; none without a cookie, or for a value that this library cannot have written.
     pub async fn open(&self, cookie: Option<&[u8]>, client: Client) -> Result<Session> {
@@ -113,9 +117,10 @@ impl Sessions {
         Ok(self.end(Scope::Session(id), "revoked").await?.ended > 0)
     }
 
-    /// Ends all sessions of a user. When it returns, no request gets into any of them, and a log-in of the user whose authentication
-    /// began before is refused. To do it in a transaction with other changes, see
-    /// [`store::postgres`](crate::store::postgres::revoke_user) and [`store::sqlite`](crate::store::sqlite::revoke_user).
+    /// Ends all sessions of a user. When it returns, no request gets into any of them, and a log-in
+    /// of the user whose authentication began before is refused. To do it in a transaction with
+    /// other changes, see [`store::postgres`](crate::store::postgres::revoke_user) and
+    /// [`store::sqlite`](crate::store::sqlite::revoke_user).
     pub async fn revoke_user(&self, user_id: &str) -> Result<Revocation> {
         check_user_id(user_id)?;
         self.end(Scope::User(user_id.to_owned()), "revoked").await
@@ -151,7 +156,8 @@ impl Sessions {
         CleanupBuilder::new(self.clone(), schedule)
     }
 
-    /// Writes what is held back: the touches of the last tenth of a second. For the end of the application; [`Cleanup::stop`] does it too.
+    /// Writes what is held back: the touches of the last tenth of a second. For the end of the
+    /// application; [`Cleanup::stop`] does it too.
     pub async fn flush(&self) -> Result<()> {
         self.store().flush().await
     }

@@ -180,7 +180,8 @@ pub(crate) fn refused_cookie(reason: &'static str) {
     warn!(target: "sessile", reason, "cookie refused");
 }
 
-/// A cookie whose session is gone, or was renewed. The second is what a stolen cookie looks like, and a slow tab too.
+/// A cookie whose session is gone, or was renewed. The second is what a stolen cookie looks like,
+/// and a slow tab too.
 pub(crate) fn refused_token(token: &Token, found: bool) {
     let session_id = tracing::field::display(token.id);
     if found {

@@ -3,17 +3,21 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Opens a database for sessions alone, by its URL, with settings made for them.
 ///
-/// - `postgres://…`: up to 10 connections. They are not pinged each time they are handed out (a round trip less a request),
-///   and what finds a dead one is tried once more. A request waits 3 seconds for a connection and then fails.
-/// - `sqlite://path` (or `sqlite:path`): the file is created with mode 0600 if it is missing. WAL with
-///   `synchronous = NORMAL`: what is acknowledged survives a crash of the process; a power cut may take the last moments. One connection
-///   writes, four read, a lock is waited for 5 seconds. `sqlite::memory:` is one connection, gone with it.
+/// - `postgres://…`: up to 10 connections. They are not pinged each time they are handed out (a
+///   round trip less a request), and what finds a dead one is tried once more. A request waits 3
+///   seconds for a connection and then fails.
+/// - `sqlite://path` (or `sqlite:path`): the file is created with mode 0600 if it is missing. WAL
+///   with `synchronous = NORMAL`: what is acknowledged survives a crash of the process; a power cut
+///   may take the last moments. One connection writes, four read, a lock is waited for 5 seconds.
+///   `sqlite::memory:` is one connection, gone with it.
 ///
-/// An application that wants other settings gives its own pool to [`Sessions::builder`](crate::Sessions::builder()).
+/// An application that wants other settings gives its own pool to
+/// [`Sessions::builder`](crate::Sessions::builder()).
 ///
 /// # Errors
 ///
-/// [`Configuration`](ErrorKind::Configuration) for a URL that names no supported database, [`Database`](ErrorKind::Database) if it cannot be opened.
+/// [`Configuration`](ErrorKind::Configuration) for a URL that names no supported database,
+/// [`Database`](ErrorKind::Database) if it cannot be opened.
 pub async fn connect(url: &str) -> Result<Backend> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         #[cfg(feature = "postgres")]

@@ -40,9 +40,9 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Postgres, appendix A: class 08 (connection), 40 (transaction rollback), 53 (resources), 57P (operator), 55P03 and 25006
-/// (lock not available; read only, as in a failover).
-/// SQLite: 5 BUSY and 6 LOCKED with their extended codes.
+/// Postgres, appendix A: class 08 (connection), 40 (transaction rollback), 53 (resources), 57P
+/// (operator), 55P03 and 25006 (lock not available; read only, as in a failover). SQLite: 5 BUSY
+/// and 6 LOCKED with their extended codes.
 fn is_transient_code(code: &str) -> bool {
     match code.parse::<u32>() {
         Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xff, 5 | 6),
@@ -54,7 +54,8 @@ fn is_transient_code(code: &str) -> bool {
 }
 
 #[cfg(feature = "postgres")]
-/// Whether the connection is gone, so that a statement which may safely run twice is worth a second try on another one.
+/// Whether the connection is gone, so that a statement which may safely run twice is worth a second
+/// try on another one.
 pub(crate) fn is_dead_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,

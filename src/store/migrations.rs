@@ -11,8 +11,8 @@ pub(super) fn migrator(migrations: &Migrator, ledger: &'static str) -> Migrator 
     migrator
 }
 
-/// Whether these, version and checksum, are all that there are. Then nothing has to be locked or created, which an
-/// application's role may not be allowed to.
+/// Whether these, version and checksum, are all that there are. Then nothing has to be locked or
+/// created, which an application's role may not be allowed to.
 pub(super) fn are_current(applied: &[(i64, Vec<u8>)], migrations: &Migrator) -> bool {
     let ours = migrations.iter().filter(|migration| !migration.migration_type.is_down_migration());
     let ours = ours.map(|migration| (migration.version, &*migration.checksum));

@@ -45,7 +45,8 @@ pub use crate::{
 ///
 /// # The contract
 ///
-/// - **One statement a verb**, over as many rows as are given (`log_in` and `revoke` are one transaction). One row is a batch of one.
+/// - **One statement a verb**, over as many rows as are given (`log_in` and `revoke` are one
+///   transaction). One row is a batch of one.
 /// - **Only `create` and `log_in` insert.** Every other verb changes rows that are there, so that
 ///   nothing in flight brings an ended session back.
 /// - **A row is live while the database's clock is before its `valid_until`**, and every verb but the
@@ -67,22 +68,24 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// revision up. Returns the ids that were written; the others have ended or were changed.
     async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>>;
 
-    /// Moves what a touch moves, where the row is live, was seen before that, and has the timeouts that the
-    /// touch was computed from. Returns how many moved.
+    /// Moves what a touch moves, where the row is live, was seen before that, and has the timeouts
+    /// that the touch was computed from. Returns how many moved.
     async fn touch(&self, touches: &[Touch]) -> Result<u64>;
 
     /// Replaces the secret where the row is live and still has the old one. Returns whether it did.
     async fn renew(&self, renewal: &Renewal) -> Result<bool>;
 
-    /// Replaces the secret and restarts the session's time, where the row is live, has the old secret
-    /// and belongs to the user. Returns the new record, or `None` where it did not.
+    /// Replaces the secret and restarts the session's time, where the row is live, has the old
+    /// secret and belongs to the user. Returns the new record, or `None` where it did not.
     async fn reauthenticate(&self, reauthentication: &Reauthentication) -> Result<Option<Record>>;
 
-    /// Binds a user to a session, in one transaction that holds the user's lock:
-    /// admits the log-in ([`LogIn::admit`]), enforces the limit, then updates the row where it is live and has the old secret, or inserts it.
+    /// Binds a user to a session, in one transaction that holds the user's lock: admits the log-in
+    /// ([`LogIn::admit`]), enforces the limit, then updates the row where it is live and has the
+    /// old secret, or inserts it.
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome>;
 
-    /// Deletes the sessions in `scope`. For all of a user's sessions, and for all of everybody's, it first takes the lock that log-ins take and records the cut-off.
+    /// Deletes the sessions in `scope`. For all of a user's sessions, and for all of everybody's,
+    /// it first takes the lock that log-ins take and records the cut-off.
     async fn revoke(&self, scope: &Scope) -> Result<Revocation>;
 
     /// Live sessions of a user, newest first.
@@ -94,16 +97,18 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// How many sessions are live: one user's, or all.
     async fn count(&self, user_id: Option<&str>) -> Result<u64>;
 
-    /// Deletes at most `limit` rows whose `expires_at` has passed, unless another sweeper is at work.
-    /// Costs one index probe when there are none.
+    /// Deletes at most `limit` rows whose `expires_at` has passed, unless another sweeper is at
+    /// work. Costs one index probe when there are none.
     async fn sweep(&self, limit: u32) -> Result<Swept>;
 
-    /// What a sweep of the whole table would meet; `None` where rows are not found faster by their place than by the index.
+    /// What a sweep of the whole table would meet; `None` where rows are not found faster by their
+    /// place than by the index.
     async fn survey(&self) -> Result<Option<Survey>> {
         Ok(None)
     }
 
-    /// As [`sweep`](Self::sweep), but of the expired rows on these pages of the table, of those that [`survey`](Self::survey) counted.
+    /// As [`sweep`](Self::sweep), but of the expired rows on these pages of the table, of those
+    /// that [`survey`](Self::survey) counted.
     async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
         let _ = pages;
         Ok(Swept::Rows(0))
@@ -117,8 +122,9 @@ pub trait Store: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Tells `on` what other nodes end, renew and log in, until the connection that learns of it is lost: beginning with
-    /// [`Invalidation::All`], when it listens. For a cache; a store that cannot be watched says so at once.
+    /// Tells `on` what other nodes end, renew and log in, until the connection that learns of it is
+    /// lost: beginning with [`Invalidation::All`], when it listens. For a cache; a store that
+    /// cannot be watched says so at once.
     async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
         let _ = on;
         Err(Error::new(
@@ -133,7 +139,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     }
 }
 
-/// How many statements of one verb a store likes to have in flight, of those that read and of those that write.
+/// How many statements of one verb a store likes to have in flight, of those that read and of those
+/// that write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lanes {
     /// Of a verb that reads.
@@ -142,7 +149,8 @@ pub struct Lanes {
     pub writes: usize,
 }
 
-/// The database that [`Sessions`](crate::Sessions) uses: made of a pool, by [`connect`](crate::connect()), or of any [`Store`].
+/// The database that [`Sessions`](crate::Sessions) uses: made of a pool, by
+/// [`connect`](crate::connect()), or of any [`Store`].
 #[derive(Clone, Debug)]
 pub struct Backend(pub(crate) Arc<dyn Store>);
 

@@ -134,9 +134,9 @@ pub struct LogIn {
 impl LogIn {
     /// Decides from what the store read under the user's lock whether this log-in may go on.
     ///
-    /// It may not where a revocation is younger than the authentication (`now` less what has passed here
-    /// since it began), or was committed while the log-in waited for the lock, or where the user has
-    /// too many sessions.
+    /// It may not where a revocation is younger than the authentication (`now` less what has passed
+    /// here since it began), or was committed while the log-in waited for the lock, or where the
+    /// user has too many sessions.
     pub fn admit(&self, admission: &Admission) -> Result<(), LogInOutcome> {
         let elapsed = TimeDelta::from_std(self.began.elapsed()).unwrap_or(TimeDelta::MAX);
         let began = admission.now.checked_sub_signed(elapsed).unwrap_or(DateTime::<Utc>::MIN_UTC);
@@ -245,8 +245,8 @@ pub enum Invalidation {
 pub struct Revocation {
     /// How many live sessions ended.
     pub ended: u64,
-    /// The cut-off it left, by the database's clock: a log-in whose authentication began before it is refused.
-    /// `None` where it was about one session.
+    /// The cut-off it left, by the database's clock: a log-in whose authentication began before it
+    /// is refused. `None` where it was about one session.
     pub cutoff: Option<DateTime<Utc>>,
 }
 

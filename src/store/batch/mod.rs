@@ -21,15 +21,21 @@ use super::{
 };
 use crate::{error::Result, token::SessionId};
 
-/// A store that combines what many requests ask for into few statements. On by default in [`Sessions`](crate::Sessions).
+/// A store that combines what many requests ask for into few statements. On by default in
+/// [`Sessions`](crate::Sessions).
 ///
-/// - **Loads, saves and creates** of one row: a lone request runs its own statement at once. What arrives while the
-///   [lanes](Store::lanes) of a verb are taken waits for one of them, and goes as one statement of up to 256 rows in the order of their ids. There is no timer.
-/// - A load joins only a statement that begins after it was asked for, so it sees every revocation that returned before.
-/// - A row that makes a statement fail fails alone; a database that fails does so to everybody, each with the source.
-/// - A request that is dropped takes nobody with it. A save of its that was in a statement by then is made.
-/// - **Touches** are written behind: the call returns at once, and what comes together in a tenth of a second is one statement.
-///   [`flush`](Store::flush) writes what is left. Touches that a crash loses make their sessions end at most a twentieth of the idle timeout early.
+/// - **Loads, saves and creates** of one row: a lone request runs its own statement at once. What
+///   arrives while the [lanes](Store::lanes) of a verb are taken waits for one of them, and goes as
+///   one statement of up to 256 rows in the order of their ids. There is no timer.
+/// - A load joins only a statement that begins after it was asked for, so it sees every revocation
+///   that returned before.
+/// - A row that makes a statement fail fails alone; a database that fails does so to everybody,
+///   each with the source.
+/// - A request that is dropped takes nobody with it. A save of its that was in a statement by then
+///   is made.
+/// - **Touches** are written behind: the call returns at once, and what comes together in a tenth
+///   of a second is one statement. [`flush`](Store::flush) writes what is left. Touches that a
+///   crash loses make their sessions end at most a twentieth of the idle timeout early.
 /// - Every other verb goes through as it is.
 #[derive(Debug)]
 pub struct Batched {

@@ -15,9 +15,10 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// Items of one verb on their way into statements.
 ///
-/// A lane is the right to have a statement in flight. An item that finds every lane free runs inline, in its caller's
-/// task: no hop to another one. Every other statement runs in a task of its own, which goes on until nothing waits: so a caller
-/// that is dropped, or that is not polled any more, holds up nobody but itself.
+/// A lane is the right to have a statement in flight. An item that finds every lane free runs
+/// inline, in its caller's task: no hop to another one. Every other statement runs in a task of its
+/// own, which goes on until nothing waits: so a caller that is dropped, or that is not polled any
+/// more, holds up nobody but itself.
 #[derive(Debug)]
 pub(super) struct Queue<V: Verb>(Arc<Shared<V>>);
 
@@ -111,7 +112,8 @@ impl<V: Verb> Shared<V> {
 }
 
 impl<V: Verb> State<V> {
-    /// Takes what fits into one statement, oldest first. Whose caller is gone is left out: nobody has been told anything.
+    /// Takes what fits into one statement, oldest first. Whose caller is gone is left out: nobody
+    /// has been told anything.
     fn take_batch(&mut self) -> Vec<Waiting<V>> {
         let (mut batch, mut later) = (Vec::new(), VecDeque::new());
         let (mut bytes, mut ids) = (0, HashSet::new());

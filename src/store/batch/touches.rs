@@ -24,7 +24,8 @@ pub(super) struct Touches(Arc<Shared>);
 struct Shared {
     store: Arc<dyn Store>,
     waiting: Mutex<HashMap<SessionId, Lifetime>>,
-    /// Held while they are written, so that a flush ends after those that were under way when it began.
+    /// Held while they are written, so that a flush ends after those that were under way when it
+    /// began.
     writing: tokio::sync::Mutex<()>,
 }
 
@@ -52,7 +53,8 @@ impl Touches {
             tokio::spawn(async move {
                 tokio::time::sleep(DELAY).await;
                 if let Err(error) = shared.write().await {
-                    // The next request of such a session finds that a touch is due, and makes another one.
+                    // The next request of such a session finds that a touch is due, and makes
+                    // another one.
                     tracing::warn!(target: "sessile", error = %error, "touches lost");
                 }
             });

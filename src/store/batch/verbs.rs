@@ -16,7 +16,8 @@ pub(super) trait Verb: Debug + Send + Sync + 'static {
     type Item: Clone + Debug + Send + Sync;
     type Output: Debug + Send;
 
-    /// Whether items of the same id can be in one statement: else the second waits for the next one.
+    /// Whether items of the same id can be in one statement: else the second waits for the next
+    /// one.
     const SHARES: bool;
 
     fn id(item: &Self::Item) -> SessionId;

@@ -9,9 +9,10 @@ use crate::{store::Invalidation, token::SessionId};
 
 /// When what was last invalidated, by a clock that every invalidation moves on by one.
 ///
-/// A copy carries the time from before its load began, and is of no use once anything that concerns it has a later one: so a slow load
-/// puts nothing back, and no copy has to be found to be forgotten. Sessions and users share entries by hash: those that share one
-/// lose a copy to each other now and then.
+/// A copy carries the time from before its load began, and is of no use once anything that concerns
+/// it has a later one: so a slow load puts nothing back, and no copy has to be found to be
+/// forgotten. Sessions and users share entries by hash: those that share one lose a copy to each
+/// other now and then.
 pub(super) struct Generations {
     clock: AtomicU64,
     sessions: Box<[AtomicU64]>,
@@ -59,7 +60,8 @@ impl Generations {
         }
     }
 
-    /// Whether a copy whose load began then still holds. `user` is `None` while the load is under way, and then `Some` of whose it is.
+    /// Whether a copy whose load began then still holds. `user` is `None` while the load is under
+    /// way, and then `Some` of whose it is.
     pub(super) fn holds_since(&self, then: u64, id: SessionId, user: Option<Option<&str>>) -> bool {
         let is_before = |entry: &AtomicU64| entry.load(Ordering::Acquire) <= then;
         let user_is_before = match user {

@@ -50,8 +50,8 @@ impl CacheOptions {
         self
     }
 
-    /// How old a copy may be, and so the longest that a revocation on another node can go unnoticed, when all else
-    /// fails. Default: 1 second.
+    /// How old a copy may be, and so the longest that a revocation on another node can go
+    /// unnoticed, when all else fails. Default: 1 second.
     pub fn bound(mut self, bound: Duration) -> Self {
         self.bound = bound;
         self
@@ -62,15 +62,20 @@ impl CacheOptions {
 ///
 /// Off by default. It holds only what a load returned, never what was written, and a copy serves
 ///
-/// - while it is younger than the [bound](CacheOptions::bound), and its session is live by the database's time;
-/// - until this process saves, renews, logs in or ends the session, which holds when the call returns;
-/// - until another process renews, logs in or ends it, as soon as that is heard of: by `LISTEN` on Postgres, by polling on SQLite.
-///   While nobody listens, because the connection is lost, every load asks the database.
+/// - while it is younger than the [bound](CacheOptions::bound), and its session is live by the
+///   database's time;
+/// - until this process saves, renews, logs in or ends the session, which holds when the call
+///   returns;
+/// - until another process renews, logs in or ends it, as soon as that is heard of: by `LISTEN` on
+///   Postgres, by polling on SQLite. While nobody listens, because the connection is lost, every
+///   load asks the database.
 ///
-/// A save by another process is not heard of on Postgres: the copy is then up to the bound behind. It is never written back: the save
-/// of stale data finds another revision, reads the row and tries again.
+/// A save by another process is not heard of on Postgres: the copy is then up to the bound behind.
+/// It is never written back: the save of stale data finds another revision, reads the row and tries
+/// again.
 ///
-/// Requests that miss the same session at once share one load, if it began after the last change that this process knows of.
+/// Requests that miss the same session at once share one load, if it began after the last change
+/// that this process knows of.
 #[derive(Debug)]
 pub struct Cached {
     store: Arc<dyn Store>,
@@ -99,7 +104,8 @@ struct Copy {
 impl Cached {
     /// Over another store, most usefully a [`Batched`](super::Batched) one.
     pub fn new(store: Arc<dyn Store>, options: CacheOptions) -> Self {
-        // One measure for both limits: an entry weighs its bytes, or its part of them if that is more.
+        // One measure for both limits: an entry weighs its bytes, or its part of them if that is
+        // more.
         let part = u32::try_from(options.bytes / options.entries).unwrap_or(u32::MAX);
         let weigh = move |_: &SessionId, copy: &Arc<Copy>| copy.bytes().max(part);
         let copies = moka::sync::Cache::builder()
@@ -116,7 +122,8 @@ impl Cached {
         Self { store, shared, watcher: Watcher::default() }
     }
 
-    /// Makes copies useless when it is dropped: when the call has returned, or was given up with its statement perhaps made.
+    /// Makes copies useless when it is dropped: when the call has returned, or was given up with
+    /// its statement perhaps made.
     fn invalidating<'a>(&'a self, invalidations: &'a [Invalidation]) -> Invalidating<'a> {
         Invalidating { shared: &self.shared, invalidations }
     }

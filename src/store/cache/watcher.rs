@@ -15,7 +15,8 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The task that listens for what other nodes change, from the first load until the cache is dropped.
+/// The task that listens for what other nodes change, from the first load until the cache is
+/// dropped.
 #[derive(Debug, Default)]
 pub(super) struct Watcher(OnceLock<AbortHandle>);
 

@@ -12,8 +12,8 @@ pub(super) async fn log_in(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome
 }
 
 async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome, sqlx::Error> {
-    // Read committed, whatever the pool's default: each statement has to see what was committed while the
-    // one before it waited for a lock.
+    // Read committed, whatever the pool's default: each statement has to see what was committed
+    // while the one before it waited for a lock.
     let mut tx = pool.begin_with("begin isolation level read committed").await?;
     let cutoff_before_lock = query_scalar!(
         "select revoked_at from sessile.session_cutoffs where user_id = $1",

@@ -14,7 +14,8 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<()> {
     }
     let mut migrator = migrations::migrator(&MIGRATIONS, "sessile._sqlx_migrations");
     migrator.create_schema("sessile");
-    // The lock is the connection's, and stays with it when a migration fails: so this one is not given back.
+    // The lock is the connection's, and stays with it when a migration fails: so this one is not
+    // given back.
     let mut connection = pool.acquire().await?.detach();
     let result = migrator.run_direct(None, &mut connection, false).await;
     connection.close().await.ok();

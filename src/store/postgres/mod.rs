@@ -24,7 +24,8 @@ use super::{
 };
 use crate::{error::Result, token::SessionId};
 
-/// The lock that a sweep holds while it deletes: any constant that no application is likely to have.
+/// The lock that a sweep holds while it deletes: any constant that no application is likely to
+/// have.
 const SWEEP_LOCK: i64 = 0x7365_7373_696c_6501;
 
 /// Sessions in a Postgres database.
@@ -44,8 +45,8 @@ impl PostgresStore {
         &self.pool
     }
 
-    /// Runs what may safely run twice, and runs it again if the connection turned out to be dead: a pool that
-    /// does not ping every connection it hands out learns of a restarted server that way.
+    /// Runs what may safely run twice, and runs it again if the connection turned out to be dead: a
+    /// pool that does not ping every connection it hands out learns of a restarted server that way.
     async fn twice<T, F>(&self, run: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
@@ -318,8 +319,9 @@ impl Store for PostgresStore {
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
-        // The lock ends with the statement, so that no dropped future and no pooled connection can keep it.
-        // `expires_at` is asked again in the DELETE: a touch may have moved it since the CTE read it.
+        // The lock ends with the statement, so that no dropped future and no pooled connection can
+        // keep it. `expires_at` is asked again in the DELETE: a touch may have moved it since the
+        // CTE read it.
         let swept = self
             .twice(|| {
                 query!(

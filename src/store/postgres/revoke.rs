@@ -8,16 +8,19 @@ use crate::{
     token::SessionId,
 };
 
-/// Ends one session in the application's transaction. Logs nothing: whether it happened is known at the commit.
+/// Ends one session in the application's transaction. Logs nothing: whether it happened is known at
+/// the commit.
 pub async fn revoke(connection: &mut PgConnection, id: SessionId) -> Result<Revocation> {
     Ok(run(connection, &Scope::Session(id)).await?)
 }
 
-/// Ends all of a user's sessions in the application's transaction, which has to be at `read committed`, the default.
+/// Ends all of a user's sessions in the application's transaction, which has to be at `read
+/// committed`, the default.
 ///
-/// A log-in of the same user waits until the transaction ends, and is refused if it committed. The cut-off
-/// is the moment of this call, so let it be the last statement before the commit: an authentication that begins
-/// between the two, against what the transaction is about to change, and logs in after the commit is not told apart from a good one.
+/// A log-in of the same user waits until the transaction ends, and is refused if it committed. The
+/// cut-off is the moment of this call, so let it be the last statement before the commit: an
+/// authentication that begins between the two, against what the transaction is about to change, and
+/// logs in after the commit is not told apart from a good one.
 pub async fn revoke_user(connection: &mut PgConnection, user_id: &str) -> Result<Revocation> {
     Ok(run(connection, &Scope::User(user_id.to_owned())).await?)
 }
@@ -47,8 +50,8 @@ async fn attempt(pool: &PgPool, scope: &Scope) -> Result<Revocation, sqlx::Error
     Ok(revocation)
 }
 
-/// The cut-off first: it takes the lock that log-ins take, so that the DELETE, a statement of its own, sees
-/// every session that was bound before.
+/// The cut-off first: it takes the lock that log-ins take, so that the DELETE, a statement of its
+/// own, sees every session that was bound before.
 async fn run(connection: &mut PgConnection, scope: &Scope) -> Result<Revocation, sqlx::Error> {
     let cutoff = match scope {
         Scope::Session(_) | Scope::SessionOf(..) => None,

@@ -103,8 +103,8 @@ pub(super) fn seconds(seconds: u32) -> i32 {
     i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
-/// As text, which the statement casts: binding an address needs a feature of sqlx that would change what an
-/// application's own queries infer.
+/// As text, which the statement casts: binding an address needs a feature of sqlx that would change
+/// what an application's own queries infer.
 pub(super) fn address(client: &Client) -> Option<String> {
     client.ip.map(|ip| ip.to_string())
 }

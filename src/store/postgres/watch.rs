@@ -1,7 +1,7 @@
 //! What other nodes changed, by LISTEN and NOTIFY.
 //!
-//! A notification takes a lock of the whole server at its commit (Postgres, NOTIFY, notes), so only what ends or renews a session sends one: never a
-//! save or a touch.
+//! A notification takes a lock of the whole server at its commit (Postgres, NOTIFY, notes), so only
+//! what ends or renews a session sends one: never a save or a touch.
 
 use sqlx::{PgPool, postgres::PgListener};
 

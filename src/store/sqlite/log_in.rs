@@ -14,7 +14,8 @@ pub(super) async fn log_in(pool: &SqlitePool, log_in: &LogIn) -> Result<LogInOut
             .fetch_optional(pool)
             .await?
             .flatten();
-    // Immediate: a transaction that reads first and then wants to write is refused the lock when another has written.
+    // Immediate: a transaction that reads first and then wants to write is refused the lock when
+    // another has written.
     let mut tx = pool.begin_with("begin immediate").await?;
     let id = log_in.id.as_uuid();
     let found = query!(

@@ -7,8 +7,8 @@ use crate::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// All of it in one transaction that holds the write lock from the start: sqlx takes no lock on SQLite, and nodes
-/// that start at once would each run what the other one runs.
+/// All of it in one transaction that holds the write lock from the start: sqlx takes no lock on
+/// SQLite, and nodes that start at once would each run what the other one runs.
 pub(super) async fn migrate(pool: &SqlitePool) -> Result<()> {
     if is_current(pool).await {
         return Ok(());

@@ -24,8 +24,8 @@ use crate::{error::Result, token::SessionId};
 
 /// Sessions in an SQLite database.
 ///
-/// A batch is one JSON array and one statement over `json_each`: what a statement costs through sqlx is its way to the
-/// connection's thread and back.
+/// A batch is one JSON array and one statement over `json_each`: what a statement costs through
+/// sqlx is its way to the connection's thread and back.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     readers: SqlitePool,
@@ -33,12 +33,14 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// On the application's own pool, with its settings. Writers meet at SQLite's lock, so it needs a busy timeout.
+    /// On the application's own pool, with its settings. Writers meet at SQLite's lock, so it needs
+    /// a busy timeout.
     pub fn new(pool: SqlitePool) -> Self {
         Self { readers: pool.clone(), writer: pool }
     }
 
-    /// Reads on one pool and writes on another one, of one connection: writers then queue here instead of polling for the lock.
+    /// Reads on one pool and writes on another one, of one connection: writers then queue here
+    /// instead of polling for the lock.
     pub fn with_writer(readers: SqlitePool, writer: SqlitePool) -> Self {
         Self { readers, writer }
     }

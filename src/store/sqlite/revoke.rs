@@ -8,16 +8,19 @@ use crate::{
     token::SessionId,
 };
 
-/// Ends one session in the application's transaction. Logs nothing: whether it happened is known at the commit.
+/// Ends one session in the application's transaction. Logs nothing: whether it happened is known at
+/// the commit.
 pub async fn revoke(connection: &mut SqliteConnection, id: SessionId) -> Result<Revocation> {
     Ok(run(connection, &Scope::Session(id)).await?)
 }
 
-/// Ends all of a user's sessions in the application's transaction, which should have been begun with `begin immediate`.
+/// Ends all of a user's sessions in the application's transaction, which should have been begun
+/// with `begin immediate`.
 ///
-/// A log-in waits until the transaction ends, and is refused if it committed. The cut-off
-/// is the moment of this call, so let it be the last statement before the commit: an authentication that begins
-/// between the two, against what the transaction is about to change, and logs in after the commit is not told apart from a good one.
+/// A log-in waits until the transaction ends, and is refused if it committed. The cut-off is the
+/// moment of this call, so let it be the last statement before the commit: an authentication that
+/// begins between the two, against what the transaction is about to change, and logs in after the
+/// commit is not told apart from a good one.
 pub async fn revoke_user(connection: &mut SqliteConnection, user_id: &str) -> Result<Revocation> {
     Ok(run(connection, &Scope::User(user_id.to_owned())).await?)
 }
@@ -99,7 +102,8 @@ async fn run(connection: &mut SqliteConnection, scope: &Scope) -> Result<Revocat
     Ok(Revocation::new(live.into_iter().filter(|live| *live).count() as u64, cutoff))
 }
 
-/// Rounded up by a millisecond, which is as fine as the clock is, so that no authentication of the same one passes.
+/// Rounded up by a millisecond, which is as fine as the clock is, so that no authentication of the
+/// same one passes.
 async fn cut_off(
     connection: &mut SqliteConnection,
     user_id: &str,

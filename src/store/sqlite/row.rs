@@ -101,7 +101,8 @@ impl From<&Lifetime> for Millis {
     }
 }
 
-/// The column's milliseconds as a moment. What chrono cannot hold (the year 262,000) is its last one.
+/// The column's milliseconds as a moment. What chrono cannot hold (the year 262,000) is its last
+/// one.
 pub(super) fn moment(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

@@ -1,7 +1,8 @@
 //! What other connections changed, by polling.
 //!
-//! `pragma data_version` differs when another connection, of this process or another one, has committed to the file since. It does not say what, so every
-//! write of a session empties a cache: on SQLite a cache serves what is read far more often than written.
+//! `pragma data_version` differs when another connection, of this process or another one, has
+//! committed to the file since. It does not say what, so every write of a session empties a cache:
+//! on SQLite a cache serves what is read far more often than written.
 
 use std::time::Duration;
 
