@@ -61,6 +61,7 @@
 //! |---|---|---|
 //! | `postgres` | yes | the Postgres backend (14 or newer) |
 //! | `sqlite` | yes | the SQLite backend, SQLite itself included |
+//! | `cache` | no | a store that answers repeated loads from memory: `SessionsBuilder::cache` |
 //! | `http` | yes | the tower layer and the cookie |
 //! | `axum` | yes | the axum extractor, and `IntoResponse` for [`Error`] |
 //!
