@@ -3,4 +3,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod smoke;
+#[cfg(feature = "cache")]
+mod cache;
+mod capture;
+mod cleanup;
+mod conformance;
+mod connections;
+mod leak;
+mod logs;
+mod migrations;
+mod policies;
+mod promises;
+mod races;
+mod transactions;
+mod tx;
+mod values;

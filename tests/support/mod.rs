@@ -1,11 +1,13 @@
 //! A database of its own for every test, and what tests do to it behind the library's back.
 #![allow(dead_code, unreachable_pub)]
 
-use std::time::Duration;
+pub mod tap;
+
+use std::{sync::Arc, time::Duration};
 
 use sessile::{
     Client, Session, SessionId, Sessions, SessionsBuilder,
-    store::{Backend, postgres::PostgresStore, sqlite::SqliteStore},
+    store::{Backend, Store, postgres::PostgresStore, sqlite::SqliteStore},
 };
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool, postgres::PgPoolOptions};
 use uuid::Uuid;
@@ -120,6 +122,19 @@ impl Db {
         }
     }
 
+    /// The same, to be wrapped.
+    pub fn store(&self) -> Arc<dyn Store> {
+        match &self.pool {
+            Pool::Postgres(pool) => Arc::new(PostgresStore::new(pool.clone())),
+            Pool::Sqlite(pool) => Arc::new(SqliteStore::new(pool.clone())),
+        }
+    }
+
+    /// A node whose every call goes through the hook.
+    pub fn tapped(&self, hook: &Arc<impl tap::Hook>) -> SessionsBuilder {
+        Sessions::builder(tap::tapped(self.store(), hook))
+    }
+
     pub fn is_postgres(&self) -> bool {
         matches!(self.pool, Pool::Postgres(_))
     }
@@ -146,6 +161,27 @@ impl Db {
                 sqlx::query_scalar(AssertSqlSafe(sqlite)).fetch_one(pool).await.unwrap()
             }
         }
+    }
+
+    /// Texts, one a row: one statement for each database.
+    pub async fn texts(&self, postgres: &str, sqlite: &str) -> Vec<String> {
+        match &self.pool {
+            Pool::Postgres(pool) => {
+                sqlx::query_scalar(AssertSqlSafe(postgres)).fetch_all(pool).await.unwrap()
+            }
+            Pool::Sqlite(pool) => {
+                sqlx::query_scalar(AssertSqlSafe(sqlite)).fetch_all(pool).await.unwrap()
+            }
+        }
+    }
+
+    /// The database's clock: microseconds since 1970 on Postgres, milliseconds on SQLite, as fine as each of them is.
+    pub async fn clock(&self) -> i64 {
+        self.number(
+            "select (extract(epoch from clock_timestamp()) * 1000000)::bigint",
+            "select cast(round(unixepoch('subsec') * 1000) as integer)",
+        )
+        .await
     }
 
     /// How many rows there are, live or not.

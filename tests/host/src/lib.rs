@@ -17,21 +17,15 @@ pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
 }
 
 pub async fn order(pool: &PgPool, item: &str) -> sqlx::Result<(i64, Moment)> {
-    let row = sqlx::query!(
-        "insert into orders (item) values ($1) returning id, created_at",
-        item
-    )
-    .fetch_one(pool)
-    .await?;
+    let row = sqlx::query!("insert into orders (item) values ($1) returning id, created_at", item)
+        .fetch_one(pool)
+        .await?;
     let created_at: Moment = row.created_at;
     Ok((row.id, created_at))
 }
 
 pub async fn orders_since(pool: &PgPool, moment: Moment) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar!(
-        "select item from orders where created_at >= $1 order by id",
-        moment
-    )
-    .fetch_all(pool)
-    .await
+    sqlx::query_scalar!("select item from orders where created_at >= $1 order by id", moment)
+        .fetch_all(pool)
+        .await
 }

@@ -44,7 +44,5 @@ async fn both_work(pool: PgPool, sessions: Sessions) -> Result {
 
 async fn versions(pool: &PgPool, ledger: &str) -> sqlx::Result<Vec<i64>> {
     let statement = format!("select version from {ledger} order by version");
-    sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
-        .fetch_all(pool)
-        .await
+    sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(pool).await
 }

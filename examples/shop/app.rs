@@ -1,0 +1,69 @@
+//! Which address is answered by what.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, DefaultBodyLimit},
+    http::{Extensions, HeaderMap, StatusCode},
+    middleware::from_fn,
+    routing::{delete, get, post, put},
+};
+use sessile::{SessionCookie, SessionLayer, Sessions};
+
+use crate::{
+    account,
+    answer::self,
+    refusal::Refusal,
+    cart, catalogue,
+    customers::Customers,
+    devices, guard, page, password, preferences, slow,
+};
+
+const LARGEST_BODY: usize = 16 * 1024;
+
+pub(crate) fn router(sessions: Sessions, customers: Customers, slow_param: bool) -> Router {
+    let layer = SessionLayer::new(sessions)
+        // A shop on the internet speaks HTTPS and leaves this line out: the default cookie is stricter.
+        .cookie(SessionCookie::insecure_for_development())
+        // Behind a proxy, the address is in a header of the proxy's.
+        .client_ip(|_: &HeaderMap, extensions: &Extensions| {
+            let ConnectInfo(address) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+            Some(address.ip())
+        });
+
+    let mut shop = Router::new()
+        .route("/", get(catalogue::show))
+        .route("/cart", get(cart::show).post(cart::add))
+        .route("/cart/{item}", post(cart::set))
+        .route("/order", post(cart::order))
+        .route("/login", get(account::log_in_form).post(account::log_in))
+        .route("/me", get(account::show))
+        .route("/logout", post(account::log_out))
+        .route("/logout-others", post(account::log_out_others))
+        .route("/logout-everywhere", post(account::log_out_everywhere))
+        .route("/devices", get(devices::show))
+        .route("/devices/{id}", delete(devices::log_out))
+        .route("/devices/{id}/log-out", post(devices::log_out))
+        .route("/preferences", get(preferences::show))
+        .route("/preferences/{key}", put(preferences::set).post(preferences::set))
+        .route("/password", get(password::form).post(password::change))
+        .route("/confirm", get(password::confirm_form).post(password::confirm))
+        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "There is nothing here."))
+        .with_state(customers)
+        .layer(from_fn(refusal::explain_refusals));
+    if slow_param {
+        shop = shop.layer(from_fn(slow::slow_down));
+    }
+
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/style.css", get(page::style))
+        .route("/icon.svg", get(page::icon))
+        .merge(shop.layer(layer))
+        .layer(from_fn(guard::refuse_other_sites))
+        // Once more, for what the layers answer by themselves.
+        .layer(from_fn(refusal::explain_refusals))
+        .layer(from_fn(guard::harden))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+}

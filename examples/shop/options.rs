@@ -1,0 +1,71 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use sessile::OnLimit;
+
+/// A small web shop whose sessions live in SQLite or Postgres.
+#[derive(Parser)]
+#[command(name = "shop")]
+pub(crate) struct Options {
+    /// Where the sessions are kept: sqlite://FILE or postgres://…
+    #[arg(long, value_name = "URL", default_value = "sqlite://shop-sessions.db")]
+    pub(crate) database_url: String,
+
+    /// Where to listen: HOST:PORT, or :PORT for this machine only. Port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = listen_address)]
+    pub(crate) listen: String,
+
+    /// Log out whoever was not seen for this long
+    #[arg(long, value_name = "TIME", default_value = "12h", value_parser = humantime::parse_duration)]
+    pub(crate) idle_timeout: Duration,
+
+    /// Log out everybody this long after log-in
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = humantime::parse_duration)]
+    pub(crate) absolute_timeout: Duration,
+
+    /// Forget the cart of a visitor who is not logged in after this long [default: the idle timeout]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) anonymous_idle_timeout: Option<Duration>,
+
+    /// Delete expired sessions this often
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub(crate) cleanup_every: Duration,
+
+    /// How many devices one user may be logged in on [default: any number]
+    #[arg(long, value_name = "N")]
+    pub(crate) sessions_per_user: Option<u32>,
+
+    /// What happens on the log-in beyond that
+    #[arg(long, value_enum, default_value = "end-oldest")]
+    pub(crate) on_limit: Limit,
+
+    /// Let any request wait ?slow_ms= between loading its session and saving it, for tests of races
+    #[arg(long)]
+    pub(crate) slow_param: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Limit {
+    /// The oldest log-in is ended
+    EndOldest,
+    /// The new log-in is refused
+    Refuse,
+}
+
+impl From<Limit> for OnLimit {
+    fn from(limit: Limit) -> Self {
+        match limit {
+            Limit::EndOldest => Self::EndOldest,
+            Limit::Refuse => Self::Refuse,
+        }
+    }
+}
+
+fn listen_address(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').ok_or("there is no port in it")?;
+    port.parse::<u16>().map_err(|error| error.to_string())?;
+    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    Ok(format!("{host}:{port}"))
+}

@@ -1,0 +1,143 @@
+//! What a refusal looks like, to programs and to people.
+
+use std::borrow::Cow;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::Request,
+    http::{
+        Method, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE},
+    },
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+use maud::{Markup, html};
+use serde_json::json;
+use sessile::Session;
+
+use crate::{
+    answer::Wants,
+    page::{self, Visitor},
+};
+
+pub(crate) type Result<T, E = Refusal> = std::result::Result<T, E>;
+
+/// A status and a sentence. [`explain_refusals`] gives it the form that the client wants.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) message: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        let message = message.into();
+        Self { status, message }
+    }
+
+    pub(crate) fn unprocessable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+
+    pub(crate) fn unavailable() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The shop cannot reach its database. Nothing of yours is lost: try again in a moment.",
+        )
+    }
+
+    fn of(status: StatusCode) -> Self {
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(),
+            StatusCode::METHOD_NOT_ALLOWED => Self::new(status, "That cannot be done here."),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, "That is more than fits."),
+            _ if status.is_server_error() => Self::new(status, "Something went wrong on our side."),
+            _ => Self::new(status, "The request makes no sense here."),
+        }
+    }
+}
+
+impl From<sessile::Error> for Refusal {
+    fn from(error: sessile::Error) -> Self {
+        let status = error.status();
+        match status.is_server_error() {
+            true => Self::of(status),
+            false => Self::new(status, error.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Turns an error without a text, of whatever origin, into `{"error": …}` or a page.
+pub(crate) async fn explain_refusals(request: Request, next: Next) -> Response {
+    let wants = Wants::of(request.headers());
+    // Where a browser may come back to.
+    let path = match *request.method() {
+        Method::GET => request.uri().path().to_owned(),
+        _ => "/".to_owned(),
+    };
+    let extensions = request.extensions().clone();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let is_explained = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
+        value.as_bytes().starts_with(b"text/html")
+            || value.as_bytes().starts_with(b"application/json")
+    });
+    if !is_error || is_explained {
+        return response;
+    }
+    let refusal = response.extensions_mut().remove::<Refusal>();
+    let Refusal { message, .. } = refusal.unwrap_or_else(|| Refusal::of(status));
+    let explained = match wants {
+        Wants::Json => (status, Json(json!({ "error": message }))).into_response(),
+        Wants::Html if status == StatusCode::UNAUTHORIZED => {
+            Redirect::to(&format!("/login?next={path}")).into_response()
+        }
+        Wants::Html => {
+            // A database that has just failed is not asked again, and nobody is shown as logged out for it.
+            let session = match status.is_server_error() {
+                true => None,
+                false => Session::of(&extensions).await.ok(),
+            };
+            let visitor = session.map(|session| Visitor::of(&session, path));
+            (status, error_page(visitor.as_ref(), status, &message)).into_response()
+        }
+    };
+    // Its cookie, or what is allowed in its place, stays.
+    let (mut head, _) = response.into_parts();
+    let (new_head, body) = explained.into_parts();
+    head.status = new_head.status;
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.remove(CONTENT_TYPE);
+    head.headers.extend(new_head.headers);
+    Response::from_parts(head, Body::new(body))
+}
+
+fn error_page(visitor: Option<&Visitor>, status: StatusCode, message: &str) -> Markup {
+    let title = match status {
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::SERVICE_UNAVAILABLE => "Closed for a moment",
+        StatusCode::FORBIDDEN => "Not allowed",
+        _ if status.is_server_error() => "Something broke",
+        _ => "That did not work",
+    };
+    let content = html! {
+        section.narrow.error {
+            p.eyebrow { "Error " (status.as_u16()) }
+            h1 { (title) }
+            p.lead { (message) }
+            p { a.button href="/" { "Back to the shop" } }
+        }
+    };
+    page::render(visitor, title, &content)
+}

@@ -1,0 +1,182 @@
+//! A database that fails: an error, never a log-out, and nothing of the inside on the outside.
+
+use axum::{Router, routing::get};
+use http::{HeaderName, header::LOCATION};
+use sessile::{Error, Session, minutes};
+
+use crate::{
+    pause::Pause,
+    site::{Library, Site, routes},
+    spy::INTERNAL,
+    support::{
+        Db, cases,
+        tap::Verb::{Create, Load, LogIn, Reauthenticate, Renew, Revoke, Save, Touch},
+    },
+    wire::Response,
+};
+
+cases! {
+    a_load_that_fails_is_503,
+    a_save_that_fails_is_503_without_anything_of_the_handler,
+    a_log_in_that_fails_changes_nothing,
+    a_log_in_keeps_its_new_cookie_where_the_save_fails,
+    a_log_out_that_fails_is_none,
+    a_touch_that_fails_is_not_the_visitors_business,
+    data_that_grew_too_large_meanwhile_is_413,
+    a_database_without_tables_is_503,
+}
+
+fn is_503_and_keeps_the_cookie(response: &Response) {
+    assert_eq!(response.status, 503);
+    assert!(response.sets_no_cookie());
+    assert!(!response.body.contains(INTERNAL));
+    assert!(response.all("cache-control").is_empty() && response.all("vary").is_empty());
+}
+
+/// `/put`: a response with a body and headers, made by a handler that recorded something.
+fn put() -> Router {
+    let handler = |session: Session| async move {
+        session.insert("a", "new")?;
+        let theirs = HeaderName::from_static("x-theirs");
+        Ok::<_, Error>(([(theirs, "yes"), (LOCATION, "/order/1")], "your order is placed"))
+    };
+    Router::new().route("/put", get(handler))
+}
+
+async fn a_load_that_fails_is_503(db: Db) {
+    let lenient = |session: Result<Session, Error>| async move {
+        assert!(session.is_err());
+        "we go on without"
+    };
+    let app = routes().merge(put()).route("/lenient", get(lenient));
+    let site = Site::serve(&db, app).await;
+    let mut guest = site.guest().await;
+    site.spy.fail(Load);
+    for path in ["/", "/get/a", "/put/a/2", "/log-in/ada", "/log-out", "/put"] {
+        is_503_and_keeps_the_cookie(&guest.get(path).await);
+    }
+    // Who needs no session is not concerned, nor who brings none.
+    assert_eq!(guest.get("/untouched").await.body, "untouched");
+    assert_eq!(site.visitor().get("/").await.body, "nobody");
+    // A handler that goes on all the same goes on without a session, not with an empty one.
+    let response = guest.get("/lenient").await;
+    assert_eq!((response.body.as_str(), response.sets_no_cookie()), ("we go on without", true));
+
+    site.spy.let_all_pass();
+    assert_eq!(guest.get("/get/a").await.body, "1");
+}
+
+async fn a_save_that_fails_is_503_without_anything_of_the_handler(db: Db) {
+    let site = Site::serve(&db, routes().merge(put())).await;
+    let mut guest = site.guest().await;
+    for (verb, mut visitor) in [(Save, guest.clone()), (Create, site.visitor())] {
+        site.spy.fail(verb);
+        let response = visitor.get("/put").await;
+        is_503_and_keeps_the_cookie(&response);
+        assert_eq!(response.body, "");
+        assert_eq!(response.one("content-length"), Some("0"));
+        assert!(response.all("x-theirs").is_empty() && response.all("location").is_empty());
+        assert!(response.all("content-type").is_empty());
+    }
+    site.spy.let_all_pass();
+    assert_eq!(guest.get("/get/a").await.body, "1");
+    assert_eq!(db.rows().await, 1);
+}
+
+async fn a_log_in_that_fails_changes_nothing(db: Db) {
+    let renew = |session: Session| async move { session.renew().await };
+    let again = |session: Session| async move { session.reauthenticate().await };
+    let app = routes().route("/renew", get(renew)).route("/again", get(again));
+    let site = Site::serve(&db, app).await;
+    let mut visitors = [
+        (LogIn, "/log-in/bob", site.guest().await, "a guest"),
+        (Renew, "/renew", site.guest().await, "a guest"),
+        (Reauthenticate, "/again", site.user("ada").await, "ada"),
+    ];
+    for (verb, path, visitor, who) in &mut visitors {
+        site.spy.fail(*verb);
+        is_503_and_keeps_the_cookie(&visitor.get(path).await);
+        assert_eq!(visitor.get("/").await.body, *who, "{verb:?}");
+    }
+}
+
+async fn a_log_in_keeps_its_new_cookie_where_the_save_fails(db: Db) {
+    let handler = |session: Session| async move {
+        session.log_in("ada").await?;
+        session.insert("a", "new")?;
+        Ok::<_, Error>("welcome")
+    };
+    let site = Site::serve(&db, routes().route("/welcome", get(handler))).await;
+    for mut visitor in [site.guest().await, site.visitor()] {
+        site.spy.fail(Save);
+        let response = visitor.get("/welcome").await;
+        assert_eq!((response.status, response.body.as_str()), (503, ""));
+        assert_eq!(response.set_cookie().name, "__Host-id");
+        assert_eq!(response.all("cache-control"), ["no-store"]);
+        assert_eq!(response.all("vary"), ["cookie"]);
+        site.spy.let_all_pass();
+        assert_eq!(visitor.get("/").await.body, "ada");
+        assert_ne!(visitor.get("/get/a").await.body, "new");
+    }
+}
+
+async fn a_log_out_that_fails_is_none(db: Db) {
+    let site = Site::serve(&db, routes()).await;
+    let mut ada = site.user("ada").await;
+    site.spy.fail(Revoke);
+    is_503_and_keeps_the_cookie(&ada.get("/log-out").await);
+    assert_eq!(ada.get("/").await.body, "ada");
+}
+
+async fn a_touch_that_fails_is_not_the_visitors_business(db: Db) {
+    // Whether it is written at once or behind.
+    for batching in [false, true] {
+        let library = Library::with(&db, |builder| builder.batching(batching));
+        let site = library.serve(routes()).await;
+        let mut guest = site.guest().await;
+        db.pass(minutes(30)).await;
+        site.spy.fail(Touch);
+        let response = guest.get("/").await;
+        assert_eq!((response.status, response.body.as_str()), (200, "a guest"));
+        assert!(response.sets_no_cookie());
+        site.sessions.flush().await.ok();
+        assert_eq!(site.spy.take(), [Load, Touch]);
+    }
+}
+
+async fn data_that_grew_too_large_meanwhile_is_413(db: Db) {
+    let pause = Pause::new();
+    let handler = |pause: Pause| {
+        async move |session: Session| {
+            session.insert("a", "x".repeat(60))?;
+            pause.here().await;
+            Ok::<_, Error>("put")
+        }
+    };
+    let app = routes().route("/slow", get(handler(pause.clone())));
+    let site = Library::with(&db, |builder| builder.data_limit(100)).serve(app).await;
+    let guest = site.guest().await;
+    let mut connection = guest.begin("/slow").await;
+    pause.reached().await;
+    let large = "y".repeat(60);
+    assert_eq!(guest.clone().get(&format!("/put/b/{large}")).await.status, 200);
+    pause.go_on();
+    let response = connection.response().await.unwrap();
+    assert_eq!((response.status, response.body.as_str()), (413, ""));
+    assert!(response.sets_no_cookie());
+    assert_eq!(guest.clone().get("/get/a").await.body, "1");
+    assert_eq!(guest.clone().get("/get/b").await.body, large);
+}
+
+async fn a_database_without_tables_is_503(db: Db) {
+    let site = Site::serve(&db, routes()).await;
+    let mut guest = site.guest().await;
+    db.run("drop schema sessile cascade", "drop table sessions").await;
+    for path in ["/", "/put/a/2", "/log-out"] {
+        let response = guest.get(path).await;
+        is_503_and_keeps_the_cookie(&response);
+        assert!(!response.body.contains("schema"), "{}", response.body);
+    }
+    is_503_and_keeps_the_cookie(&site.visitor().get("/put/a/1").await);
+    assert_eq!(guest.get("/untouched").await.body, "untouched");
+}

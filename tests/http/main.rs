@@ -1,0 +1,25 @@
+//! The HTTP layer over a real socket: requests as bytes, responses as bytes.
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod log;
+mod pause;
+mod site;
+mod spy;
+mod wire;
+
+mod addresses;
+mod cookie_header;
+mod failures;
+mod keep_alive;
+mod layers;
+mod logs;
+mod options;
+mod promises;
+mod set_cookie;
+mod statements;
+mod statuses;
+mod streams;
+mod writes;

@@ -1,0 +1,217 @@
+//! The scheduled sweep.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::json;
+use sessile::{CleanupReport, ErrorKind, Schedule, Sessions, hours};
+use tokio::time::timeout;
+
+use crate::support::{
+    Browser, Db, Pool, cases,
+    tap::{Gate, Switch, Verb},
+};
+
+cases! {
+    expired_rows_go_and_live_ones_stay,
+    rows_go_in_batches,
+    a_backlog_goes_whole,
+    the_task_runs_on_its_schedule_and_reports,
+    an_error_is_reported_and_the_next_run_goes_on,
+    a_stop_waits_for_the_batch_in_hand,
+    a_stop_writes_the_touches_that_are_held_back,
+    nodes_that_sweep_at_once_delete_each_row_once,
+    cut_offs_are_forgotten_after_a_day,
+}
+
+const SOON: Duration = Duration::from_millis(1);
+
+async fn sessions_that_expired(db: &Db, sessions: &Sessions, n: usize) {
+    for n in 0..n {
+        Browser::with(sessions, "n", json!(n)).await;
+    }
+    db.pass(hours(48)).await;
+}
+
+/// The reports of a cleanup's runs, as its hook gets them.
+type Reports = Arc<Mutex<Vec<Result<CleanupReport, ErrorKind>>>>;
+
+fn hook(reports: &Reports) -> impl Fn(&sessile::Result<CleanupReport>) + Send + Sync + 'static {
+    let reports = reports.clone();
+    move |report| {
+        reports.lock().unwrap().push(report.as_ref().copied().map_err(|error| error.kind()))
+    }
+}
+
+/// Waits until a report is like that.
+async fn reported(reports: &Reports, like: impl Fn(&Result<CleanupReport, ErrorKind>) -> bool) {
+    let seen = async {
+        while !reports.lock().unwrap().iter().any(&like) {
+            tokio::time::sleep(SOON).await;
+        }
+    };
+    timeout(Duration::from_secs(20), seen).await.expect("no such report");
+}
+
+async fn expired_rows_go_and_live_ones_stay(db: Db) {
+    let sessions = db.sessions().await;
+    sessions_that_expired(&db, &sessions, 3).await;
+    let (browser, _) = Browser::with(&sessions, "live", json!(1)).await;
+    let report = sessions.sweep().await.unwrap();
+    assert_eq!((report.rows, report.batches, report.busy), (3, 1, false));
+    assert_eq!(db.rows().await, 1);
+    assert!(browser.is_in(&sessions).await);
+    assert_eq!(sessions.sweep().await.unwrap().rows, 0);
+}
+
+async fn rows_go_in_batches(db: Db) {
+    let sessions = db.sessions().await;
+    sessions_that_expired(&db, &sessions, 10).await;
+    let cleanup = sessions.cleanup(Schedule::every(hours(1))).batch(4).pause(Duration::ZERO);
+    let report = cleanup.run_once().await.unwrap();
+    assert_eq!(report.rows, 10);
+    assert!(report.batches >= 3, "{report:?}");
+    assert_eq!(db.rows().await, 0);
+}
+
+/// So many that Postgres goes through its pages, with live rows among them and after them.
+async fn a_backlog_goes_whole(db: Db) {
+    let sessions = db.sessions().await;
+    let (first, _) = Browser::with(&sessions, "live", json!(1)).await;
+    db.run(
+        "insert into sessile.sessions (id, revision, created_at, last_seen_at, absolute_expires_at, valid_until,
+            expires_at, idle_timeout, secret_hash, data)
+         select gen_random_uuid(), 0, at, at, at, at, at, 60, sha256('x'), '{}'
+         from generate_series(1, 20000), (select now() - interval '1 hour' as at) as past",
+        "with recursive series(n) as (select 1 union all select n + 1 from series where n < 20000)
+         insert into sessions (id, revision, created_at, last_seen_at, absolute_expires_at, valid_until, expires_at,
+            idle_timeout, secret_hash, data)
+         select randomblob(16), 0, 0, 0, 1, 1, 1, 60, zeroblob(32), '{}' from series",
+    )
+    .await;
+    let (last, _) = Browser::with(&sessions, "live", json!(2)).await;
+    let report = sessions.cleanup(Schedule::every(hours(1))).batch(500).run_once().await.unwrap();
+    assert_eq!(report.rows, 20_000);
+    if db.is_postgres() {
+        assert!(report.batches < 10, "page by page: {report:?}");
+    }
+    assert_eq!(db.rows().await, 2);
+    assert!(first.is_in(&sessions).await && last.is_in(&sessions).await);
+}
+
+async fn the_task_runs_on_its_schedule_and_reports(db: Db) {
+    let sessions = db.sessions().await;
+    sessions_that_expired(&db, &sessions, 3).await;
+    let reports = Reports::default();
+    let cleanup = sessions.cleanup(Schedule::every(SOON)).on_run(hook(&reports)).spawn();
+    reported(&reports, |report| report.is_ok_and(|report| report.rows == 3)).await;
+    reported(&reports, |report| report.is_ok_and(|report| report.rows == 0)).await;
+    cleanup.stop().await;
+    let runs = reports.lock().unwrap().len();
+    sessions_that_expired(&db, &sessions, 1).await;
+    assert_eq!(reports.lock().unwrap().len(), runs, "nothing runs after the stop");
+    assert_eq!(db.rows().await, 1);
+}
+
+async fn an_error_is_reported_and_the_next_run_goes_on(db: Db) {
+    let switch = Switch::new();
+    let sessions = db.tapped(&switch).build().unwrap();
+    sessions_that_expired(&db, &sessions, 3).await;
+    switch.off();
+    let reports = Reports::default();
+    let cleanup = sessions.cleanup(Schedule::every(SOON)).on_run(hook(&reports)).spawn();
+    reported(&reports, |report| *report == Err(ErrorKind::Database)).await;
+    switch.on();
+    reported(&reports, |report| report.is_ok_and(|report| report.rows == 3)).await;
+    cleanup.stop().await;
+}
+
+async fn a_stop_waits_for_the_batch_in_hand(db: Db) {
+    let gate = Gate::after(Verb::Sweep);
+    let sessions = db.tapped(&gate).build().unwrap();
+    sessions_that_expired(&db, &sessions, 3).await;
+    let reports = Reports::default();
+    let cleanup = sessions.cleanup(Schedule::every(SOON)).batch(1).on_run(hook(&reports)).spawn();
+    gate.reached().await;
+    let mut stop = tokio::spawn(cleanup.stop());
+    assert!(timeout(Duration::from_millis(50), &mut stop).await.is_err(), "it waits");
+    gate.open();
+    stop.await.unwrap();
+    assert_eq!(reports.lock().unwrap().len(), 1, "the run that was under way is reported");
+    assert_eq!(db.rows().await, 2, "and no further batch was begun");
+}
+
+async fn a_stop_writes_the_touches_that_are_held_back(db: Db) {
+    let sessions = db.sessions().await;
+    let (mut browser, id) = Browser::with(&sessions, "a", json!(1)).await;
+    db.pass(hours(1) / 2).await;
+    let before = sessions.find(id).await.unwrap().unwrap().last_seen_at;
+    let cleanup = sessions.spawn_cleanup(Schedule::every(hours(1)));
+    let session = browser.open(&sessions).await;
+    browser.finish(&session).await;
+    cleanup.stop().await;
+    assert!(sessions.find(id).await.unwrap().unwrap().last_seen_at > before);
+}
+
+async fn nodes_that_sweep_at_once_delete_each_row_once(db: Db) {
+    let (one, other) = (db.sessions().await, db.sessions().await);
+    for _ in 0..5 {
+        sessions_that_expired(&db, &one, 20).await;
+        let run = |sessions: &Sessions| {
+            let cleanup = sessions.cleanup(Schedule::every(hours(1))).batch(3).pause(SOON);
+            async move { cleanup.run_once().await.unwrap() }
+        };
+        let (one, other) = tokio::join!(run(&one), run(&other));
+        // One of them ends early where it meets the other one.
+        let left = db.rows().await;
+        assert_eq!(one.rows + other.rows + left.unsigned_abs(), 20);
+        assert!(left == 0 || one.busy || other.busy);
+        db.run("delete from sessile.sessions", "delete from sessions").await;
+    }
+}
+
+async fn cut_offs_are_forgotten_after_a_day(db: Db) {
+    let sessions = db.sessions().await;
+    sessions.revoke_user("ada").await.unwrap();
+    sessions.revoke_all().await.unwrap();
+    let cutoffs = async || {
+        db.number(
+            "select count(*) from sessile.session_cutoffs",
+            "select count(*) from session_cutoffs",
+        )
+        .await
+    };
+    sessions.sweep().await.unwrap();
+    assert_eq!(cutoffs().await, 2);
+    db.run(
+        "update sessile.session_cutoffs set used_at = used_at - interval '25 hours'",
+        "update session_cutoffs set used_at = used_at - 90000000 where user_id <> ''",
+    )
+    .await;
+    sessions.sweep().await.unwrap();
+    assert_eq!(cutoffs().await, 1, "the one that is everybody's stays");
+    Browser::logged_in(&sessions, "ada").await;
+}
+
+/// Another process is at it: it holds the lock.
+#[tokio::test]
+async fn a_sweep_leaves_it_to_the_one_that_holds_the_lock() {
+    let db = Db::postgres().await;
+    let sessions = db.sessions().await;
+    sessions_that_expired(&db, &sessions, 1).await;
+    let Pool::Postgres(pool) = &db.pool else { unreachable!() };
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(0x7365_7373_696c_6501_i64)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let report = sessions.sweep().await.unwrap();
+    assert!(report.busy && report.rows == 0, "{report:?}");
+    tx.rollback().await.unwrap();
+    let report = sessions.sweep().await.unwrap();
+    assert!(!report.busy && report.rows == 1, "{report:?}");
+    db.drop().await;
+}

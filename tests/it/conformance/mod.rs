@@ -1,0 +1,35 @@
+//! The contract of `sessile::store::Store`, verb by verb. A store that passes is one: a new backend, or a wrapper, gets a line
+//! in the macro and no cases of its own.
+
+mod create;
+mod list;
+mod load;
+mod log_in;
+mod log_in_limit;
+mod make;
+mod reauthenticate;
+mod renew;
+mod revoke;
+mod save;
+mod sweep;
+mod touch;
+
+/// Runs each case on every store: `conformance! { a_case }` makes the tests `postgres::a_case`, `sqlite::a_case` of a
+/// function `async fn a_case(db: Db, store: Arc<dyn Store>)`.
+macro_rules! conformance {
+    ($($case:ident),* $(,)?) => {
+        crate::conformance::conformance! { @postgres [$($case)*] }
+        crate::conformance::conformance! { @sqlite [$($case)*] }
+    };
+    (@$backend:ident [$($case:ident)*]) => {
+        mod $backend {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let db = crate::support::Db::$backend().await;
+                super::$case(db.clone(), db.store()).await;
+                db.drop().await;
+            })*
+        }
+    };
+}
+use conformance;

@@ -1,0 +1,153 @@
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use sessile::{
+    SessionId, hours,
+    store::{Scope, Store},
+};
+
+use super::{
+    conformance,
+    make::{anonymous, id, logged_in},
+};
+use crate::support::Db;
+
+conformance! {
+    one_session_ends,
+    one_session_of_a_user_ends_only_if_it_is_theirs,
+    all_of_a_user_end_and_nobody_elses,
+    all_of_a_user_but_one_end,
+    all_sessions_end,
+    there_may_be_nothing_to_end,
+    an_expired_row_is_deleted_and_not_counted,
+    a_cut_off_is_the_moment_of_the_revocation,
+    a_cut_off_never_moves_back,
+}
+
+async fn one_session_ends(_: Db, store: Arc<dyn Store>) {
+    let rows = rows(&store).await;
+    let revocation = store.revoke(&Scope::Session(rows.ada[0])).await.unwrap();
+    assert_eq!((revocation.ended, revocation.cutoff), (1, None));
+    rows.left(&store, &[rows.ada[1], rows.bobs, rows.nobodys]).await;
+}
+
+async fn one_session_of_a_user_ends_only_if_it_is_theirs(_: Db, store: Arc<dyn Store>) {
+    let rows = rows(&store).await;
+    for id in [rows.bobs, rows.nobodys, id()] {
+        let revocation = store.revoke(&Scope::SessionOf("ada".into(), id)).await.unwrap();
+        assert_eq!((revocation.ended, revocation.cutoff), (0, None));
+    }
+    let own = Scope::SessionOf("ada".into(), rows.ada[0]);
+    assert_eq!(store.revoke(&own).await.unwrap().ended, 1);
+    rows.left(&store, &[rows.ada[1], rows.bobs, rows.nobodys]).await;
+}
+
+async fn all_of_a_user_end_and_nobody_elses(_: Db, store: Arc<dyn Store>) {
+    let rows = rows(&store).await;
+    assert_eq!(store.revoke(&Scope::User("ada".into())).await.unwrap().ended, 2);
+    rows.left(&store, &[rows.bobs, rows.nobodys]).await;
+}
+
+async fn all_of_a_user_but_one_end(_: Db, store: Arc<dyn Store>) {
+    let rows = rows(&store).await;
+    let others = Scope::OthersOf("ada".into(), rows.ada[1]);
+    assert_eq!(store.revoke(&others).await.unwrap().ended, 1);
+    rows.left(&store, &[rows.ada[1], rows.bobs, rows.nobodys]).await;
+    // What is to be kept may be nobody's, or somebody else's.
+    let others = Scope::OthersOf("ada".into(), rows.bobs);
+    assert_eq!(store.revoke(&others).await.unwrap().ended, 1);
+    rows.left(&store, &[rows.bobs, rows.nobodys]).await;
+}
+
+async fn all_sessions_end(_: Db, store: Arc<dyn Store>) {
+    let rows = rows(&store).await;
+    assert_eq!(store.revoke(&Scope::All).await.unwrap().ended, 4);
+    rows.left(&store, &[]).await;
+}
+
+async fn there_may_be_nothing_to_end(_: Db, store: Arc<dyn Store>) {
+    let scopes = [
+        Scope::Session(id()),
+        Scope::SessionOf("ada".into(), id()),
+        Scope::User("ada".into()),
+        Scope::OthersOf("ada".into(), id()),
+        Scope::All,
+    ];
+    for scope in scopes {
+        assert_eq!(store.revoke(&scope).await.unwrap().ended, 0, "{scope:?}");
+    }
+}
+
+async fn an_expired_row_is_deleted_and_not_counted(db: Db, store: Arc<dyn Store>) {
+    for shape in 0..5 {
+        db.pass_for_cutoffs(hours(1)).await;
+        let expired = logged_in(&store, "ada").await;
+        db.pass(hours(1)).await;
+        let (scope, live) = match shape {
+            0 => (Scope::Session(expired.id), 0),
+            1 => (Scope::SessionOf("ada".into(), expired.id), 0),
+            2 => (Scope::User("ada".into()), 1),
+            3 => (Scope::OthersOf("ada".into(), id()), 1),
+            _ => (Scope::All, 1),
+        };
+        if live == 1 {
+            logged_in(&store, "ada").await;
+        }
+        assert_eq!(store.revoke(&scope).await.unwrap().ended, live, "{scope:?}");
+        assert_eq!(db.rows().await, 0, "{scope:?}");
+    }
+}
+
+async fn a_cut_off_is_the_moment_of_the_revocation(db: Db, store: Arc<dyn Store>) {
+    for scope in [Scope::User("ada".into()), Scope::OthersOf("bob".into(), id()), Scope::All] {
+        let before = db.clock().await;
+        let cutoff = store.revoke(&scope).await.unwrap().cutoff.unwrap();
+        let after = db.clock().await;
+        match db.is_postgres() {
+            true => assert!((before..=after).contains(&cutoff.timestamp_micros())),
+            // As fine as the clock is: so that nothing of the same millisecond passes, it is the next one.
+            false => assert!((before + 1..=after + 1).contains(&cutoff.timestamp_millis())),
+        }
+    }
+}
+
+async fn a_cut_off_never_moves_back(db: Db, store: Arc<dyn Store>) {
+    store.revoke(&Scope::User("ada".into())).await.unwrap();
+    // The database's clock was set back by an hour since.
+    db.run(
+        "update sessile.session_cutoffs set revoked_at = revoked_at + interval '1 hour' where user_id = 'ada'",
+        "update session_cutoffs set revoked_at = revoked_at + 3600000 where user_id = 'ada'",
+    )
+    .await;
+    store.revoke(&Scope::User("ada".into())).await.unwrap();
+    let ahead = db
+        .number(
+            "select (extract(epoch from revoked_at - now()) * 1000)::bigint from sessile.session_cutoffs where user_id = 'ada'",
+            "select revoked_at - unixepoch() * 1000 from session_cutoffs where user_id = 'ada'",
+        )
+        .await;
+    assert!(TimeDelta::milliseconds(ahead) > TimeDelta::minutes(50), "{ahead}");
+}
+
+struct Rows {
+    ada: [SessionId; 2],
+    bobs: SessionId,
+    nobodys: SessionId,
+}
+
+async fn rows(store: &Arc<dyn Store>) -> Rows {
+    Rows {
+        ada: [logged_in(store, "ada").await.id, logged_in(store, "ada").await.id],
+        bobs: logged_in(store, "bob").await.id,
+        nobodys: anonymous(store).await.id,
+    }
+}
+
+impl Rows {
+    async fn left(&self, store: &Arc<dyn Store>, ids: &[SessionId]) {
+        let all = [self.ada[0], self.ada[1], self.bobs, self.nobodys];
+        let mut left: Vec<_> = store.load(&all).await.unwrap().iter().map(|r| r.id).collect();
+        left.sort();
+        assert_eq!(left, ids);
+    }
+}

@@ -1,0 +1,95 @@
+//! What `sessile::connect` opens, and what happens when connections die.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sessile::{ErrorKind, Sessions};
+use sqlx::{SqlitePool, query_scalar};
+
+use crate::support::{Browser, Db, Pool};
+
+#[tokio::test]
+async fn a_url_of_another_kind_is_refused_without_showing_it() {
+    for url in ["mysql://user:hunter2@host/db", "hunter2", ""] {
+        let error = sessile::connect(url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{url}");
+        assert_eq!(
+            error.to_string(),
+            "the database URL has to begin with postgres:// or sqlite://"
+        );
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+}
+
+/// Port 1 answers nobody; what is measured is only that it does not hang.
+#[tokio::test]
+async fn a_server_that_is_not_there_is_a_transient_error_after_seconds() {
+    let begun = Instant::now();
+    let error = sessile::connect("postgres://postgres@127.0.0.1:1/none").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Database);
+    assert!(error.is_transient(), "{error:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_sqlite_file_is_private_and_in_wal_mode() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.db");
+    let url = format!("sqlite://{}", path.display());
+    let sessions = Sessions::builder(sessile::connect(&url).await.unwrap()).build().unwrap();
+    sessions.migrate().await.unwrap();
+    Browser::with(&sessions, "a", json!(1)).await;
+    for suffix in ["", "-wal", "-shm"] {
+        let file = std::fs::metadata(format!("{}{suffix}", path.display())).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{suffix}");
+    }
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    let mode: String = query_scalar("pragma journal_mode").fetch_one(&pool).await.unwrap();
+    assert_eq!(mode, "wal");
+    assert!(sessile::connect(&url).await.is_ok(), "a file that is there is opened");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_named() {
+    let error = sessile::connect("sqlite:///no/such/folder/sessions.db").await.unwrap_err();
+    assert!(error.to_string().contains("/no/such/folder/sessions.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_in_memory_works() {
+    let sessions =
+        Sessions::builder(sessile::connect("sqlite::memory:").await.unwrap()).build().unwrap();
+    sessions.migrate().await.unwrap();
+    let (browser, _) = Browser::logged_in(&sessions, "ada").await;
+    assert_eq!(browser.open(&sessions).await.user_id().as_deref(), Some("ada"));
+}
+
+/// As when the server was restarted between two requests: every connection of the pool is dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_connections_cost_no_request() {
+    let db = Db::postgres().await;
+    let sessions = db.sessions().await;
+    let (browser, id) = Browser::logged_in(&sessions, "ada").await;
+    let Pool::Postgres(pool) = &db.pool else { unreachable!() };
+    for round in 0..5 {
+        let opens = (0..20).map(|_| {
+            let (browser, sessions) = (browser.clone(), sessions.clone());
+            tokio::spawn(async move { browser.is_in(&sessions).await })
+        });
+        for open in opens.collect::<Vec<_>>() {
+            assert!(open.await.unwrap());
+        }
+        let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                    where datname = current_database() and application_name = 'sessile'";
+        let killed: i64 = query_scalar(kill).fetch_one(pool).await.unwrap();
+        assert!(killed > 0, "round {round}");
+        assert_eq!(browser.open(&sessions).await.id(), Some(id), "round {round}");
+        let session = browser.open(&sessions).await;
+        session.insert("round", round).unwrap();
+        session.save().await.unwrap();
+    }
+    db.drop().await;
+}

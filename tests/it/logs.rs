@@ -1,0 +1,79 @@
+//! The events of a session's life. That none of them holds a secret is promise 3.
+
+use serde_json::{Value, json};
+use sessile::{OnLimit, Schedule, hours};
+
+use crate::{
+    capture::Capture,
+    support::{Browser, Db, cases},
+};
+
+cases! { a_life_is_logged_by_public_id }
+
+async fn a_life_is_logged_by_public_id(db: Db) {
+    let capture = Capture::begin();
+    let sessions = db.builder().await.sessions_per_user(1, OnLimit::EndOldest).build().unwrap();
+    let ada = format!("ada of {}", uuid::Uuid::now_v7());
+    let (mut browser, id) = Browser::with(&sessions, "a", json!(1)).await;
+    let id = id.to_string();
+    let old = browser.clone();
+    let session = browser.open(&sessions).await;
+    session.log_in(&ada).await.unwrap();
+    session.renew().await.unwrap();
+    session.reauthenticate().await.unwrap();
+    browser.finish(&session).await;
+    old.open(&sessions).await;
+    let held = browser.open(&sessions).await;
+    let (_, other) = Browser::logged_in(&sessions, &ada).await;
+    held.insert("late", 1).unwrap();
+    held.save().await.unwrap_err();
+    let late = Browser::default().open(&sessions).await;
+    sessions.revoke_user(&ada).await.unwrap();
+    late.log_in(&ada).await.unwrap_err();
+    Browser { cookie: Some("nonsense".to_owned()) }.open(&sessions).await;
+    sessions.cleanup(Schedule::every(hours(1))).run_once().await.unwrap();
+
+    let expected = [
+        ("session created", &id, json!({"message": "DEBUG", "session_id": id})),
+        (
+            "logged in",
+            &id,
+            json!({"message": "INFO", "session_id": id, "user_id": ada, "ended": 0}),
+        ),
+        ("session renewed", &id, json!({"message": "INFO", "session_id": id, "user_id": ada})),
+        ("reauthenticated", &id, json!({"message": "INFO", "session_id": id, "user_id": ada})),
+        (
+            "cookie refused",
+            &id,
+            json!({"message": "WARN", "session_id": id, "reason": "wrong or replaced secret"}),
+        ),
+        (
+            "sessions revoked",
+            &id,
+            json!({"message": "INFO", "scope": "session", "session_id": id,
+            "user_id": ada, "reason": "limit", "ended": 1}),
+        ),
+        ("write refused", &id, json!({"message": "INFO", "session_id": id, "reason": "ended"})),
+        (
+            "log-in refused",
+            &ada,
+            json!({"message": "WARN", "user_id": ada,
+            "reason": "revoked since the authentication began"}),
+        ),
+    ];
+    for (message, about, fields) in expected {
+        assert_eq!(capture.events(message, about), [fields], "{message}");
+    }
+    let other = other.to_string();
+    assert_eq!(capture.events("logged in", &other)[0]["ended"], json!(1));
+    let revoked: Vec<Value> = capture.events("sessions revoked", &ada);
+    assert!(
+        revoked.contains(
+            &json!({"message": "INFO", "scope": "user", "user_id": ada, "reason": "revoked",
+        "ended": 1})
+        ),
+        "{revoked:?}"
+    );
+    assert!(!capture.events("cookie refused", "malformed").is_empty());
+    assert!(!capture.events("swept", "batches").is_empty());
+}

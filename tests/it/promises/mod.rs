@@ -1,0 +1,13 @@
+//! The ten promises of the README, each by its number: `cargo test promise_05` runs what holds the fifth.
+
+mod clock;
+mod cost;
+mod expiry;
+mod failure;
+mod input;
+mod log_in;
+mod log_out_everywhere;
+mod open_transaction;
+mod revocation;
+mod theft;
+mod writes;

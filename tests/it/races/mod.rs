@@ -1,0 +1,11 @@
+//! Interleavings, forced: by a gate that holds a call before it reaches the database or after its answer, or by a
+//! lock that the test holds. At the end many that are left to chance.
+
+mod dropped;
+mod limits;
+mod log_ins;
+mod renewals;
+mod revocations;
+mod rounds;
+mod sweeps;
+mod writers;

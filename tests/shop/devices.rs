@@ -1,0 +1,79 @@
+//! `GET /devices`, `DELETE /devices/{id}`.
+
+use crate::{
+    browser::Browser,
+    program::Shop,
+    support::{Db, cases},
+};
+
+cases! { devices_are_listed, a_device_is_logged_out, another_users_device_is_nobodys }
+
+const PHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_3 like Mac OS X) AppleWebKit/605.1.15 \
+    (KHTML, like Gecko) Version/18.3 Mobile/15E148 Safari/604.1";
+const LAPTOP: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:135.0) Gecko/20100101 Firefox/135.0";
+
+async fn devices_are_listed(db: Db) {
+    let shop = Shop::start(&db, &[]).await;
+    let mut laptop = Browser::new().agent(LAPTOP);
+    laptop.get(&shop, "/devices").await.refuses(401);
+    laptop.log_in(&shop, "ada").await;
+    db.pass(sessile::minutes(2)).await;
+    let mut phone = Browser::new().agent(PHONE);
+    phone.log_in(&shop, "ada").await;
+    Browser::logged_in(&shop, "bob").await;
+
+    let devices = phone.get(&shop, "/devices").await.json();
+    let devices = devices.as_array().unwrap();
+    assert_eq!(devices.len(), 2);
+    for (device, agent, current) in [(&devices[0], PHONE, true), (&devices[1], LAPTOP, false)] {
+        assert_eq!(device["user_agent"], agent);
+        assert_eq!(device["current"], current);
+        assert_eq!(device["ip"], "127.0.0.1");
+        for name in ["created_at", "last_seen_at"] {
+            let at = device[name].as_str().unwrap();
+            assert!(at.parse::<chrono::DateTime<chrono::Utc>>().is_ok(), "{at}");
+        }
+    }
+    let page = phone.for_people().get(&shop, "/devices").await;
+    assert_eq!(page.status, 200);
+    for text in ["Safari on iOS", "Firefox on Linux", "This device", "127.0.0.1", "2 minutes ago"] {
+        assert!(page.text.contains(text), "{text}");
+    }
+    assert_eq!(page.text.matches("This device").count(), 1);
+}
+
+async fn a_device_is_logged_out(db: Db) {
+    let shop = Shop::start(&db, &[]).await;
+    let mut here = Browser::logged_in(&shop, "ada").await;
+    let mut there = Browser::logged_in(&shop, "ada").await;
+    let id = async |browser: &mut Browser| {
+        let me = browser.get(&shop, "/me").await.json();
+        me["session_id"].as_str().unwrap().to_owned()
+    };
+    let (here_id, there_id) = (id(&mut here).await, id(&mut there).await);
+
+    let answer = here.delete(&shop, &format!("/devices/{there_id}")).await;
+    assert_eq!((answer.status, answer.text.as_str(), answer.set_cookie()), (204, "", None));
+    assert_eq!(there.user(&shop).await, None);
+    assert_eq!(there.cookie, None, "its cookie goes");
+    here.delete(&shop, &format!("/devices/{there_id}")).await.refuses(404);
+
+    let answer = here.delete(&shop, &format!("/devices/{here_id}")).await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(here.cookie, None);
+    assert_eq!(db.rows().await, 0);
+}
+
+async fn another_users_device_is_nobodys(db: Db) {
+    let shop = Shop::start(&db, &[]).await;
+    let mut ada = Browser::logged_in(&shop, "ada").await;
+    let mut bob = Browser::logged_in(&shop, "bob").await;
+    let me = bob.get(&shop, "/me").await.json();
+    let path = format!("/devices/{}", me["session_id"].as_str().unwrap());
+    ada.delete(&shop, &path).await.refuses(404);
+    Browser::new().delete(&shop, &path).await.refuses(401);
+    assert_eq!(bob.user(&shop).await.as_deref(), Some("bob"));
+    for id in ["x", "0", "00000000-0000-0000-0000-000000000000", "%00"] {
+        ada.delete(&shop, &format!("/devices/{id}")).await.refuses(404);
+    }
+}

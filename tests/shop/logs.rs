@@ -1,0 +1,78 @@
+//! Whatever is logged, nobody gets into a session with it.
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    browser::Browser,
+    program::{Shop, command},
+    support::{Db, cases},
+};
+
+cases! { the_log_holds_no_credential }
+
+async fn the_log_holds_no_credential(db: Db) {
+    let mut command = command(&["--slow-param", "--cleanup-every", "50ms"]);
+    command.args(["--database-url", &db.url]).env("RUST_LOG", "trace");
+    let shop = Shop::spawn(command).await;
+    let mut browser = Browser::new();
+    browser.post(&shop, "/cart", json!({"item": "tea", "quantity": 1})).await;
+    let me = browser.log_in(&shop, "ada").await.json();
+    browser.put(&shop, "/preferences/theme?slow_ms=1", json!({"value": "dark"})).await;
+    browser.post(&shop, "/confirm", json!({"password": "demo"})).await;
+    browser.press(&shop, "/password").await.ended(0);
+    browser.for_people().get(&shop, "/devices").await;
+    // An old cookie, a wrong one, one that is none, and two at once.
+    for cookie in [browser.seen[0].clone(), "A".repeat(64), "none".to_owned()] {
+        let mut thief = Browser::new();
+        thief.cookie = Some(cookie);
+        thief.get(&shop, "/me").await.refuses(401);
+    }
+    let mut twice = browser.clone();
+    twice.cookie = browser.cookie.clone().map(|cookie| format!("{cookie}; id={cookie}"));
+    twice.get(&shop, "/me").await.refuses(401);
+    // A database that fails has much to tell.
+    db.run("alter table sessile.sessions rename to away", "alter table sessions rename to away")
+        .await;
+    browser.get(&shop, "/me").await.refuses(503);
+    browser.press(&shop, "/password").await.refuses(503);
+    db.run("alter table sessile.away rename to sessions", "alter table away rename to sessions")
+        .await;
+    browser.press(&shop, "/logout-everywhere").await.ended(1);
+    shop.has_logged("sessions revoked", 2).await;
+
+    assert_eq!(browser.seen.len(), 4);
+    let log = shop.log();
+    // It is the right log, and a complete one.
+    assert!(log.contains(me["session_id"].as_str().unwrap()));
+    assert!(log.contains("DEBUG") && log.contains("sqlx::query"));
+    for cookie in &browser.seen {
+        for secret in spellings(cookie) {
+            assert!(!log.contains(&secret), "the log holds {secret}");
+        }
+    }
+}
+
+/// All the ways to write down what must not be.
+fn spellings(cookie: &str) -> Vec<String> {
+    let token = URL_SAFE_NO_PAD.decode(cookie).unwrap();
+    let secret = &token[16..];
+    let hash = Sha256::digest(secret);
+    // The cookie's last two thirds are the secret's.
+    let mut spellings = vec![cookie[22..].to_owned()];
+    for bytes in [secret, hash.as_slice()] {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        spellings.push(hex.to_uppercase());
+        spellings.push(hex);
+        spellings.push(URL_SAFE_NO_PAD.encode(bytes));
+        spellings.push(STANDARD_NO_PAD.encode(bytes));
+        // As Debug shows bytes: without the brackets, which differ, and over one line.
+        let list = format!("{bytes:?}");
+        spellings.push(list[1..list.len() - 1].to_owned());
+    }
+    spellings
+}

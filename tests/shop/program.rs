@@ -1,0 +1,189 @@
+//! The shop as a process.
+
+use std::{
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    sync::Notify,
+    time::timeout,
+};
+
+use crate::support::Db;
+
+/// Longer than anything takes here: what waits for more is stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running shop. Dropping it kills it.
+pub(crate) struct Shop {
+    child: Child,
+    pub(crate) url: String,
+    stdout: Lines<BufReader<ChildStdout>>,
+    log: Arc<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    grown: Notify,
+}
+
+/// What a shop leaves behind.
+pub(crate) struct Remains {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) log: String,
+}
+
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let target = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let program = target.join("examples").join("shop");
+    assert!(
+        program.exists(),
+        "the shop is not built: run `cargo build --example shop`, or `cargo test` without --test"
+    );
+    program
+}
+
+/// `shop` with arguments, on a port of its own unless they say another.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command.args(arguments);
+    command
+}
+
+/// The same, by a clock that is wrong by this much: "+3 days".
+pub(crate) fn command_at(offset: &str, arguments: &[&str]) -> Command {
+    let found =
+        std::process::Command::new("faketime").arg("--version").stdout(Stdio::null()).status();
+    assert!(
+        found.is_ok(),
+        "the tests need faketime: run scripts/test, or apt-get install faketime"
+    );
+    let mut command = Command::new("faketime");
+    // The runtime's timers go by the monotonic clock, which no administrator sets.
+    command.args(["--exclude-monotonic", "-f", offset]);
+    command.arg(program());
+    command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+    command
+}
+
+impl Shop {
+    pub(crate) async fn start(db: &Db, arguments: &[&str]) -> Self {
+        Self::start_at(&db.url, arguments).await
+    }
+
+    pub(crate) async fn start_at(database_url: &str, arguments: &[&str]) -> Self {
+        let mut command = command(arguments);
+        command.args(["--database-url", database_url]);
+        Self::spawn(command).await
+    }
+
+    pub(crate) async fn spawn(mut command: Command) -> Self {
+        if !command.as_std().get_envs().any(|(name, _)| name == "RUST_LOG") {
+            command.env("RUST_LOG", "info");
+        }
+        let mut child = command
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Log::default());
+        tokio::spawn(log.clone().fill(child.stderr.take().unwrap()));
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = timeout(PATIENCE, stdout.next_line()).await.unwrap().unwrap();
+        let url = line.as_deref().and_then(|line| line.strip_prefix("Listening on "));
+        let Some(url) = url.map(str::to_owned) else {
+            let status = child.wait().await.unwrap();
+            panic!("the shop did not start: {status}, {line:?}\n{}", log.text());
+        };
+        Self { child, url, stdout, log }
+    }
+
+    /// Waits until that many lines of the log hold a text.
+    pub(crate) async fn has_logged(&self, text: &str, times: usize) {
+        let wait = async {
+            loop {
+                let grown = self.log.grown.notified();
+                if self.log.count(text) >= times {
+                    return;
+                }
+                grown.await;
+            }
+        };
+        if timeout(PATIENCE, wait).await.is_err() {
+            panic!("no {times} lines with {text:?} in the log:\n{}", self.log.text());
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// As Ctrl-C in a terminal, or a service manager.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().unwrap().to_string();
+        let status = std::process::Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.unwrap().success());
+    }
+
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    pub(crate) async fn remains(mut self) -> Remains {
+        let mut stdout = Vec::new();
+        let end = async {
+            while let Some(line) = self.stdout.next_line().await.unwrap() {
+                stdout.push(line);
+            }
+            self.child.wait().await.unwrap()
+        };
+        let status = timeout(PATIENCE, end).await.expect("the shop ends");
+        Remains { status, stdout, log: self.log.text() }
+    }
+}
+
+/// Runs a shop that is not going to start.
+pub(crate) async fn fails(database_url: &str, arguments: &[&str]) -> Remains {
+    let mut command = command(arguments);
+    command.args(["--database-url", database_url]).kill_on_drop(true);
+    let output = timeout(PATIENCE, command.output()).await.expect("the shop gives up").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Remains {
+        status: output.status,
+        stdout: text(output.stdout).lines().map(str::to_owned).collect(),
+        log: text(output.stderr),
+    }
+}
+
+impl Log {
+    async fn fill(self: Arc<Self>, stderr: impl AsyncRead + Unpin) {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            self.lines.lock().unwrap().push(line);
+            self.grown.notify_waiters();
+        }
+    }
+
+    fn count(&self, text: &str) -> usize {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().filter(|line| line.contains(text)).count()
+    }
+
+    fn text(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+}

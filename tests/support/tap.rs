@@ -1,0 +1,264 @@
+//! A store around another one, which counts, holds or fails the calls that go through it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use sessile::{
+    Error, Result, Revocation, SessionId, SessionInfo,
+    store::{
+        Backend, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
+        Record, Renewal, Save, Scope, Store, Survey, Swept, Touch,
+    },
+};
+use tokio::sync::Notify;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    Load,
+    Create,
+    Save,
+    Touch,
+    Renew,
+    Reauthenticate,
+    LogIn,
+    Revoke,
+    List,
+    Find,
+    Count,
+    Sweep,
+    Survey,
+    Migrate,
+}
+
+/// What happens around every call.
+#[async_trait]
+pub trait Hook: fmt::Debug + Send + Sync + 'static {
+    async fn before(&self, _verb: Verb) -> Result<()> {
+        Ok(())
+    }
+
+    async fn after(&self, _verb: Verb) {}
+}
+
+#[derive(Debug)]
+pub struct Tap {
+    inner: Arc<dyn Store>,
+    hook: Arc<dyn Hook>,
+}
+
+/// `inner`, with the hook around each of its calls.
+pub fn tapped(inner: Arc<dyn Store>, hook: &Arc<impl Hook>) -> Backend {
+    let hook: Arc<dyn Hook> = hook.clone();
+    Backend::new(Tap { inner, hook })
+}
+
+impl Tap {
+    async fn around<T>(
+        &self,
+        verb: Verb,
+        call: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        self.hook.before(verb).await?;
+        let result = call.await;
+        self.hook.after(verb).await;
+        result
+    }
+}
+
+#[async_trait]
+impl Store for Tap {
+    async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        self.around(Verb::Load, self.inner.load(ids)).await
+    }
+
+    async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
+        self.around(Verb::Create, self.inner.create(sessions)).await
+    }
+
+    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
+        self.around(Verb::Save, self.inner.save(saves)).await
+    }
+
+    async fn touch(&self, touches: &[Touch]) -> Result<u64> {
+        self.around(Verb::Touch, self.inner.touch(touches)).await
+    }
+
+    async fn renew(&self, renewal: &Renewal) -> Result<bool> {
+        self.around(Verb::Renew, self.inner.renew(renewal)).await
+    }
+
+    async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
+        self.around(Verb::Reauthenticate, self.inner.reauthenticate(to)).await
+    }
+
+    async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
+        self.around(Verb::LogIn, self.inner.log_in(log_in)).await
+    }
+
+    async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
+        self.around(Verb::Revoke, self.inner.revoke(scope)).await
+    }
+
+    async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
+        self.around(Verb::List, self.inner.list(page)).await
+    }
+
+    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
+        self.around(Verb::Find, self.inner.find(id)).await
+    }
+
+    async fn count(&self, user_id: Option<&str>) -> Result<u64> {
+        self.around(Verb::Count, self.inner.count(user_id)).await
+    }
+
+    async fn sweep(&self, limit: u32) -> Result<Swept> {
+        self.around(Verb::Sweep, self.inner.sweep(limit)).await
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        self.around(Verb::Migrate, self.inner.migrate()).await
+    }
+
+    async fn survey(&self) -> Result<Option<Survey>> {
+        self.around(Verb::Survey, self.inner.survey()).await
+    }
+
+    async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
+        self.around(Verb::Sweep, self.inner.sweep_pages(pages)).await
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.inner.flush().await
+    }
+
+    fn lanes(&self) -> Lanes {
+        self.inner.lanes()
+    }
+
+    async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
+        self.inner.watch(on).await
+    }
+}
+
+/// Counts the calls by verb.
+#[derive(Debug, Default)]
+pub struct Spy(Mutex<BTreeMap<Verb, u32>>);
+
+impl Spy {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The calls since the last time it was asked.
+    pub fn calls(&self) -> Vec<(Verb, u32)> {
+        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().collect()
+    }
+}
+
+#[async_trait]
+impl Hook for Spy {
+    async fn before(&self, verb: Verb) -> Result<()> {
+        *self.0.lock().unwrap().entry(verb).or_default() += 1;
+        Ok(())
+    }
+}
+
+/// Holds the first call of one verb, before it reaches the database or after it has its answer, until it is let go.
+/// Later calls pass.
+#[derive(Debug)]
+pub struct Gate {
+    verb: Verb,
+    holds_answers: bool,
+    used: AtomicBool,
+    reached: Notify,
+    open: Notify,
+}
+
+impl Gate {
+    pub fn before(verb: Verb) -> Arc<Self> {
+        Self::new(verb, false)
+    }
+
+    pub fn after(verb: Verb) -> Arc<Self> {
+        Self::new(verb, true)
+    }
+
+    fn new(verb: Verb, holds_answers: bool) -> Arc<Self> {
+        Arc::new(Self {
+            verb,
+            holds_answers,
+            used: AtomicBool::new(false),
+            reached: Notify::new(),
+            open: Notify::new(),
+        })
+    }
+
+    /// Waits until a call is held.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets it go.
+    pub fn open(&self) {
+        self.open.notify_one();
+    }
+
+    async fn hold(&self) {
+        if !self.used.swap(true, Ordering::SeqCst) {
+            self.reached.notify_one();
+            self.open.notified().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Hook for Gate {
+    async fn before(&self, verb: Verb) -> Result<()> {
+        if verb == self.verb && !self.holds_answers {
+            self.hold().await;
+        }
+        Ok(())
+    }
+
+    async fn after(&self, verb: Verb) {
+        if verb == self.verb && self.holds_answers {
+            self.hold().await;
+        }
+    }
+}
+
+/// A database that can be switched off: every call fails as when no connection is to be had.
+#[derive(Debug, Default)]
+pub struct Switch(AtomicBool);
+
+impl Switch {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub fn off(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub fn on(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Hook for Switch {
+    async fn before(&self, _verb: Verb) -> Result<()> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(Error::database(sqlx::Error::PoolTimedOut));
+        }
+        Ok(())
+    }
+}
