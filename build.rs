@@ -1,5 +1,8 @@
-//! `sqlx::migrate!` embeds the migrations: a new file among them has to cause a new build.
+//! The macros read the migrations, the offline data of the queries and their configuration: a new file
+//! among them has to cause a new build.
 
 fn main() {
-    println!("cargo:rerun-if-changed=migrations");
+    for path in ["migrations", ".sqlx", "sqlx.toml"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
 }

@@ -21,8 +21,8 @@ pub enum ErrorKind {
     /// The session was ended while this request held it: logged out, revoked or expired.
     /// Nothing was written. The layer clears the cookie.
     SessionEnded,
-    /// Another request gave the session a new secret first. Nothing was changed; the browser has
-    /// the new cookie.
+    /// Another request gave the session a new secret first, or logged somebody in to it. Nothing was
+    /// changed; the browser has the new cookie.
     Superseded,
     /// The operation is about a user, and the session is anonymous.
     NotLoggedIn,
@@ -72,6 +72,12 @@ impl Error {
             ErrorKind::SessionEnded,
             "the session has ended: it was logged out, revoked or has expired",
         )
+    }
+
+    pub(crate) fn superseded() -> Self {
+        let message =
+            "another request renewed the session or logged in to it: try again with its cookie";
+        Self::new(ErrorKind::Superseded, message)
     }
 
     pub(crate) fn not_logged_in() -> Self {

@@ -13,12 +13,12 @@ use sessile::{Revocation, Session};
 
 use crate::{
     answer::{Wants, local_path},
-    refusal::{Refusal, Result},
     customers::Customers,
     input::{Input, checkbox},
     moment::moment,
     page::Visitor,
     preferences,
+    refusal::{Refusal, Result},
 };
 
 /// Everybody's. A real shop keeps slow hashes, and slows down whoever guesses.

@@ -38,7 +38,8 @@ impl Wants {
         }
     }
 
-    /// What became of a form: a browser goes on to the page that shows it, so that its "reload" repeats nothing.
+    /// What became of a form: a browser goes on to the page that shows it, so that its "reload"
+    /// repeats nothing.
     pub(crate) fn done(self, json: impl IntoResponse, next: &str) -> Response {
         match self {
             Self::Json => json.into_response(),

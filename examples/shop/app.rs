@@ -12,19 +12,19 @@ use axum::{
 use sessile::{SessionCookie, SessionLayer, Sessions};
 
 use crate::{
-    account,
-    answer::self,
-    refusal::Refusal,
-    cart, catalogue,
+    account, cart, catalogue,
     customers::Customers,
-    devices, guard, page, password, preferences, slow,
+    devices, guard, page, password, preferences,
+    refusal::{self, Refusal},
+    slow,
 };
 
 const LARGEST_BODY: usize = 16 * 1024;
 
 pub(crate) fn router(sessions: Sessions, customers: Customers, slow_param: bool) -> Router {
     let layer = SessionLayer::new(sessions)
-        // A shop on the internet speaks HTTPS and leaves this line out: the default cookie is stricter.
+        // A shop on the internet speaks HTTPS and leaves this line out: the default cookie is
+        // stricter.
         .cookie(SessionCookie::insecure_for_development())
         // Behind a proxy, the address is in a header of the proxy's.
         .client_ip(|_: &HeaderMap, extensions: &Extensions| {

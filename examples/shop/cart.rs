@@ -1,4 +1,5 @@
-//! The cart: one session key, changed by an atomic `update`, so that tabs and devices never lose each other's items.
+//! The cart: one session key, changed by an atomic `update`, so that tabs and devices never lose
+//! each other's items.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +13,11 @@ use sessile::Session;
 
 use crate::{
     answer::Wants,
-    refusal::{Refusal, Result},
     cart_page,
     catalogue::{self, Product},
     input::Input,
     page::Visitor,
+    refusal::{Refusal, Result},
 };
 
 const KEY: &str = "cart";
@@ -121,7 +122,8 @@ pub(crate) async fn set(
     Ok(wants.done(axum::Json(cart.json()), "/cart"))
 }
 
-/// Takes the cart as it is and leaves an empty one, in one step: of two clicks on the button, one orders.
+/// Takes the cart as it is and leaves an empty one, in one step: of two clicks on the button, one
+/// orders.
 pub(crate) async fn order(session: Session, wants: Wants) -> Result<Response> {
     if session.user_id().is_none() {
         return Err(Refusal::new(axum::http::StatusCode::UNAUTHORIZED, "Log in to order."));

@@ -2,7 +2,7 @@
 
 use maud::{Markup, PreEscaped, html};
 
-use crate::{answer::Result, cart::Cart, page::Visitor};
+use crate::{cart::Cart, page::Visitor, refusal::Result};
 
 pub(crate) struct Product {
     pub(crate) id: &'static str,

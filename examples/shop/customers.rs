@@ -1,7 +1,8 @@
 //! What the shop keeps of its customers beside their sessions: the preferences that an account has.
 //!
-//! A session holds one device's preferences and ends with a log-out, so what is to follow a user to the next device
-//! belongs to the account. That is the application's own table, here in the same database.
+//! A session holds one device's preferences and ends with a log-out, so what is to follow a user to
+//! the next device belongs to the account. That is the application's own table, here in the same
+//! database.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! "Firefox on Linux", from a user agent.
 //!
-//! The parser is the ua-parser project's own; what it knows is in `user-agents/regexes.yaml`, a copy of that
-//! project's uap-core (Apache-2.0, see the licence beside it). A newer one is put in its place as it is.
+//! The parser is the ua-parser project's own; what it knows is in `user-agents/regexes.yaml`, a
+//! copy of that project's uap-core (Apache-2.0, see the licence beside it). A newer one is put in
+//! its place as it is.
 
 use std::sync::LazyLock;
 

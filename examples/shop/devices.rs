@@ -11,10 +11,10 @@ use sessile::{Device, Session};
 
 use crate::{
     answer::Wants,
-    refusal::{Refusal, Result},
     device_name::device_name,
     moment::{day, moment},
     page::Visitor,
+    refusal::{Refusal, Result},
 };
 
 #[derive(Deserialize)]
@@ -32,7 +32,8 @@ pub(crate) async fn show(
     Ok(wants.see(&devices, || page(&visitor, &devices, shown.ended)))
 }
 
-/// An id is no secret, so it alone opens nothing: the library looks among this user's sessions only.
+/// An id is no secret, so it alone opens nothing: the library looks among this user's sessions
+/// only.
 pub(crate) async fn log_out(
     session: Session,
     wants: Wants,

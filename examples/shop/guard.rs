@@ -17,8 +17,9 @@ use crate::refusal::Refusal;
 
 /// Refuses what another site makes a visitor's browser send, with the visitor's cookie.
 ///
-/// Browsers say where a request comes from in `Sec-Fetch-Site`, older ones at least in `Origin`, and let no page change
-/// either. A client that sends neither is no browser, so nobody's cookie is abused. That makes tokens in forms unnecessary.
+/// Browsers say where a request comes from in `Sec-Fetch-Site`, older ones at least in `Origin`,
+/// and let no page change either. A client that sends neither is no browser, so nobody's cookie is
+/// abused. That makes tokens in forms unnecessary.
 pub(crate) async fn refuse_other_sites(request: Request, next: Next) -> Response {
     if request.method().is_safe() || is_from_here(request.headers(), request.uri()) {
         return next.run(request).await;
@@ -62,7 +63,8 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
     set(CONTENT_SECURITY_POLICY, POLICY);
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(REFERRER_POLICY, "same-origin");
-    // Whose cart it is decides what a page shows: "back" after a log-out must not bring it up again.
+    // Whose cart it is decides what a page shows: "back" after a log-out must not bring it up
+    // again.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -1,7 +1,8 @@
-//! A small web shop whose sessions live in SQLite or Postgres: log-in, a cart, preferences, "Your devices".
+//! A small web shop whose sessions live in SQLite or Postgres: log-in, a cart, preferences, "Your
+//! devices".
 //!
-//! `cargo run --example shop`, then open the address that it prints. Any name logs in with the password `demo`.
-//! Every page answers JSON too: `curl -H 'Accept: application/json' …`.
+//! `cargo run --example shop`, then open the address that it prints. Any name logs in with the
+//! password `demo`. Every page answers JSON too: `curl -H 'Accept: application/json' …`.
 
 mod account;
 mod answer;

@@ -25,7 +25,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = humantime::parse_duration)]
     pub(crate) absolute_timeout: Duration,
 
-    /// Forget the cart of a visitor who is not logged in after this long [default: the idle timeout]
+    /// Forget the cart of a visitor who is not logged in after this long [default: the idle
+    /// timeout]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) anonymous_idle_timeout: Option<Duration>,
 

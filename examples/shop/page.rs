@@ -21,7 +21,8 @@ use crate::{cart::Cart, preferences};
 const STYLE: &str = include_str!("style.css");
 const ICON: &str = include_str!("art/icon.svg");
 
-/// In the style's address, so that a browser may keep the file for good and still gets the next one.
+/// In the style's address, so that a browser may keep the file for good and still gets the next
+/// one.
 static STYLE_VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut hasher = DefaultHasher::new();
     STYLE.hash(&mut hasher);

@@ -9,20 +9,15 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use sessile::{Session, minutes};
 
-use crate::{
-    account,
-    answer::Wants,
-    refusal::Result,
-    input::Input,
-    page::Visitor,
-};
+use crate::{account, answer::Wants, input::Input, page::Visitor, refusal::Result};
 
 #[derive(Deserialize)]
 pub(crate) struct Changed {
     ended: Option<u64>,
 }
 
-/// The order matters: when the thief's session has ended, this one gets a cookie that the thief never saw.
+/// The order matters: when the thief's session has ended, this one gets a cookie that the thief
+/// never saw.
 pub(crate) async fn change(session: Session, visitor: Visitor, wants: Wants) -> Result<Response> {
     if let Err(error) = session.require_recent(minutes(5)) {
         let is_old = error.kind() == sessile::ErrorKind::ReauthenticationRequired;

@@ -11,10 +11,10 @@ use sessile::Session;
 
 use crate::{
     answer::{Wants, local_path},
-    refusal::{Refusal, Result},
     customers::Customers,
     input::Input,
     page::Visitor,
+    refusal::{Refusal, Result},
 };
 
 /// A preference that the shop itself looks at, with its values. The first is the default.
@@ -83,8 +83,8 @@ pub(crate) struct Change {
     next: Option<String>,
 }
 
-/// `insert` is recorded, and written when this has returned. Two requests that set two preferences at the same time
-/// both have their way, because each is a key of its own.
+/// `insert` is recorded, and written when this has returned. Two requests that set two preferences
+/// at the same time both have their way, because each is a key of its own.
 pub(crate) async fn set(
     State(customers): State<Customers>,
     session: Session,
@@ -117,7 +117,8 @@ pub(crate) async fn set(
     Ok(wants.done(axum::Json(all(&session)?), next))
 }
 
-/// At log-in: what the account prefers, the session does too; what the visitor chose and the account does not know yet, it learns.
+/// At log-in: what the account prefers, the session does too; what the visitor chose and the
+/// account does not know yet, it learns.
 pub(crate) async fn meet(
     customers: &Customers,
     session: &Session,

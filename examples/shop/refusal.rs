@@ -104,7 +104,8 @@ pub(crate) async fn explain_refusals(request: Request, next: Next) -> Response {
             Redirect::to(&format!("/login?next={path}")).into_response()
         }
         Wants::Html => {
-            // A database that has just failed is not asked again, and nobody is shown as logged out for it.
+            // A database that has just failed is not asked again, and nobody is shown as logged out
+            // for it.
             let session = match status.is_server_error() {
                 true => None,
                 false => Session::of(&extensions).await.ok(),

@@ -1,4 +1,5 @@
-//! `--slow-param`: a request that takes its time between loading its session and saving it, for tests of races.
+//! `--slow-param`: a request that takes its time between loading its session and saving it, for
+//! tests of races.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use axum_core::{
     response::{IntoResponse, Response},
 };
 
-use crate::{error::Error, session::Session};
+use crate::{error::Error, session::Session, sessions::observed};
 
 /// Loads the session: one query, none without a cookie. Extracted twice in a request it is the same
 /// session.
@@ -21,6 +21,7 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
         if status.is_server_error() {
+            observed::failed_request(&self);
             return (status, "The session is not available at the moment.\n").into_response();
         }
         (status, format!("{self}\n")).into_response()

@@ -9,7 +9,7 @@ use ::http::Response;
 use pin_project_lite::pin_project;
 
 use super::slot::Slot;
-use crate::{error::Result, session::CookieChange};
+use crate::{error::Result, session::CookieChange, sessions::observed};
 
 type Finish = Pin<Box<dyn Future<Output = Result<CookieChange>> + Send>>;
 
@@ -59,6 +59,7 @@ where
         match result {
             Ok(change) => this.slot.change_cookie(&change, response.headers_mut()),
             Err(error) => {
+                observed::failed_request(&error);
                 response = Response::new(B::default());
                 *response.status_mut() = error.status();
                 let change = this.slot.session().map(crate::Session::abandon).unwrap_or_default();

@@ -123,10 +123,7 @@ impl Session {
         if fresh.record.authenticated_at > stored.record.authenticated_at {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::Superseded,
-            "another request renewed the session: try again with its cookie",
-        ))
+        Err(Error::superseded())
     }
 
     /// Succeeds only if the user authenticated at most this long ago: for what a stolen cookie must
@@ -222,12 +219,13 @@ impl LogIn<'_> {
             // It has ended, or has another secret by now, which this request's browser may never
             // have had. The user gets a session of their own, with what this request was allowed to
             // see if the other one still lives.
-            request.data = match session.reload(&stored).await {
-                Ok(_) if !drops_data => Some(stored.data.encode()),
-                Ok(_) => None,
-                Err(error) if error.kind() == ErrorKind::SessionEnded => None,
+            let has_ended = match session.reload(&stored).await {
+                Ok(_) => false,
+                Err(error) if error.kind() == ErrorKind::Superseded => false,
+                Err(error) if error.kind() == ErrorKind::SessionEnded => true,
                 Err(error) => return Err(error),
             };
+            request.data = (!drops_data && !has_ended).then(|| stored.data.encode());
             request.id = SessionId::generate();
             request.old_hash = None;
             outcome = session.0.sessions.store().log_in(&request).await?;

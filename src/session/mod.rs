@@ -39,7 +39,7 @@ use crate::{
 /// A session has no row and no cookie until something is written. Writes are merged by top-level
 /// key with what other requests wrote meanwhile. A session that is ended by somebody else while
 /// this request holds it stays ended: writes then fail with
-/// [`SessionEnded`](ErrorKind::SessionEnded).
+/// [`SessionEnded`](crate::ErrorKind::SessionEnded).
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 
@@ -114,7 +114,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`WrongType`](ErrorKind::WrongType) if it is not a `T`.
+    /// [`WrongType`](crate::ErrorKind::WrongType) if it is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.state().data().get(key)
     }
@@ -134,7 +134,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`WrongType`](ErrorKind::WrongType) if it is not a `T`.
+    /// [`WrongType`](crate::ErrorKind::WrongType) if it is not a `T`.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T> {
         self.state().data().whole()
     }
@@ -143,7 +143,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`InvalidData`](ErrorKind::InvalidData) if the value is not JSON, too deep, or would make
+    /// [`InvalidData`](crate::ErrorKind::InvalidData) if the value is not JSON, too deep, or would make
     /// the data too large. Nothing is recorded then.
     pub fn insert<T: Serialize>(&self, key: &str, value: T) -> Result<()> {
         let limits = self.0.sessions.rules().limits;

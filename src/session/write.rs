@@ -6,12 +6,15 @@ use super::{CookieChange, Session, Standing, Stored};
 use crate::{
     data::{self, Changes, Data},
     error::{Error, ErrorKind, Result},
+    sessions::observed,
     store::{NewSession, Save, Touch},
     token::{Secret, SessionId},
 };
 
 /// How often a write is tried that other requests keep overtaking.
 const TRIES: u32 = 100;
+/// How long it waits for its turn among the requests of this node that were overtaken too.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The longest pause between two tries. They begin at a millisecond and double.
 const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
@@ -36,8 +39,8 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionEnded`](ErrorKind::SessionEnded), [`InvalidData`](ErrorKind::InvalidData),
-    /// [`WrongType`](ErrorKind::WrongType); [`Contention`](ErrorKind::Contention) after a hundred
-    /// tries in some three seconds. Nothing was written then.
+    /// [`WrongType`](ErrorKind::WrongType); [`Contention`](ErrorKind::Contention) where other
+    /// requests were faster a hundred times, or ten seconds long. Nothing was written then.
     pub async fn update<T, R>(
         &self,
         key: &str,
@@ -148,6 +151,7 @@ impl Session {
     /// again, and tries again.
     async fn write(&self, change: &mut (dyn FnMut(&Data) -> Result<Data> + Send)) -> Result<()> {
         let mut pause = Duration::from_millis(1);
+        let mut turn = None;
         for _ in 0..TRIES {
             let Some(stored) = self.live()? else {
                 return self.create(change(&Data::default())?).await;
@@ -156,9 +160,19 @@ impl Session {
             if self.try_save(&stored, data).await? {
                 return Ok(());
             }
-            // Those who lost would meet again at once: each waits for a while of its own.
-            tokio::time::sleep(pause.mul_f64(rand::random())).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            if turn.is_none() {
+                // Those of this node that were overtaken go one after the other, so that only
+                // nodes compete.
+                let next = self.0.sessions.turn(stored.record.id).lock();
+                match tokio::time::timeout(LONGEST_WAIT, next).await {
+                    Ok(guard) => turn = Some(guard),
+                    Err(_) => break,
+                }
+            } else {
+                // They would meet again at once: each waits for a while of its own.
+                tokio::time::sleep(pause.mul_f64(rand::random())).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
             self.reload(&stored).await?;
         }
         Err(Error::new(ErrorKind::Contention, "other requests kept changing the session"))
@@ -192,22 +206,24 @@ impl Session {
         Ok(())
     }
 
-    /// Takes over the row as it is now. It may have been renewed, or logged in to, by another
-    /// request of the same browser; that it belongs to another user than the one this request began
-    /// with ends the session for this request.
+    /// Takes over the row as it is now, but not its secret: the request goes on as who it came as.
+    ///
+    /// Whoever logged in to the session meanwhile had the new cookie, and this request has not: it
+    /// neither becomes that user nor sees what is theirs. It ends nothing either, since the browser
+    /// may have the new cookie by the time it reads this response.
     pub(super) async fn reload(&self, stored: &Stored) -> Result<Arc<Stored>> {
-        let was = &stored.record.user_id;
-        match self.0.sessions.store().load(stored.record.id).await? {
-            Some(fresh) if was.is_none() || *was == fresh.user_id => {
-                let fresh = Stored::read(fresh)?;
-                self.state().standing = Standing::Live(fresh.clone());
-                Ok(fresh)
-            }
-            _ => {
-                self.set_ended();
-                Err(Error::session_ended())
-            }
+        let Some(mut fresh) = self.0.sessions.store().load(stored.record.id).await? else {
+            self.set_ended();
+            return Err(Error::session_ended());
+        };
+        if fresh.user_id != stored.record.user_id {
+            observed::refused_write(fresh.id, "superseded");
+            return Err(Error::superseded());
         }
+        fresh.secret_hash = stored.record.secret_hash;
+        let fresh = Stored::read(fresh)?;
+        self.state().standing = Standing::Live(fresh.clone());
+        Ok(fresh)
     }
 
     fn take(&self, take: impl FnOnce(&mut Changes) -> Changes) -> Taken<'_> {

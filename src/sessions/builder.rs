@@ -111,6 +111,7 @@ impl SessionsBuilder {
             store: Observed::new(store),
             rules,
             cutoffs: RecentCutoffs::default(),
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
         })))
     }
 }

@@ -44,6 +44,8 @@ struct Inner {
     store: Observed,
     rules: Rules,
     cutoffs: RecentCutoffs,
+    /// Who writes to a contended session next, on this node: see [`Session::write`].
+    turns: [tokio::sync::Mutex<()>; 64],
 }
 
 impl Sessions {
@@ -181,6 +183,12 @@ impl Sessions {
 
     pub(crate) fn store(&self) -> &Observed {
         &self.0.store
+    }
+
+    /// A node's turn to write to a session that others keep changing. Sessions may share one.
+    pub(crate) fn turn(&self, id: SessionId) -> &tokio::sync::Mutex<()> {
+        // The end of a UUIDv7 is random.
+        &self.0.turns[usize::from(id.as_uuid().as_bytes()[15]) % 64]
     }
 
     pub(crate) fn rules(&self) -> &Rules {

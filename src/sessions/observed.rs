@@ -11,6 +11,7 @@
 //! | `cookie refused` | warn, or debug | `session_id`, `reason` |
 //! | `write refused` | info | `session_id`, `reason` |
 //! | `swept` | info, or debug for nothing | `rows`, `batches`, `elapsed_ms` |
+//! | `request failed` | error | `error`, `source` |
 //! | `session database failed` | error | `verb`, `error` |
 
 use std::{ops::Range, sync::Arc};
@@ -193,6 +194,16 @@ pub(crate) fn refused_token(token: &Token, found: bool) {
 
 pub(crate) fn refused_write(id: SessionId, reason: &'static str) {
     info!(target: "sessile", session_id = %id, reason, "write refused");
+}
+
+/// An answer that the client is not told the reason of, or that no handler gave. What the database failed at was
+/// logged where it happened.
+#[cfg(feature = "http")]
+pub(crate) fn failed_request(error: &crate::Error) {
+    if !matches!(error.kind(), ErrorKind::Database | ErrorKind::Schema) {
+        let source = std::error::Error::source(error).map(tracing::field::display);
+        error!(target: "sessile", error = %error, source, "request failed");
+    }
 }
 
 pub(crate) fn swept(report: &crate::cleanup::CleanupReport) {

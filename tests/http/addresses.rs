@@ -72,7 +72,8 @@ async fn a_user_agent_is_listed_as_it_can_be_shown(db: Db) {
     assert_eq!(db.number(&count, &count.replace("sessile.", "")).await, 1);
 }
 
-/// As an application behind its own proxy would: the header that the proxy sets, else the connection's address.
+/// As an application behind its own proxy would: the header that the proxy sets, else the
+/// connection's address.
 fn client_ip(headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
     match headers.get("x-real-ip") {
         Some(header) => header.to_str().ok()?.parse().ok(),

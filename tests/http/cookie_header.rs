@@ -1,4 +1,5 @@
-//! The `Cookie` header as anybody may send it. A session is found by the bytes that a browser compares, and by no others.
+//! The `Cookie` header as anybody may send it. A session is found by the bytes that a browser
+//! compares, and by no others.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -30,8 +31,8 @@ impl Case {
         Self { site, token, log: Log::begin(), _db: db }
     }
 
-    /// Sends `Cookie` headers in which `{}` stands for the guest's token. Returns who it was, what the database was asked, and why
-    /// the log says the cookie was refused.
+    /// Sends `Cookie` headers in which `{}` stands for the guest's token. Returns who it was, what
+    /// the database was asked, and why the log says the cookie was refused.
     async fn ask(&self, cookies: &[&[u8]]) -> (String, Vec<Verb>, Vec<String>) {
         self.log.take();
         let response = self.site.get("/", &lines(cookies, &self.token)).await;
@@ -116,7 +117,8 @@ async fn the_exact_name_is_found_among_whatever_neighbours() {
 async fn a_name_of_other_bytes_is_another_cookie() {
     let case = Case::new().await;
     let others: &[&[&[u8]]] = &[
-        // A sibling subdomain may set any of these; a browser would not take it for a cookie of this host.
+        // A sibling subdomain may set any of these; a browser would not take it for a cookie of
+        // this host.
         &[b"%5F%5FHost-id={}"],
         &[b"%5f%5fHost-id={}"],
         &[b"__Host%2Did={}"],
@@ -270,7 +272,8 @@ async fn an_id_without_its_secret_is_nobody(db: Db) {
             let site = &site;
             async move { site.get(path, &lines).await }
         };
-        // It may be the old cookie of a session that was renewed a moment ago: the browser's new one is not taken away.
+        // It may be the old cookie of a session that was renewed a moment ago: the browser's new
+        // one is not taken away.
         let response = ask("/").await;
         assert_eq!((response.body.as_str(), response.sets_no_cookie()), ("nobody", true));
         assert_eq!(site.spy.take(), [Load]);

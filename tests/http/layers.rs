@@ -80,7 +80,8 @@ async fn of_two_layers_the_inner_ones_session_is_what_handlers_see() {
 
 #[tokio::test]
 async fn two_layers_serve_two_parts_of_one_site() {
-    // What is between the two belongs to the outer one, which the application has for its shop; the admin pages have their own.
+    // What is between the two belongs to the outer one, which the application has for its shop; the
+    // admin pages have their own.
     async fn count_visits(session: Session, request: Request, next: Next) -> Response {
         session.update("visits", |n: &mut u32| *n += 1).await.unwrap();
         next.run(request).await

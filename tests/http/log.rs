@@ -10,10 +10,11 @@ thread_local! {
     static LINES: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// What this thread logs, all levels and all targets. For tests on one thread: `#[tokio::test]` without a flavor.
+/// What this thread logs, all levels and all targets. For tests on one thread: `#[tokio::test]`
+/// without a flavor.
 ///
-/// One subscriber serves the whole binary. With one a thread, whether an event's place in the code is on at all could be decided by a
-/// test that has none.
+/// One subscriber serves the whole binary. With one a thread, whether an event's place in the code
+/// is on at all could be decided by a test that has none.
 pub(crate) struct Log(());
 
 impl Log {

@@ -155,7 +155,8 @@ async fn a_log_in_ends_the_cookie_from_before_it(db: Db) {
     assert_eq!(before.get("/").await.body, "nobody");
 }
 
-/// `/late/{what}`: loads the session, stops, does it, and then asks for a new secret. Says whose session it is.
+/// `/late/{what}`: loads the session, stops, does it, and then asks for a new secret. Says whose
+/// session it is.
 fn late(pause: &Pause) -> Router {
     let pause = pause.clone();
     let handler = async move |session: Session, Path(what): Path<String>| {
@@ -175,7 +176,8 @@ fn late(pause: &Pause) -> Router {
     Router::new().route("/late/{what}", get(handler))
 }
 
-/// Whoever planted the visitor's anonymous cookie, or stole it, may have requests under way with it.
+/// Whoever planted the visitor's anonymous cookie, or stole it, may have requests under way with
+/// it.
 async fn a_request_from_before_the_log_in_does_not_become_the_users(db: Db) {
     let pause = Pause::new();
     let site = Site::serve(&db, routes().merge(late(&pause))).await;

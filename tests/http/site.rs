@@ -108,7 +108,8 @@ impl Drop for Site {
     }
 }
 
-/// A browser: sends back the cookies that it got. Clones are further tabs with the cookies of the moment.
+/// A browser: sends back the cookies that it got. Clones are further tabs with the cookies of the
+/// moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Visitor {
     address: SocketAddr,
@@ -207,8 +208,8 @@ impl Response {
     }
 }
 
-/// What most tests need: `/` says who asks, `/put/{key}/{value}` records, `/get/{key}` reads, `/log-in/{user}` and
-/// `/log-out` act at once, `/untouched` does not ask for its session.
+/// What most tests need: `/` says who asks, `/put/{key}/{value}` records, `/get/{key}` reads,
+/// `/log-in/{user}` and `/log-out` act at once, `/untouched` does not ask for its session.
 pub(crate) fn routes() -> Router {
     Router::new()
         .route("/", who())

@@ -14,7 +14,8 @@ use crate::{
 /// What no response may show.
 pub(crate) const INTERNAL: &str = "connection to 10.0.0.7 refused";
 
-/// Tells what the database was asked for, and stops or fails it where a test says so. Each call is one statement.
+/// Tells what the database was asked for, and stops or fails it where a test says so. Each call is
+/// one statement.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spy(Arc<Inner>);
 

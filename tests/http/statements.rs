@@ -66,7 +66,8 @@ async fn a_request_costs_what_it_does_to_its_session(db: Db) {
     assert_eq!(cost(&site, &mut site.visitor(), "/update").await, [Create]);
     assert_eq!(cost(&site, &mut site.visitor(), "/log-in/ada").await, [LogIn]);
 
-    // With a cookie: none for a route that does not ask for the session, one to read, two to read and write.
+    // With a cookie: none for a route that does not ask for the session, one to read, two to read
+    // and write.
     assert!(cost(&site, &mut visitor, "/untouched").await.is_empty());
     assert_eq!(visitor.get("/no-such-route").await.status, 404);
     assert!(site.spy.take().is_empty());

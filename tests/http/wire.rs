@@ -1,4 +1,5 @@
-//! HTTP/1.1 by hand: what a test sends is what goes over the wire, and what comes back is not interpreted.
+//! HTTP/1.1 by hand: what a test sends is what goes over the wire, and what comes back is not
+//! interpreted.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -217,7 +217,8 @@ impl Drop for Gone {
     }
 }
 
-/// `/{what}`: does it, records a value, and never comes to its end. The semaphore counts those that were dropped.
+/// `/{what}`: does it, records a value, and never comes to its end. The semaphore counts those that
+/// were dropped.
 fn endless(pause: &Pause) -> (Router, Arc<Semaphore>) {
     let gone = Arc::new(Semaphore::new(0));
     let (pause, counter) = (pause.clone(), gone.clone());
@@ -275,7 +276,8 @@ async fn a_browser_that_goes_away_leaves_what_acted_at_once(db: Db) {
     assert_eq!(guest.clone().get("/get/n").await.body, "1");
     assert_eq!(a_of(&guest).await, "1");
 
-    // The browser never got its new cookie, and the old one is dead. It is not taken away: nobody knows that it was lost.
+    // The browser never got its new cookie, and the old one is dead. It is not taken away: nobody
+    // knows that it was lost.
     go_away("/endless/log-in").await;
     assert_eq!(site.sessions.count_of_user("ada").await.unwrap(), 1);
     let response = guest.get("/").await;

@@ -41,7 +41,7 @@ type Reports = Arc<Mutex<Vec<Result<CleanupReport, ErrorKind>>>>;
 fn hook(reports: &Reports) -> impl Fn(&sessile::Result<CleanupReport>) + Send + Sync + 'static {
     let reports = reports.clone();
     move |report| {
-        reports.lock().unwrap().push(report.as_ref().copied().map_err(|error| error.kind()))
+        reports.lock().unwrap().push(report.as_ref().copied().map_err(sessile::Error::kind));
     }
 }
 

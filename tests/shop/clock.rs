@@ -1,4 +1,5 @@
-//! A node whose clock is wrong, beside one whose clock is right. On Postgres: SQLite's clock is the node's own.
+//! A node whose clock is wrong, beside one whose clock is right. On Postgres: SQLite's clock is the
+//! node's own.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,8 @@ async fn a_wrong_clock_changes_nothing(offset: &str) {
     let off = (stamp.timestamp_millis() - now).abs();
     assert!(off > 2 * 24 * 3_600_000, "the clock is right, which tests nothing: {stamp}");
 
-    // It ends nobody and prolongs nobody: seen there an hour later, a session ends twelve hours after that.
+    // It ends nobody and prolongs nobody: seen there an hour later, a session ends twelve hours
+    // after that.
     assert_eq!(ada.user(&wrong).await.as_deref(), Some("ada"));
     db.pass(hours(1)).await;
     assert_eq!(ada.user(&wrong).await.as_deref(), Some("ada"));

@@ -1,9 +1,9 @@
 //! The shop as a process.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -40,15 +40,26 @@ pub(crate) struct Remains {
     pub(crate) log: String,
 }
 
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let program = target.join("examples").join("shop");
-    assert!(
-        program.exists(),
-        "the shop is not built: run `cargo build --example shop`, or `cargo test` without --test"
-    );
-    program
+/// The shop as its source is now. `cargo test --all-targets` and `--test shop` leave it unbuilt, or
+/// as it was the last time: so it is built here, where this test was.
+fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let test = std::env::current_exe().unwrap();
+        let folder = test.parent().and_then(Path::parent).expect("target/debug/deps/shop");
+        let profile = match folder.file_name().and_then(|name| name.to_str()).unwrap() {
+            "debug" => "dev",
+            other => other,
+        };
+        let status = std::process::Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--example", "shop", "--profile", profile])
+            .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
+            .arg("--target-dir")
+            .arg(folder.parent().unwrap())
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "`cargo build --example shop` failed");
+        folder.join("examples").join("shop")
+    });
+    &PROGRAM
 }
 
 /// `shop` with arguments, on a port of its own unless they say another.
@@ -63,17 +74,18 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// The same, by a clock that is wrong by this much: "+3 days".
 pub(crate) fn command_at(offset: &str, arguments: &[&str]) -> Command {
-    let found =
-        std::process::Command::new("faketime").arg("--version").stdout(Stdio::null()).status();
-    assert!(
-        found.is_ok(),
-        "the tests need faketime: run scripts/test, or apt-get install faketime"
-    );
-    let mut command = Command::new("faketime");
-    // The runtime's timers go by the monotonic clock, which no administrator sets.
-    command.args(["--exclude-monotonic", "-f", offset]);
-    command.arg(program());
-    command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+    // Only asked what it would set: as a parent it would survive the shop, or the shop it. The
+    // runtime's timers go by the monotonic clock, which no administrator sets.
+    let asked = std::process::Command::new("faketime")
+        .args(["--exclude-monotonic", "-f", offset, "env"])
+        .output()
+        .expect("the tests need faketime: run scripts/test, or apt-get install faketime");
+    assert!(asked.status.success(), "faketime fails: {asked:?}");
+    let asked = String::from_utf8(asked.stdout).unwrap();
+    let variables = asked.lines().filter_map(|line| line.split_once('='));
+    let wanted = ["LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC"];
+    let mut command = command(arguments);
+    command.envs(variables.filter(|(name, _)| wanted.contains(name)));
     command
 }
 

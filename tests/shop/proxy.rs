@@ -1,4 +1,5 @@
-//! A wire between the shop and its database that can be cut, so that the server which all tests share goes on.
+//! A wire between the shop and its database that can be cut, so that the server which all tests
+//! share goes on.
 
 use std::sync::Arc;
 

@@ -18,7 +18,8 @@ cases! {
     expired_sessions_are_swept_by_themselves,
 }
 
-/// Waits until the database knows who was seen just now: that is written a moment after the response.
+/// Waits until the database knows who was seen just now: that is written a moment after the
+/// response.
 pub(crate) async fn seen(db: &Db) {
     let unseen = async || {
         db.number(

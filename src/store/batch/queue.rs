@@ -64,6 +64,14 @@ enum Entered<V: Verb> {
     Waiting(oneshot::Receiver<Result<V::Output>>),
 }
 
+#[cfg(test)]
+impl<V: Verb> Queue<V> {
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.0.state();
+        state.lanes_taken == 0 && state.waiting.is_empty()
+    }
+}
+
 impl<V: Verb> Shared<V> {
     fn state(&self) -> MutexGuard<'_, State<V>> {
         // Nothing panics while it is held.
@@ -74,13 +82,13 @@ impl<V: Verb> Shared<V> {
         let mut state = self.state();
         if state.lanes_taken == 0 {
             state.lanes_taken = 1;
-            return Entered::Alone(item, Lane(self.clone()));
+            return Entered::Alone(item, Lane::new(self, true));
         }
         let (sender, answer) = oneshot::channel();
         state.waiting.push_back(Waiting { item, answer: sender });
         if state.lanes_taken < self.lanes {
             state.lanes_taken += 1;
-            tokio::spawn(Lane(self.clone()).run());
+            tokio::spawn(Lane::new(self, false).run());
         }
         Entered::Waiting(answer)
     }
@@ -139,37 +147,52 @@ impl<V: Verb> State<V> {
     }
 }
 
-/// The right to have a statement in flight, given on or given back when it is dropped.
-struct Lane<V: Verb>(Arc<Shared<V>>);
+/// The right to have a statement in flight.
+struct Lane<V: Verb> {
+    shared: Arc<Shared<V>>,
+    /// Whether it is to be given on, or back, when it is dropped.
+    is_held: bool,
+    is_inline: bool,
+}
 
 impl<V: Verb> Lane<V> {
+    fn new(shared: &Arc<Shared<V>>, is_inline: bool) -> Self {
+        Self { shared: shared.clone(), is_held: true, is_inline }
+    }
+
     /// Runs batches until nothing waits.
-    async fn run(self) {
+    async fn run(mut self) {
         loop {
-            let batch = self.0.state().take_batch();
-            if batch.is_empty() {
-                return;
-            }
-            self.0.run(batch).await;
+            let batch = {
+                let mut state = self.shared.state();
+                let batch = state.take_batch();
+                if batch.is_empty() {
+                    state.lanes_taken -= 1;
+                    self.is_held = false;
+                    return;
+                }
+                batch
+            };
+            self.shared.run(batch).await;
         }
     }
 }
 
 impl<V: Verb> Drop for Lane<V> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        if state.waiting.is_empty() {
-            state.lanes_taken -= 1;
+        if !self.is_held {
             return;
         }
-        drop(state);
+        let mut state = self.shared.state();
+        // A task of its own is dropped before its end by a panic, or by a runtime that shuts down. The
+        // latter would drop the next one as well, and so on: who waits is told that nobody will come.
+        let goes_on = self.is_inline || std::thread::panicking();
         match Handle::try_current() {
-            Ok(runtime) => {
-                runtime.spawn(Self(self.0.clone()).run());
+            Ok(runtime) if goes_on && !state.waiting.is_empty() => {
+                drop(state);
+                runtime.spawn(Self::new(&self.shared, false).run());
             }
-            // The runtime is shutting down: who waits is told that nobody will come.
-            Err(_) => {
-                let mut state = self.0.state();
+            _ => {
                 state.waiting.clear();
                 state.lanes_taken -= 1;
             }

@@ -51,6 +51,7 @@ impl<const SHARES: bool> Verb for Fake<SHARES> {
         let ids = items.iter().map(|item| item.id).collect::<Vec<_>>();
         self.log.0.lock().unwrap().push(ids.clone());
         self.permits.acquire().await.unwrap().forget();
+        assert!(items.iter().all(|item| item.bytes > 0), "an item of the tests' that panics");
         match items.iter().find_map(|item| item.fails) {
             Some(kind) => Err(Error::new(kind, "the statement failed").with_source("the source")),
             None => Ok(ids),
@@ -247,4 +248,37 @@ async fn a_statement_is_bounded_in_rows_and_in_bytes() {
     for request in requests {
         assert!(request.await.unwrap().is_ok());
     }
+}
+
+#[test]
+fn a_runtime_that_shuts_down_is_survived() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let bench = Bench::<true>::new(2);
+    let requests: Vec<_> = (0..10)
+        .map(|_| {
+            let queue = bench.queue.clone();
+            runtime.spawn(async move { queue.submit(item()).await })
+        })
+        .collect();
+    while bench.sizes().len() < 2 {
+        std::thread::yield_now();
+    }
+    drop(runtime);
+    drop(requests);
+    assert!(bench.queue.is_idle());
+}
+
+#[tokio::test]
+async fn a_statement_that_panics_takes_only_its_own_batch_with_it() {
+    let bench = Bench::<true>::new(1);
+    let first = bench.request(item()).await;
+    let panics =
+        bench.request(Item { fails: Some(ErrorKind::Configuration), bytes: 0, ..item() }).await;
+    bench.end(1).await;
+    assert!(first.await.unwrap().is_ok());
+    let waits = bench.request(item()).await;
+    bench.end(2).await;
+    assert!(panics.await.unwrap().is_err());
+    assert!(waits.await.unwrap().is_ok());
+    assert!(bench.queue.is_idle());
 }

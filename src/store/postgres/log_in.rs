@@ -1,6 +1,9 @@
 use sqlx::{PgPool, query, query_as, query_scalar};
 
-use super::row::{self, Row};
+use super::{
+    moment::Moment,
+    row::{self, Row},
+};
 use crate::{
     error::Result,
     expiry::Lifetime,
@@ -53,8 +56,13 @@ async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome, sqlx::Er
     .fetch_one(&mut *tx)
     .await?
     .unsigned_abs();
-    let admission =
-        Admission { cutoff_before_lock, cutoff, cutoff_of_all: of_all.revoked_at, now, others };
+    let admission = Admission {
+        cutoff_before_lock: cutoff_before_lock.map(|at| at.0),
+        cutoff: cutoff.map(|at| at.0),
+        cutoff_of_all: of_all.revoked_at.map(|at| at.0),
+        now: now.0,
+        others,
+    };
     if let Err(refusal) = log_in.admit(&admission) {
         return Ok(refusal);
     }
@@ -77,7 +85,7 @@ async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome, sqlx::Er
     .fetch_all(&mut *tx)
     .await?;
 
-    let lifetime = Lifetime::begin(now, log_in.timeouts);
+    let lifetime = Lifetime::begin(now.0, log_in.timeouts);
     let row = match &log_in.old_hash {
         Some(old_hash) => {
             query_as!(
@@ -99,9 +107,9 @@ async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome, sqlx::Er
                 log_in.data,
                 now,
                 row::seconds(lifetime.idle_timeout),
-                lifetime.absolute_expires_at,
-                lifetime.valid_until,
-                lifetime.expires_at,
+                Moment(lifetime.absolute_expires_at),
+                Moment(lifetime.valid_until),
+                Moment(lifetime.expires_at),
                 row::address(&log_in.client),
                 log_in.client.user_agent,
             )
@@ -124,9 +132,9 @@ async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome, sqlx::Er
                 log_in.data.as_deref().unwrap_or("{}"),
                 now,
                 row::seconds(lifetime.idle_timeout),
-                lifetime.absolute_expires_at,
-                lifetime.valid_until,
-                lifetime.expires_at,
+                Moment(lifetime.absolute_expires_at),
+                Moment(lifetime.valid_until),
+                Moment(lifetime.expires_at),
                 row::address(&log_in.client),
                 log_in.client.user_agent,
             )

@@ -5,6 +5,7 @@
 
 mod log_in;
 mod migrate;
+mod moment;
 mod revoke;
 mod row;
 mod watch;
@@ -12,12 +13,14 @@ mod watch;
 use std::ops::Range;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgPool, query, query_as, query_scalar};
 use uuid::Uuid;
 
 pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
-use self::row::{InfoRow, Row};
+use self::{
+    moment::Moment,
+    row::{InfoRow, Row},
+};
 use super::{
     Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
     Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch, failure,
@@ -136,9 +139,9 @@ impl Store for PostgresStore {
         let ids: Vec<Uuid> = saves.iter().map(|s| s.id.as_uuid()).collect();
         let revisions: Vec<i64> = saves.iter().map(|s| s.revision).collect();
         let data: Vec<String> = saves.iter().map(|s| s.data.clone()).collect();
-        let seen: Vec<DateTime<Utc>> = saves.iter().map(|s| s.lifetime.last_seen_at).collect();
-        let valid: Vec<DateTime<Utc>> = saves.iter().map(|s| s.lifetime.valid_until).collect();
-        let expires: Vec<DateTime<Utc>> = saves.iter().map(|s| s.lifetime.expires_at).collect();
+        let seen: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.last_seen_at)).collect();
+        let valid: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.valid_until)).collect();
+        let expires: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.expires_at)).collect();
         let written = query_scalar!(
             r#"
             update sessile.sessions as s
@@ -165,13 +168,13 @@ impl Store for PostgresStore {
 
     async fn touch(&self, touches: &[Touch]) -> Result<u64> {
         let ids: Vec<Uuid> = touches.iter().map(|t| t.id.as_uuid()).collect();
-        let seen: Vec<DateTime<Utc>> = touches.iter().map(|t| t.lifetime.last_seen_at).collect();
-        let valid: Vec<DateTime<Utc>> = touches.iter().map(|t| t.lifetime.valid_until).collect();
-        let expires: Vec<DateTime<Utc>> = touches.iter().map(|t| t.lifetime.expires_at).collect();
+        let seen: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.last_seen_at)).collect();
+        let valid: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.valid_until)).collect();
+        let expires: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.expires_at)).collect();
         let idle: Vec<i32> =
             touches.iter().map(|t| row::seconds(t.lifetime.idle_timeout)).collect();
-        let absolute: Vec<DateTime<Utc>> =
-            touches.iter().map(|t| t.lifetime.absolute_expires_at).collect();
+        let absolute: Vec<Moment> =
+            touches.iter().map(|t| Moment(t.lifetime.absolute_expires_at)).collect();
         let done = self
             .twice(|| {
                 query!(
@@ -240,11 +243,11 @@ impl Store for PostgresStore {
             renewal.old_hash.as_bytes(),
             renewal.new_hash.as_bytes(),
             to.user_id,
-            lifetime.last_seen_at,
+            Moment(lifetime.last_seen_at),
             row::seconds(lifetime.idle_timeout),
-            lifetime.absolute_expires_at,
-            lifetime.valid_until,
-            lifetime.expires_at,
+            Moment(lifetime.absolute_expires_at),
+            Moment(lifetime.valid_until),
+            Moment(lifetime.expires_at),
             row::address(&renewal.client),
             renewal.client.user_agent,
         )

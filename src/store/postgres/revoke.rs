@@ -141,5 +141,5 @@ async fn cut_off(
     )
     .execute(connection)
     .await?;
-    Ok(now)
+    Ok(now.0)
 }

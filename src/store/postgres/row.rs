@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
 use sqlx::{
     Decode, Postgres, Type,
     error::BoxDynError,
@@ -10,6 +9,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
+use super::moment::Moment;
 use crate::{
     client::Client,
     expiry::Lifetime,
@@ -23,14 +23,14 @@ pub(super) struct Row {
     pub(super) user_id: Option<String>,
     pub(super) data: JsonText,
     pub(super) revision: i64,
-    pub(super) created_at: DateTime<Utc>,
-    pub(super) authenticated_at: Option<DateTime<Utc>>,
-    pub(super) last_seen_at: DateTime<Utc>,
+    pub(super) created_at: Moment,
+    pub(super) authenticated_at: Option<Moment>,
+    pub(super) last_seen_at: Moment,
     pub(super) idle_timeout: i32,
-    pub(super) absolute_expires_at: DateTime<Utc>,
-    pub(super) valid_until: DateTime<Utc>,
-    pub(super) expires_at: DateTime<Utc>,
-    pub(super) now: DateTime<Utc>,
+    pub(super) absolute_expires_at: Moment,
+    pub(super) valid_until: Moment,
+    pub(super) expires_at: Moment,
+    pub(super) now: Moment,
 }
 
 impl TryFrom<Row> for Record {
@@ -43,16 +43,16 @@ impl TryFrom<Row> for Record {
             user_id: row.user_id,
             data: row.data.0.into(),
             revision: row.revision,
-            created_at: row.created_at,
-            authenticated_at: row.authenticated_at,
+            created_at: row.created_at.0,
+            authenticated_at: row.authenticated_at.map(|at| at.0),
             lifetime: Lifetime::from_row(
-                row.last_seen_at,
+                row.last_seen_at.0,
                 row.idle_timeout.unsigned_abs(),
-                row.absolute_expires_at,
-                row.valid_until,
-                row.expires_at,
+                row.absolute_expires_at.0,
+                row.valid_until.0,
+                row.expires_at.0,
             ),
-            now: row.now,
+            now: row.now.0,
             received: Instant::now(),
         })
     }
@@ -61,10 +61,10 @@ impl TryFrom<Row> for Record {
 pub(super) struct InfoRow {
     pub(super) id: Uuid,
     pub(super) user_id: Option<String>,
-    pub(super) created_at: DateTime<Utc>,
-    pub(super) authenticated_at: Option<DateTime<Utc>>,
-    pub(super) last_seen_at: DateTime<Utc>,
-    pub(super) valid_until: DateTime<Utc>,
+    pub(super) created_at: Moment,
+    pub(super) authenticated_at: Option<Moment>,
+    pub(super) last_seen_at: Moment,
+    pub(super) valid_until: Moment,
     pub(super) ip: Option<String>,
     pub(super) user_agent: Option<String>,
 }
@@ -74,10 +74,10 @@ impl From<InfoRow> for SessionInfo {
         Self {
             id: row.id.into(),
             user_id: row.user_id,
-            created_at: row.created_at,
-            authenticated_at: row.authenticated_at,
-            last_seen_at: row.last_seen_at,
-            expires_at: row.valid_until,
+            created_at: row.created_at.0,
+            authenticated_at: row.authenticated_at.map(|at| at.0),
+            last_seen_at: row.last_seen_at.0,
+            expires_at: row.valid_until.0,
             ip: row.ip.and_then(|ip| ip.parse().ok()),
             user_agent: row.user_agent,
         }

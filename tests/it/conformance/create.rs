@@ -65,7 +65,7 @@ async fn the_database_computes_the_same_lifetime_as_the_library(_: Db, store: Ar
         [(1, 1), (1, 2), (7, 3600), (3600, 3600), (86_400, 90 * 86_400), (longest, longest)]
     {
         let new = NewSession { timeouts: Timeouts::new(idle, absolute), ..new_session("{}") };
-        let record = store.create(&[new.clone()]).await.unwrap().remove(0);
+        let record = store.create(std::slice::from_ref(&new)).await.unwrap().remove(0);
         assert_eq!(
             record.lifetime,
             Lifetime::begin(record.created_at, new.timeouts),

@@ -1,0 +1,42 @@
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{
+    Decode, Encode, Postgres, Type,
+    encode::IsNull,
+    error::BoxDynError,
+    postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef, types::Oid},
+};
+
+/// A `timestamptz`, for which `sqlx.toml` puts it: sqlx has this for chrono, but behind a feature that makes it
+/// warn at every timestamp in the queries of an application that has its own from `time`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment(pub(super) DateTime<Utc>);
+
+/// The server counts microseconds from the first of January 2000.
+const EPOCH: DateTime<Utc> = DateTime::from_timestamp_secs(946_684_800).expect("a moment");
+
+impl Type<Postgres> for Moment {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(1184))
+    }
+}
+
+impl PgHasArrayType for Moment {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(1185))
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for Moment {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        let since = TimeDelta::microseconds(<i64 as Decode<Postgres>>::decode(value)?);
+        // What chrono cannot hold (the year 262,000, infinity) is its last moment.
+        Ok(Self(EPOCH.checked_add_signed(since).unwrap_or(DateTime::<Utc>::MAX_UTC)))
+    }
+}
+
+impl Encode<'_, Postgres> for Moment {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let since = (self.0 - EPOCH).num_microseconds().unwrap_or(i64::MAX);
+        <i64 as Encode<Postgres>>::encode(since, buffer)
+    }
+}

@@ -1,0 +1,160 @@
+//! Each event of the table in `src/sessions/observed.rs`, in each of its forms.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use sessile::{Client, Error, OnLimit, Result, SessionId, minutes};
+
+use crate::{
+    capture::Capture,
+    support::{
+        Browser, Db, cases,
+        tap::{Hook, Verb},
+    },
+};
+
+cases! {
+    every_refusal_is_told_with_its_reason,
+    every_revocation_is_told_with_its_reason,
+    a_sweep_is_told_by_its_rows,
+    a_failing_database_is_told_by_its_verb,
+}
+
+/// One that no other test has.
+fn user_id() -> String {
+    format!("user {}", uuid::Uuid::now_v7())
+}
+
+async fn every_refusal_is_told_with_its_reason(db: Db) {
+    let logs = Capture::begin();
+    let user_id = user_id();
+    let builder = db.builder().await.sessions_per_user(1, OnLimit::Refuse);
+    let sessions = builder.build().unwrap();
+    let (browser, id) = Browser::with(&sessions, "n", json!(1)).await;
+    let session = browser.open(&sessions).await;
+    session.renew().await.unwrap();
+    browser.open(&sessions).await;
+    sessions.revoke(id).await.unwrap();
+    browser.open(&sessions).await;
+    let expected = [
+        json!({"message": "WARN", "session_id": id, "reason": "wrong or replaced secret"}),
+        json!({"message": "DEBUG", "session_id": id, "reason": "ended"}),
+    ];
+    assert_eq!(logs.events("cookie refused", &id.to_string()), expected);
+    sessions.open(Some(b"nonsense"), Client::new()).await.unwrap();
+    let malformed = json!({"message": "WARN", "reason": "malformed"});
+    assert!(logs.events("cookie refused", "malformed").contains(&malformed));
+
+    let late = Browser::default().open(&sessions).await;
+    sessions.revoke_user(&user_id).await.unwrap();
+    late.log_in(&user_id).await.unwrap_err();
+    db.pass_for_cutoffs(minutes(1)).await;
+    Browser::logged_in(&sessions, &user_id).await;
+    Browser::default().open(&sessions).await.log_in(&user_id).await.unwrap_err();
+    let expected = ["revoked since the authentication began", "limit of sessions"]
+        .map(|reason| json!({"message": "WARN", "user_id": user_id, "reason": reason}));
+    assert_eq!(logs.events("log-in refused", &user_id), expected);
+}
+
+async fn every_revocation_is_told_with_its_reason(db: Db) {
+    let logs = Capture::begin();
+    let builder = db.builder().await.sessions_per_user(2, OnLimit::EndOldest);
+    let sessions = builder.build().unwrap();
+    let user_id = user_id();
+    let log_in = async || {
+        db.pass_for_cutoffs(minutes(1)).await;
+        let (browser, id) = Browser::logged_in(&sessions, &user_id).await;
+        (browser.open(&sessions).await, id)
+    };
+    let told = |scope: &str, id: Option<SessionId>, reason: &str, ended: u32| {
+        let mut event = json!({"message": "INFO", "scope": scope, "user_id": user_id, "reason": reason, "ended": ended});
+        if let Some(id) = id {
+            event["session_id"] = json!(id);
+        }
+        event
+    };
+    let (_, first) = log_in().await;
+    let (_, second) = log_in().await;
+    let (session, third) = log_in().await;
+    session.log_out_device(second).await.unwrap();
+    session.log_out_others().await.unwrap();
+    session.log_out_everywhere().await.unwrap();
+    let (_, fourth) = log_in().await;
+    sessions.revoke_others(&user_id, fourth).await.unwrap();
+    sessions.revoke_user(&user_id).await.unwrap();
+    let expected = [
+        told("session", Some(first), "limit", 1),
+        told("session", Some(second), "logged out from another device", 1),
+        told("others", Some(third), "logged out others", 0),
+        told("user", None, "logged out everywhere", 1),
+        told("others", Some(fourth), "revoked", 0),
+        told("user", None, "revoked", 1),
+    ];
+    assert_eq!(logs.events("sessions revoked", &user_id), expected);
+
+    // None of these is about a user.
+    for reason in ["logged out", "revoked"] {
+        let (session, id) = log_in().await;
+        match reason {
+            "revoked" => drop(sessions.revoke(id).await.unwrap()),
+            _ => drop(session.log_out().await.unwrap()),
+        }
+        assert_eq!(
+            logs.events("sessions revoked", &id.to_string()),
+            [
+                json!({"message": "INFO", "scope": "session", "session_id": id, "reason": reason, "ended": 1})
+            ]
+        );
+    }
+    sessions.revoke_all().await.unwrap();
+    let all = json!({"message": "INFO", "scope": "all", "reason": "revoked", "ended": 0});
+    assert!(logs.events("sessions revoked", "all").contains(&all));
+}
+
+async fn a_sweep_is_told_by_its_rows(db: Db) {
+    // A number that no other test deletes.
+    const ROWS: usize = 37;
+    let sessions = db.sessions().await;
+    for n in 0..ROWS {
+        Browser::with(&sessions, "n", json!(n)).await;
+    }
+    db.pass(sessile::hours(2)).await;
+    let logs = Capture::begin();
+    sessions.sweep().await.unwrap();
+    sessions.sweep().await.unwrap();
+    let swept = logs.events("swept", "rows");
+    let ours = swept.iter().find(|event| event["rows"] == ROWS).expect("the sweep was told");
+    assert_eq!((&ours["message"], &ours["batches"]), (&json!("INFO"), &json!(1)));
+    assert!(ours["elapsed_ms"].is_u64());
+    let nothing = |event: &Value| event["rows"] == 0 && event["message"] == "DEBUG";
+    assert!(swept.iter().any(nothing));
+}
+
+/// A database that says why it fails.
+#[derive(Debug)]
+struct Broken(String);
+
+#[async_trait]
+impl Hook for Broken {
+    async fn before(&self, _: Verb) -> Result<()> {
+        Err(Error::database(sqlx::Error::Protocol(self.0.clone())))
+    }
+}
+
+async fn a_failing_database_is_told_by_its_verb(db: Db) {
+    let (browser, _) = Browser::with(&db.sessions().await, "n", json!(1)).await;
+    let why = user_id();
+    let sessions = db.tapped(&Arc::new(Broken(why.clone()))).build().unwrap();
+    let logs = Capture::begin();
+    browser.try_open(&sessions).await.unwrap_err();
+    sessions.sweep().await.unwrap_err();
+    let mut events = logs.events("session database failed", &why);
+    for event in &mut events {
+        assert!(event["source"].take().as_str().unwrap().contains(&why));
+    }
+    let expected = ["load", "sweep"].map(|verb| {
+        json!({"message": "ERROR", "verb": verb, "error": "the session database failed", "source": null})
+    });
+    assert_eq!(events, expected);
+}

@@ -1,0 +1,182 @@
+//! "Remember me", and what a change of the policy makes of sessions that are there.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sessile::{CookieChange, ErrorKind, Policy, Session, Sessions, days, hours, minutes, seconds};
+
+use crate::support::{Browser, Db, cases};
+
+cases! {
+    the_presets_end_sessions_when_nist_says_so,
+    a_remembered_session_outlives_the_others,
+    a_remembered_cookie_outlives_the_browsers_window,
+    a_cookie_that_is_not_remembered_is_for_the_window,
+    a_policy_that_became_stricter_remembers_nobody_by_itself,
+    a_changed_timeout_holds_from_the_next_log_in,
+    a_lowered_cap_lets_data_shrink,
+}
+
+/// How long the browser is to keep the cookie; `None` where there is no new one.
+async fn max_age(session: &Session, browser: &mut Browser) -> Option<Option<Duration>> {
+    let change = session.finish().await.unwrap();
+    let age = match &change {
+        CookieChange::Set { max_age, .. } => Some(*max_age),
+        _ => None,
+    };
+    browser.keep(change);
+    age
+}
+
+async fn the_presets_end_sessions_when_nist_says_so(db: Db) {
+    for (policy, idle, absolute) in [
+        (Policy::aal1(), days(30), days(30)),
+        (Policy::aal2(), hours(1), hours(24)),
+        (Policy::aal3(), minutes(15), hours(12)),
+    ] {
+        let sessions = db.builder().await.policy(policy).build().unwrap();
+        let (browser, _) = Browser::logged_in(&sessions, "ada").await;
+        db.pass(idle - seconds(10)).await;
+        assert!(browser.is_in(&sessions).await);
+        db.pass(seconds(10)).await;
+        assert!(!browser.is_in(&sessions).await);
+
+        let (browser, _) = Browser::logged_in(&sessions, "ada").await;
+        let step = idle * 4 / 5;
+        let mut passed = Duration::ZERO;
+        while passed + step < absolute {
+            db.pass(step).await;
+            passed += step;
+            let session = browser.open(&sessions).await;
+            assert!(session.id().is_some(), "{passed:?} of {absolute:?}");
+            session.finish().await.unwrap();
+            sessions.flush().await.unwrap();
+        }
+        db.pass(absolute - passed).await;
+        assert!(!browser.is_in(&sessions).await);
+    }
+}
+
+async fn remembered(sessions: &Sessions) -> Browser {
+    let mut browser = Browser::default();
+    let session = browser.open(sessions).await;
+    session.log_in("ada").remember_me(true).await.unwrap();
+    browser.finish(&session).await;
+    browser
+}
+
+async fn a_remembered_session_outlives_the_others(db: Db) {
+    let builder = db.builder().await.idle_timeout(hours(1)).remember_me(days(7), days(30));
+    let sessions = builder.build().unwrap();
+    let mut browser = remembered(&sessions).await;
+    db.pass(days(6)).await;
+    let session = browser.open(&sessions).await;
+    session.insert("n", 1).unwrap();
+    browser.finish(&session).await;
+    db.pass(days(6)).await;
+    // It is still remembered when its user authenticates again.
+    let session = browser.open(&sessions).await;
+    session.reauthenticate().await.unwrap();
+    browser.finish(&session).await;
+    db.pass(days(6)).await;
+    assert!(browser.is_in(&sessions).await);
+    // And no more when they log in without saying so.
+    let session = browser.open(&sessions).await;
+    session.log_in("ada").await.unwrap();
+    browser.finish(&session).await;
+    db.pass(hours(1)).await;
+    assert!(!browser.is_in(&sessions).await);
+}
+
+/// Also where the timeouts of the policy are just as long, or longer.
+async fn a_remembered_cookie_outlives_the_browsers_window(db: Db) {
+    for (idle, (remembered_idle, absolute)) in [
+        (hours(1), (days(30), days(30))),
+        (days(7), (days(7), days(90))),
+        (days(7), (days(1), days(90))),
+    ] {
+        let builder = db.builder().await.idle_timeout(idle).absolute_timeout(days(8));
+        let sessions = builder.remember_me(remembered_idle, absolute).build().unwrap();
+        let mut browser = Browser::default();
+        let session = browser.open(&sessions).await;
+        session.log_in("ada").remember_me(true).await.unwrap();
+        let age = max_age(&session, &mut browser).await.unwrap().expect("it is remembered");
+        assert!(age > absolute - minutes(1) && age <= absolute, "{age:?}");
+
+        let session = browser.open(&sessions).await;
+        session.renew().await.unwrap();
+        let age = max_age(&session, &mut browser).await.unwrap().expect("a renewal remembers");
+        assert!(age > absolute - minutes(1) && age <= absolute, "{age:?}");
+
+        db.pass(hours(12)).await;
+        let session = browser.open(&sessions).await;
+        session.reauthenticate().await.unwrap();
+        let age = max_age(&session, &mut browser).await.unwrap().expect("it is remembered again");
+        assert!(age > absolute - minutes(1) && age <= absolute, "{age:?}");
+    }
+}
+
+async fn a_cookie_that_is_not_remembered_is_for_the_window(db: Db) {
+    let sessions = db.sessions().await;
+    let mut browser = Browser::default();
+    let session = browser.open(&sessions).await;
+    session.insert("n", 1).unwrap();
+    assert_eq!(max_age(&session, &mut browser).await, Some(None));
+    let session = browser.open(&sessions).await;
+    session.log_in("ada").remember_me(false).await.unwrap();
+    assert_eq!(max_age(&session, &mut browser).await, Some(None));
+    let session = browser.open(&sessions).await;
+    session.reauthenticate().await.unwrap();
+    assert_eq!(max_age(&session, &mut browser).await, Some(None));
+    let session = browser.open(&sessions).await;
+    session.insert("n", 2).unwrap();
+    assert_eq!(max_age(&session, &mut browser).await, None);
+}
+
+/// After the idle timeout was lowered, an ordinary session has a longer one than the policy. It never asked to be remembered.
+async fn a_policy_that_became_stricter_remembers_nobody_by_itself(db: Db) {
+    let before = db.builder().await.idle_timeout(hours(1)).build().unwrap();
+    let after = db.builder().await.idle_timeout(minutes(15)).build().unwrap();
+    let (mut browser, _) = Browser::logged_in(&before, "ada").await;
+    let session = browser.open(&after).await;
+    session.renew().await.unwrap();
+    assert_eq!(max_age(&session, &mut browser).await, Some(None));
+    let session = browser.open(&after).await;
+    session.reauthenticate().await.unwrap();
+    assert_eq!(max_age(&session, &mut browser).await, Some(None));
+    db.pass(minutes(15)).await;
+    assert!(!browser.is_in(&after).await);
+}
+
+async fn a_changed_timeout_holds_from_the_next_log_in(db: Db) {
+    let before = db.builder().await.idle_timeout(hours(1)).build().unwrap();
+    let after = db.builder().await.idle_timeout(hours(3)).build().unwrap();
+    let (browser, _) = Browser::logged_in(&before, "ada").await;
+    let (mut again, _) = Browser::logged_in(&before, "ada").await;
+    let session = again.open(&after).await;
+    session.log_in("ada").await.unwrap();
+    again.finish(&session).await;
+    db.pass(hours(1)).await;
+    assert!(!browser.is_in(&after).await);
+    assert!(again.is_in(&before).await);
+}
+
+async fn a_lowered_cap_lets_data_shrink(db: Db) {
+    let before = db.sessions().await;
+    let after = db.builder().await.data_limit(100).build().unwrap();
+    let (browser, _) = Browser::with(&before, "big", json!("x".repeat(1000))).await;
+    let session = browser.open(&before).await;
+    session.insert("small", 1).unwrap();
+    session.finish().await.unwrap();
+
+    let session = browser.open(&after).await;
+    assert_eq!(session.insert("small", 2).unwrap_err().kind(), ErrorKind::InvalidData);
+    session.remove("small");
+    session.finish().await.unwrap();
+    let session = browser.open(&after).await;
+    assert_eq!(session.keys(), ["big"]);
+    session.remove("big");
+    session.insert("small", 2).unwrap();
+    session.finish().await.unwrap();
+    assert_eq!(browser.open(&after).await.keys(), ["small"]);
+}

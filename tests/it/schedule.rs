@@ -1,0 +1,84 @@
+//! When the cleanup runs, by tokio's clock, which passes here only when everybody sleeps.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sessile::{Error, Result, Schedule, Sessions, hours, minutes, seconds};
+use tokio::time::Instant;
+
+use crate::support::tap::{Hook, Verb, tapped};
+
+/// Notes when it was swept, and is no database.
+#[derive(Debug, Default)]
+struct Sweeps(Mutex<Vec<Instant>>);
+
+#[async_trait]
+impl Hook for Sweeps {
+    async fn before(&self, verb: Verb) -> Result<()> {
+        if verb == Verb::Sweep {
+            self.0.lock().unwrap().push(Instant::now());
+        }
+        Err(Error::database(sqlx::Error::PoolTimedOut))
+    }
+}
+
+/// How long each of the first runs came after the one before it.
+async fn intervals(schedule: Schedule, jitter: Option<Duration>, runs: usize) -> Vec<Duration> {
+    let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").unwrap();
+    let store = Arc::new(sessile::store::sqlite::SqliteStore::new(pool));
+    let sweeps = Arc::<Sweeps>::default();
+    let sessions = Sessions::builder(tapped(store, &sweeps)).build().unwrap();
+    let mut cleanup = sessions.cleanup(schedule);
+    if let Some(jitter) = jitter {
+        cleanup = cleanup.jitter(jitter);
+    }
+    let mut before = Instant::now();
+    let cleanup = cleanup.spawn();
+    while sweeps.0.lock().unwrap().len() < runs {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    cleanup.stop().await;
+    let mut intervals = Vec::new();
+    for &at in &sweeps.0.lock().unwrap()[..runs] {
+        intervals.push(at - before);
+        before = at;
+    }
+    intervals
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_comes_after_the_interval_and_at_most_the_jitter_later() {
+    let intervals = intervals(Schedule::every(minutes(5)), Some(minutes(2)), 100).await;
+    let (shortest, longest) = (intervals.iter().min().unwrap(), intervals.iter().max().unwrap());
+    assert!(*shortest >= minutes(5), "{shortest:?}");
+    assert!(*longest <= minutes(7) + seconds(1), "{longest:?}");
+    // They are spread over all of it: a hundred that are not would be a wonder.
+    assert!(*shortest < minutes(5) + seconds(30) && *longest > minutes(6) + seconds(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_jitter_is_a_tenth_and_at_most_a_minute_unless_it_is_said() {
+    for (interval, most) in [(minutes(1), seconds(6)), (hours(24), minutes(1))] {
+        let intervals = intervals(Schedule::every(interval), None, 100).await;
+        let longest = *intervals.iter().max().unwrap();
+        assert!(longest > interval + most / 2 && longest <= interval + most + seconds(1));
+        assert!(intervals.iter().all(|passed| *passed >= interval));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_jitter_runs_are_as_far_apart_as_they_should_be() {
+    for passed in intervals(Schedule::every(minutes(5)), Some(Duration::ZERO), 20).await {
+        assert!(passed >= minutes(5) && passed < minutes(5) + seconds(1), "{passed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cron_schedule_runs_at_its_minute() {
+    let schedule = Schedule::cron("* * * * *").unwrap();
+    let intervals = intervals(schedule, Some(Duration::ZERO), 1).await;
+    assert!(intervals[0] <= minutes(1), "{intervals:?}");
+}
