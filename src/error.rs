@@ -96,8 +96,7 @@ impl Error {
             ErrorKind::Contention => true,
             #[cfg(any(feature = "postgres", feature = "sqlite"))]
             ErrorKind::Database => {
-                let source = self.0.source.as_deref().and_then(|e| e.downcast_ref());
-                source.is_some_and(crate::store::failure::is_transient)
+                self.0.source.as_deref().is_some_and(crate::store::failure::is_transient_source)
             }
             _ => false,
         }

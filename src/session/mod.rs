@@ -75,7 +75,12 @@ impl Session {
                 }
             }
         }
-        let state = Mutex::new(State { standing, changes: data::Changes::default(), cookie });
+        let state = Mutex::new(State {
+            standing,
+            changes: data::Changes::default(),
+            writing: data::Changes::default(),
+            cookie,
+        });
         Ok(Self(Arc::new(Inner {
             sessions,
             client,

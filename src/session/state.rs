@@ -11,6 +11,8 @@ pub(super) struct State {
     pub(super) standing: Standing,
     /// What was recorded and is not written yet.
     pub(super) changes: Changes,
+    /// What is being written: it was recorded, and no read loses sight of it.
+    pub(super) writing: Changes,
     pub(super) cookie: CookieChange,
 }
 
@@ -53,10 +55,8 @@ impl State {
 
     /// The data as this request sees it.
     pub(super) fn data(&self) -> Data {
-        match self.stored() {
-            Some(stored) => self.changes.preview(&stored.data),
-            None => self.changes.preview(&Data::default()),
-        }
+        let stored = self.stored().map_or_else(Data::default, |stored| stored.data.clone());
+        self.changes.preview(&self.writing.preview(&stored))
     }
 
     /// Another session, or none: what was recorded for the one before is not for it.

@@ -227,7 +227,10 @@ impl Session {
     }
 
     fn take(&self, take: impl FnOnce(&mut Changes) -> Changes) -> Taken<'_> {
-        Taken { session: self, changes: take(&mut self.state().changes) }
+        let mut state = self.state();
+        let changes = take(&mut state.changes);
+        state.writing = changes.clone();
+        Taken { session: self, changes }
     }
 }
 
@@ -247,6 +250,7 @@ impl Taken<'_> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let mut state = self.session.state();
+        state.writing = Changes::default();
         if matches!(state.standing, Standing::Ended) {
             return;
         }

@@ -10,9 +10,41 @@ impl From<sqlx::Error> for Error {
             let message = "the database has no sessile schema: call Sessions::migrate(), or run the migrations with sqlx-cli";
             return Error::new(ErrorKind::Schema, message).with_source(source);
         }
+        #[cfg(feature = "postgres")]
+        if let sqlx::Error::Database(error) = &source
+            && error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some()
+        {
+            return Error::database(PostgresFailure::from(&**error));
+        }
         Error::database(source)
     }
 }
+
+/// What a Postgres server said, without its details: those show whole rows.
+#[cfg(feature = "postgres")]
+#[derive(Debug)]
+struct PostgresFailure {
+    code: String,
+    message: String,
+}
+
+#[cfg(feature = "postgres")]
+impl From<&dyn sqlx::error::DatabaseError> for PostgresFailure {
+    fn from(error: &dyn sqlx::error::DatabaseError) -> Self {
+        let code = error.code().unwrap_or_default().into_owned();
+        Self { code, message: error.message().to_owned() }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl std::fmt::Display for PostgresFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl std::error::Error for PostgresFailure {}
 
 pub(crate) fn of_migration(source: MigrateError) -> Error {
     let message = match &source {
@@ -31,8 +63,19 @@ pub(crate) fn of_migration(source: MigrateError) -> Error {
     Error::new(ErrorKind::Schema, message).with_source(source)
 }
 
+/// Whether what an error was made of may be over a moment later.
+pub(crate) fn is_transient_source(
+    source: &(dyn std::error::Error + Send + Sync + 'static),
+) -> bool {
+    #[cfg(feature = "postgres")]
+    if let Some(failure) = source.downcast_ref::<PostgresFailure>() {
+        return is_transient_code(&failure.code);
+    }
+    source.downcast_ref().is_some_and(is_transient)
+}
+
 /// Whether the same statement may succeed a moment later.
-pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
+fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| is_transient_code(&code)),

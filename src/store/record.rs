@@ -146,8 +146,11 @@ impl LogIn {
         };
         // The table of cut-offs forgets after a day.
         let too_old = elapsed >= TimeDelta::days(1);
-        let waited_for_one = admission.cutoff != admission.cutoff_before_lock
-            && !admission.cutoff.is_some_and(follows);
+        let waited_for = |before: Option<DateTime<Utc>>, under: Option<DateTime<Utc>>| {
+            under != before && !under.is_some_and(follows)
+        };
+        let waited_for_one = waited_for(admission.cutoff_before_lock, admission.cutoff)
+            || waited_for(admission.cutoff_of_all_before_lock, admission.cutoff_of_all);
         if too_old
             || waited_for_one
             || revoked_since(admission.cutoff)
@@ -179,6 +182,8 @@ impl LogIn {
 pub struct Admission {
     /// The user's cut-off before the lock was asked for.
     pub cutoff_before_lock: Option<DateTime<Utc>>,
+    /// The cut-off that holds for everybody before the lock was asked for.
+    pub cutoff_of_all_before_lock: Option<DateTime<Utc>>,
     /// The user's cut-off under the lock.
     pub cutoff: Option<DateTime<Utc>>,
     /// The cut-off that holds for everybody, under its lock.

@@ -1,51 +1,54 @@
 //! When the cleanup runs, by tokio's clock, which passes here only when everybody sleeps.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sessile::{Error, Result, Schedule, Sessions, hours, minutes, seconds};
-use tokio::time::Instant;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::Instant,
+};
 
 use crate::support::tap::{Hook, Verb, tapped};
 
-/// Notes when it was swept, and is no database.
-#[derive(Debug, Default)]
-struct Sweeps(Mutex<Vec<Instant>>);
+/// Tells when it is swept, and is no database.
+#[derive(Debug)]
+struct Sweeps(UnboundedSender<Instant>);
 
 #[async_trait]
 impl Hook for Sweeps {
     async fn before(&self, verb: Verb) -> Result<()> {
         if verb == Verb::Sweep {
-            self.0.lock().unwrap().push(Instant::now());
+            self.0.send(Instant::now()).ok();
         }
         Err(Error::database(sqlx::Error::PoolTimedOut))
     }
 }
 
-/// How long each of the first runs came after the one before it.
-async fn intervals(schedule: Schedule, jitter: Option<Duration>, runs: usize) -> Vec<Duration> {
+fn swept() -> (Sessions, UnboundedReceiver<Instant>) {
     let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").unwrap();
     let store = Arc::new(sessile::store::sqlite::SqliteStore::new(pool));
-    let sweeps = Arc::<Sweeps>::default();
-    let sessions = Sessions::builder(tapped(store, &sweeps)).build().unwrap();
+    let (sender, receiver) = unbounded_channel();
+    let sessions = Sessions::builder(tapped(store, &Arc::new(Sweeps(sender)))).build().unwrap();
+    (sessions, receiver)
+}
+
+/// How long each of the first runs came after the one before it.
+async fn intervals(schedule: Schedule, jitter: Option<Duration>, runs: usize) -> Vec<Duration> {
+    let (sessions, mut sweeps) = swept();
     let mut cleanup = sessions.cleanup(schedule);
     if let Some(jitter) = jitter {
         cleanup = cleanup.jitter(jitter);
     }
     let mut before = Instant::now();
     let cleanup = cleanup.spawn();
-    while sweeps.0.lock().unwrap().len() < runs {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    cleanup.stop().await;
     let mut intervals = Vec::new();
-    for &at in &sweeps.0.lock().unwrap()[..runs] {
+    for _ in 0..runs {
+        let at = sweeps.recv().await.expect("it goes on after an error");
         intervals.push(at - before);
         before = at;
     }
+    cleanup.stop().await;
     intervals
 }
 

@@ -116,7 +116,7 @@ async fn the_data_of_another_user_never_comes_along(db: Db) {
     session.insert("recorded as ada", 1).unwrap();
     session.log_in("bob").await.unwrap();
     browser.finish(&session).await;
-    slow.finish().await.unwrap();
+    assert_eq!(slow.finish().await.unwrap_err().kind(), ErrorKind::Superseded);
 
     let bobs = browser.open(&sessions).await;
     assert_eq!((bobs.user_id().as_deref(), bobs.keys()), (Some("bob"), vec![]));

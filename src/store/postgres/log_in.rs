@@ -18,13 +18,15 @@ async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome, sqlx::Er
     // Read committed, whatever the pool's default: each statement has to see what was committed
     // while the one before it waited for a lock.
     let mut tx = pool.begin_with("begin isolation level read committed").await?;
-    let cutoff_before_lock = query_scalar!(
-        "select revoked_at from sessile.session_cutoffs where user_id = $1",
+    let before_lock = query!(
+        r#"
+        select (select revoked_at from sessile.session_cutoffs where user_id = $1) as cutoff,
+            (select revoked_at from sessile.session_cutoffs where user_id = '') as of_all
+        "#,
         log_in.user_id,
     )
-    .fetch_optional(&mut *tx)
-    .await?
-    .flatten();
+    .fetch_one(&mut *tx)
+    .await?;
     let cutoff = query_scalar!(
         r#"
         insert into sessile.session_cutoffs (user_id, used_at) values ($1, now())
@@ -57,7 +59,8 @@ async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome, sqlx::Er
     .await?
     .unsigned_abs();
     let admission = Admission {
-        cutoff_before_lock: cutoff_before_lock.map(|at| at.0),
+        cutoff_before_lock: before_lock.cutoff.map(|at| at.0),
+        cutoff_of_all_before_lock: before_lock.of_all.map(|at| at.0),
         cutoff: cutoff.map(|at| at.0),
         cutoff_of_all: of_all.revoked_at.map(|at| at.0),
         now: now.0,

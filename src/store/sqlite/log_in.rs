@@ -9,11 +9,15 @@ use crate::{
 };
 
 pub(super) async fn log_in(pool: &SqlitePool, log_in: &LogIn) -> Result<LogInOutcome> {
-    let cutoff_before_lock =
-        query_scalar!("select revoked_at from session_cutoffs where user_id = ?1", log_in.user_id)
-            .fetch_optional(pool)
-            .await?
-            .flatten();
+    let before_lock = query!(
+        r#"
+        select (select revoked_at from session_cutoffs where user_id = ?1) as "cutoff?: i64",
+            (select revoked_at from session_cutoffs where user_id = '') as "of_all?: i64"
+        "#,
+        log_in.user_id,
+    )
+    .fetch_one(pool)
+    .await?;
     // Immediate: a transaction that reads first and then wants to write is refused the lock when
     // another has written.
     let mut tx = pool.begin_with("begin immediate").await?;
@@ -41,7 +45,8 @@ pub(super) async fn log_in(pool: &SqlitePool, log_in: &LogIn) -> Result<LogInOut
     .await?
     .unsigned_abs();
     let admission = Admission {
-        cutoff_before_lock: cutoff_before_lock.map(row::moment),
+        cutoff_before_lock: before_lock.cutoff.map(row::moment),
+        cutoff_of_all_before_lock: before_lock.of_all.map(row::moment),
         cutoff: found.revoked_at.map(row::moment),
         cutoff_of_all: found.of_all.map(row::moment),
         now: row::moment(now),

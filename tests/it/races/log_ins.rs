@@ -120,7 +120,7 @@ async fn a_renewal_that_is_overtaken_by_a_log_in_changes_nothing(db: Db) {
     session.log_in("ada").await.unwrap();
     browser.finish(&session).await;
     gate.open();
-    task.await.unwrap().unwrap();
+    assert_eq!(task.await.unwrap().unwrap_err().kind(), ErrorKind::Superseded);
     assert_eq!(held.finish().await.unwrap(), CookieChange::Keep);
     assert!(browser.is_in(&sessions).await);
     assert_eq!(db.rows().await, 1);

@@ -11,8 +11,8 @@ use crate::support::{
 cases! {
     a_save_that_is_overtaken_keeps_both_keys,
     an_update_that_is_overtaken_is_made_again,
-    a_save_that_is_overtaken_by_a_log_in_goes_into_the_users_session,
-    a_save_that_is_overtaken_by_another_users_log_in_is_dropped,
+    a_save_that_is_overtaken_by_a_log_in_is_told,
+    a_save_that_is_overtaken_by_another_users_log_in_is_told,
     two_first_writes_without_a_cookie_are_two_sessions,
     many_writers_of_one_session_lose_nothing,
     clones_of_a_handle_write_one_after_the_other,
@@ -69,24 +69,25 @@ async fn an_update_that_is_overtaken_is_made_again(db: Db) {
     assert_eq!(browser.open(&sessions).await.get("n").unwrap(), Some(20));
 }
 
-/// The visitor put something into the cart in one tab while logging in in another.
-async fn a_save_that_is_overtaken_by_a_log_in_goes_into_the_users_session(db: Db) {
+/// The visitor put something into the cart in one tab while logging in in another: the first one has
+/// the old cookie, which is nobody's any more, and is told to try again.
+async fn a_save_that_is_overtaken_by_a_log_in_is_told(db: Db) {
     let sessions = db.sessions().await;
     let (browser, _) = Browser::with(&sessions, "cart", json!(1)).await;
     let mut user = browser.clone();
     let keep = &mut user;
-    overtaken(&db, &browser, &sessions, |session| async move {
+    let result = overtaken(&db, &browser, &sessions, |session| async move {
         session.log_in("ada").await.unwrap();
         keep.finish(&session).await;
     })
-    .await
-    .unwrap();
+    .await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Superseded);
     let session = user.open(&sessions).await;
     assert_eq!(session.user_id().as_deref(), Some("ada"));
-    assert_eq!(session.keys(), ["cart", "slow"]);
+    assert_eq!(session.keys(), ["cart"]);
 }
 
-async fn a_save_that_is_overtaken_by_another_users_log_in_is_dropped(db: Db) {
+async fn a_save_that_is_overtaken_by_another_users_log_in_is_told(db: Db) {
     let sessions = db.sessions().await;
     let (browser, _) = Browser::logged_in(&sessions, "ada").await;
     let mut user = browser.clone();
@@ -96,7 +97,7 @@ async fn a_save_that_is_overtaken_by_another_users_log_in_is_dropped(db: Db) {
         keep.finish(&session).await;
     })
     .await;
-    assert_eq!(result.unwrap_err().kind(), ErrorKind::SessionEnded);
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Superseded);
     let session = user.open(&sessions).await;
     assert_eq!(session.user_id().as_deref(), Some("bob"));
     assert_eq!(session.keys(), [""; 0]);
