@@ -17,6 +17,8 @@ pub mod postgres;
 mod record;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod whole;
 
 use std::{fmt::Debug, ops::Range, sync::Arc};
 

@@ -23,7 +23,7 @@ use self::{
 };
 use super::{
     Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch, failure,
+    Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch, failure, whole::to_its_end,
 };
 use crate::{error::Result, token::SessionId};
 
@@ -257,11 +257,13 @@ impl Store for PostgresStore {
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
-        log_in::log_in(&self.pool, log_in).await
+        let (pool, log_in) = (self.pool.clone(), log_in.clone());
+        to_its_end(async move { log_in::log_in(&pool, &log_in).await }).await
     }
 
     async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
-        revoke::in_own_transaction(&self.pool, scope).await
+        let (pool, scope) = (self.pool.clone(), scope.clone());
+        to_its_end(async move { revoke::in_own_transaction(&pool, &scope).await }).await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {

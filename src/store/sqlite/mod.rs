@@ -18,7 +18,7 @@ pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
 use self::row::{InfoRow, Row};
 use super::{
     Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Store, Swept, Touch,
+    Revocation, Save, Scope, SessionInfo, Store, Swept, Touch, whole::to_its_end,
 };
 use crate::{error::Result, token::SessionId};
 
@@ -232,11 +232,13 @@ impl Store for SqliteStore {
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
-        log_in::log_in(&self.writer, log_in).await
+        let (pool, log_in) = (self.writer.clone(), log_in.clone());
+        to_its_end(async move { log_in::log_in(&pool, &log_in).await }).await
     }
 
     async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
-        revoke::in_own_transaction(&self.writer, scope).await
+        let (pool, scope) = (self.writer.clone(), scope.clone());
+        to_its_end(async move { revoke::in_own_transaction(&pool, &scope).await }).await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
