@@ -99,6 +99,9 @@ impl Policy {
     }
 
     /// The timeouts of a session whose log-in said [`remember_me`](crate::LogIn::remember_me).
+    ///
+    /// Later renewals know such a session by its idle timeout, so let it be longer than the others: only
+    /// then does the cookie go on to outlive the browser's window.
     #[must_use]
     pub fn remember_me(mut self, idle: Duration, absolute: Duration) -> Self {
         self.remember_me = Some((idle, absolute));

@@ -11,6 +11,7 @@
 //! | answers 1xx to 4xx | is written before the response goes out | stands | the handler's, with the cookie |
 //! | answers 1xx to 4xx, and the write fails | is lost | stands | 503 (500, 413: see [`Error::status`](crate::Error::status)) without a body; the cookie is kept |
 //! | answers 1xx to 4xx, and the session was ended meanwhile | is lost | stands | the handler's, and the cookie is removed |
+//! | answers 1xx to 4xx, and another request logged somebody in to the session meanwhile | is lost | stands | 409 without a body; the cookie is kept, since the browser may have the new one |
 //! | answers 5xx | is dropped | stands | the handler's; a new secret is still handed out |
 //! | panics, or its connection is dropped | is dropped | stands, what was in flight wholly or not at all | none |
 //!

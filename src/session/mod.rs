@@ -39,7 +39,9 @@ use crate::{
 /// A session has no row and no cookie until something is written. Writes are merged by top-level
 /// key with what other requests wrote meanwhile. A session that is ended by somebody else while
 /// this request holds it stays ended: writes then fail with
-/// [`SessionEnded`](crate::ErrorKind::SessionEnded).
+/// [`SessionEnded`](crate::ErrorKind::SessionEnded). One that somebody logs in to meanwhile is
+/// theirs: a request with the old cookie does not become them, and its writes fail with
+/// [`Superseded`](crate::ErrorKind::Superseded).
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 
