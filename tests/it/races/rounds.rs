@@ -12,7 +12,7 @@ use crate::support::{Browser, Db, cases};
 
 cases! { no_round_of_random_requests_revives_or_loses_anything }
 
-const ROUNDS: u64 = 150;
+const ROUNDS: u64 = 50;
 const TASKS: u64 = 4;
 const REQUESTS: u32 = 6;
 

@@ -1,0 +1,123 @@
+//! The comparison: every store does the same, in turn, round after round.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context, Result};
+use harness::{Op, Plan, Sample};
+
+use crate::{
+    cell::{Cell, relate},
+    figure::Figure,
+    measure::size,
+    peers::{Backend, Contender, Home, Name},
+    postgres::Postgres,
+    progress::Progress,
+    scale::Scale,
+};
+
+pub(crate) const CONCURRENCIES: [usize; 4] = [1, 8, 64, 256];
+
+/// What of the comparison is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Choice {
+    pub(crate) backends: Vec<Backend>,
+    pub(crate) stores: Vec<Name>,
+    pub(crate) ops: Vec<Op>,
+    pub(crate) concurrencies: Vec<usize>,
+}
+
+impl Choice {
+    /// How many steps of the progress it takes.
+    pub(crate) fn steps(&self, scale: &Scale) -> usize {
+        let measurements = self.ops.len() * self.concurrencies.len() * scale.rounds;
+        let stores = |backend: &Backend| backend.stores(&self.stores).len();
+        self.backends.iter().map(|backend| stores(backend) * (1 + measurements)).sum()
+    }
+}
+
+type Samples = BTreeMap<(Op, usize, Name), Vec<Sample>>;
+
+/// Runs it, and tells on the way how much room the sessions take.
+pub(crate) async fn run(
+    choice: &Choice,
+    scale: &Scale,
+    postgres: &Postgres,
+    folder: &Path,
+    progress: &Progress,
+) -> Result<(Vec<Cell>, Vec<Figure>)> {
+    let (mut cells, mut figures) = (Vec::new(), Vec::new());
+    for &backend in &choice.backends {
+        let mut contenders = Vec::new();
+        for name in backend.stores(&choice.stores) {
+            progress.doing(format!("{backend}: filling {name}"));
+            let contender = match backend {
+                Backend::Postgres => {
+                    Contender::postgres(name, postgres, folder, scale.postgres_sessions).await
+                }
+                Backend::Sqlite => Contender::sqlite(name, folder, scale.sqlite_sessions).await,
+            };
+            let contender = contender.with_context(|| format!("filling {name}"))?;
+            figures.extend(size::of(backend, &contender, scale).await?);
+            contenders.push(contender);
+            progress.step();
+        }
+        let mut samples = Samples::new();
+        for round in 0..scale.rounds {
+            tidy(postgres, &contenders).await?;
+            one_round(backend, &contenders, choice, scale, round, progress, &mut samples).await?;
+        }
+        for ((op, concurrency, name), samples) in samples {
+            cells.push(Cell::of(backend, op, concurrency, name, &samples));
+        }
+        for contender in contenders {
+            contender.drop().await?;
+        }
+    }
+    relate(&mut cells);
+    Ok((cells, figures))
+}
+
+/// What one store's writes left to be cleaned up is no other store's burden in the next round.
+async fn tidy(postgres: &Postgres, contenders: &[Contender]) -> Result<()> {
+    for contender in contenders {
+        if let Home::Postgres(database) = &contender.home {
+            database.vacuum().await?;
+        }
+    }
+    postgres.checkpoint().await
+}
+
+/// The stores follow each other within each operation and concurrency, another one first in each
+/// round.
+async fn one_round(
+    backend: Backend,
+    contenders: &[Contender],
+    choice: &Choice,
+    scale: &Scale,
+    round: usize,
+    progress: &Progress,
+    samples: &mut Samples,
+) -> Result<()> {
+    for &op in &choice.ops {
+        for &concurrency in &choice.concurrencies {
+            let (before, first) = contenders.split_at(round % contenders.len());
+            for contender in first.iter().chain(before) {
+                let name = contender.name;
+                let what = format!("{backend}: {op}, {concurrency} at once, {name}");
+                progress.doing(what.clone());
+                let plan = Plan {
+                    op,
+                    concurrency,
+                    warm_up: scale.warm_up,
+                    measured: scale.measured,
+                    seed: (round as u64) << 32,
+                    server: contender.server,
+                };
+                let sample = contender.run(&plan).await.context(what)?;
+                samples.entry((op, concurrency, name)).or_default().push(sample);
+                progress.step();
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! What the cache answers, and how soon it hears of a revocation on another node.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use harness::{quantile, values};
+use sessile::{
+    Client, CookieChange, SessionId, Sessions,
+    store::{CacheOptions, Scope, Store},
+};
+
+use super::On;
+use crate::{
+    figure::{Figure, row},
+    fill::{self, Seen},
+    sqlite, stores,
+};
+
+const HITS: u32 = 200_000;
+const REVOCATIONS: usize = 300;
+
+pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
+    let database = on.filled("cached", 10_000, Seen::Now).await?;
+    let ids = fill::ids(&database.pool, 10_000).await?;
+    let mut figures = hits(&database.url, &ids).await?;
+    let nodes = [stores::postgres(&database.url).await?, stores::postgres(&database.url).await?];
+    figures.extend(revocations("Postgres", nodes, &ids).await?);
+    database.drop().await?;
+
+    let url = sqlite::url(on.folder, "cached")?;
+    let nodes = [stores::sqlite(&url).await?, stores::sqlite(&url).await?];
+    nodes[0].migrate().await?;
+    let ids = fill::sqlite(&sqlite::pool(&url).await?, 10_000).await?;
+    figures.extend(revocations("SQLite", nodes, &ids).await?);
+    Ok(figures)
+}
+
+/// One session over and over: as a store answers, and as a request asks.
+async fn hits(url: &str, ids: &[SessionId]) -> Result<Vec<Figure>> {
+    let store = stores::cached(stores::postgres(url).await?);
+    is_listening(&store, ids[0]).await?;
+    let begun = Instant::now();
+    for _ in 0..HITS {
+        store.load(&ids[..1]).await?.pop().context("no such session")?;
+    }
+    let by_store = begun.elapsed();
+
+    let database = sessile::connect(url).await?;
+    let sessions = Sessions::builder(database).cache(CacheOptions::default()).build()?;
+    let session = sessions.open(None, Client::new()).await?;
+    for (key, value) in values() {
+        session.insert(&key, value)?;
+    }
+    let CookieChange::Set { value: cookie, .. } = session.finish().await? else {
+        anyhow::bail!("no cookie");
+    };
+    // The first loads find no listener yet.
+    for _ in 0..2_000 {
+        sessions.open(Some(cookie.as_bytes()), Client::new()).await?;
+    }
+    let begun = Instant::now();
+    for _ in 0..HITS {
+        let session = sessions.open(Some(cookie.as_bytes()), Client::new()).await?;
+        ensure!(session.id().is_some(), "no such session");
+    }
+    let by_request = begun.elapsed();
+    let each = |elapsed: Duration| [("each, µs", elapsed.as_secs_f64() * 1e6 / f64::from(HITS))];
+    Ok([
+        row("cached", "a hit, by the store", each(by_store)),
+        row("cached", "a hit, as a request opens its session", each(by_request)),
+    ]
+    .concat())
+}
+
+/// One node has a copy, the other one ends the session: how long the copy still serves.
+async fn revocations(
+    backend: &str,
+    [here, there]: [Arc<dyn Store>; 2],
+    ids: &[SessionId],
+) -> Result<Vec<Figure>> {
+    let here = stores::cached(here);
+    is_listening(&here, ids[0]).await?;
+    let mut took = Vec::with_capacity(REVOCATIONS);
+    for id in &ids[1..=REVOCATIONS] {
+        here.load(&[*id]).await?.pop().context("no such session")?;
+        there.revoke(&Scope::Session(*id)).await?;
+        let begun = Instant::now();
+        while !here.load(&[*id]).await?.is_empty() {
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+        took.push(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(u32::MAX));
+    }
+    Ok(row(
+        "cached",
+        format!("a revocation by another node, {backend}"),
+        [("p50, µs", quantile(&mut took, 0.50)), ("p99, µs", quantile(&mut took, 0.99))],
+    ))
+}
+
+/// Waits until loads are answered from memory: the cache is off until it listens.
+async fn is_listening(store: &Arc<dyn Store>, id: SessionId) -> Result<()> {
+    for _ in 0..200 {
+        store.load(&[id]).await?;
+        let begun = Instant::now();
+        for _ in 0..20 {
+            store.load(&[id]).await?;
+        }
+        if begun.elapsed() < Duration::from_micros(400) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    anyhow::bail!("the cache stays off")
+}

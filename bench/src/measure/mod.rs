@@ -1,0 +1,96 @@
+//! Everything that is measured beside the comparison: one module a question.
+
+mod cached;
+mod client;
+mod cold;
+mod http;
+mod pgbench;
+mod rows;
+pub(crate) mod serve;
+pub(crate) mod size;
+mod sweep;
+mod touch;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::{
+    figure::Figure,
+    fill::{self, Seen},
+    postgres::{Database, Postgres},
+    progress::Progress,
+    scale::Scale,
+    stores,
+};
+
+/// The questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Measure {
+    /// What Postgres itself answers with: `pgbench -S -M prepared`.
+    Pgbench,
+    /// Touches: how many stay heap-only, and what they do to the indexes.
+    Touch,
+    /// The sweep: with nothing to do, and with a backlog beside running requests.
+    Sweep,
+    /// Loads from tables of several sizes.
+    Rows,
+    /// Loads of what is in no cache.
+    Cold,
+    /// What the cache answers, and how soon it hears of a revocation elsewhere.
+    Cached,
+    /// Requests through the whole HTTP stack, with and without the layer.
+    Http,
+}
+
+impl Measure {
+    /// The quickest and those that most is promised of first: a quick run may not come to all.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Pgbench, Self::Touch, Self::Cached, Self::Sweep, Self::Http, Self::Rows, Self::Cold];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pgbench => "pgbench",
+            Self::Touch => "touch",
+            Self::Sweep => "sweep",
+            Self::Rows => "rows",
+            Self::Cold => "cold",
+            Self::Cached => "cached",
+            Self::Http => "http",
+        }
+    }
+
+    pub(crate) async fn run(self, on: &On<'_>) -> Result<Vec<Figure>> {
+        on.progress.doing(self.name());
+        let figures = match self {
+            Self::Pgbench => pgbench::run(on).await,
+            Self::Touch => touch::run(on).await,
+            Self::Sweep => sweep::run(on).await,
+            Self::Rows => rows::run(on).await,
+            Self::Cold => cold::run(on).await,
+            Self::Cached => cached::run(on).await,
+            Self::Http => http::run(on).await,
+        };
+        on.progress.step();
+        figures.context(self.name())
+    }
+}
+
+/// Where it is measured, and how much.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct On<'a> {
+    pub(crate) postgres: &'a Postgres,
+    pub(crate) folder: &'a Path,
+    pub(crate) scale: &'a Scale,
+    pub(crate) progress: &'a Progress,
+}
+
+impl On<'_> {
+    /// A database of its own with so many sessions.
+    async fn filled(&self, name: &str, sessions: usize, seen: Seen) -> Result<Database> {
+        let database = self.postgres.database(name).await?;
+        stores::postgres(&database.url).await?.migrate().await?;
+        fill::postgres(&database.pool, sessions, seen).await?;
+        Ok(database)
+    }
+}

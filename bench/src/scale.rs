@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+/// How much of everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Scale {
+    pub(crate) rounds: usize,
+    pub(crate) warm_up: Duration,
+    pub(crate) measured: Duration,
+    /// In each store's table to begin with.
+    pub(crate) postgres_sessions: usize,
+    pub(crate) sqlite_sessions: usize,
+    pub(crate) touched: usize,
+    /// As many as these expire, among twice as many.
+    pub(crate) backlog: usize,
+    pub(crate) table_sizes: &'static [usize],
+    pub(crate) http: Duration,
+    pub(crate) pgbench: Duration,
+    pub(crate) pgbench_factor: usize,
+    /// What is not begun by then is left out.
+    pub(crate) at_most: Option<Duration>,
+}
+
+impl Scale {
+    /// Done in less than five minutes.
+    pub(crate) fn quick() -> Self {
+        Self {
+            rounds: 3,
+            warm_up: Duration::from_millis(30),
+            measured: Duration::from_millis(170),
+            postgres_sessions: 100_000,
+            sqlite_sessions: 20_000,
+            touched: 20_000,
+            backlog: 50_000,
+            table_sizes: &[10_000, 100_000],
+            http: Duration::from_secs(1),
+            pgbench: Duration::from_secs(1),
+            pgbench_factor: 1,
+            at_most: Some(Duration::from_secs(225)),
+        }
+    }
+
+    /// What the tables in the documentation are made of.
+    pub(crate) fn full() -> Self {
+        Self {
+            rounds: 5,
+            warm_up: Duration::from_millis(150),
+            measured: Duration::from_secs(1),
+            postgres_sessions: 1_000_000,
+            sqlite_sessions: 100_000,
+            touched: 300_000,
+            backlog: 1_000_000,
+            table_sizes: &[10_000, 1_000_000, 10_000_000],
+            http: Duration::from_secs(5),
+            pgbench: Duration::from_secs(5),
+            pgbench_factor: 10,
+            at_most: None,
+        }
+    }
+}
