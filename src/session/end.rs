@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{CookieChange, Session, Standing};
 use crate::{
     error::Result,
-    store::{Revocation, Scope},
+    store::{End, Revocation, Scope},
     token::SessionId,
 };
 
@@ -40,10 +40,10 @@ impl Session {
         let Some(stored) = self.state().stored().cloned() else {
             return Ok(Revocation::default());
         };
-        let revocation =
-            self.0.sessions.end(Scope::Session(stored.record.id), "logged out").await?;
+        let end = End { id: stored.record.id, user_id: None };
+        let was_live = self.0.sessions.end(end, "logged out").await?;
         self.has_gone();
-        Ok(revocation)
+        Ok(Revocation::new(u64::from(was_live), None))
     }
 
     /// Ends the user's other sessions, and refuses log-ins that are in flight.
@@ -53,7 +53,10 @@ impl Session {
     /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn).
     pub async fn log_out_others(&self) -> Result<Revocation> {
         let (stored, user_id) = self.logged_in()?;
-        self.0.sessions.end(Scope::OthersOf(user_id, stored.record.id), "logged out others").await
+        self.0
+            .sessions
+            .end_all(Scope::OthersOf(user_id, stored.record.id), "logged out others")
+            .await
     }
 
     /// Ends all sessions of the user, this one too, and refuses log-ins that are in flight. When it
@@ -65,7 +68,8 @@ impl Session {
     pub async fn log_out_everywhere(&self) -> Result<Revocation> {
         let _turn = self.0.turn.lock().await;
         let (_, user_id) = self.logged_in()?;
-        let revocation = self.0.sessions.end(Scope::User(user_id), "logged out everywhere").await?;
+        let revocation =
+            self.0.sessions.end_all(Scope::User(user_id), "logged out everywhere").await?;
         self.has_gone();
         Ok(revocation)
     }
@@ -79,12 +83,12 @@ impl Session {
     pub async fn log_out_device(&self, id: SessionId) -> Result<bool> {
         let _turn = self.0.turn.lock().await;
         let (stored, user_id) = self.logged_in()?;
-        let scope = Scope::SessionOf(user_id, id);
-        let revocation = self.0.sessions.end(scope, "logged out from another device").await?;
+        let end = End { id, user_id: Some(user_id) };
+        let was_live = self.0.sessions.end(end, "logged out from another device").await?;
         if stored.record.id == id {
             self.has_gone();
         }
-        Ok(revocation.ended > 0)
+        Ok(was_live)
     }
 
     /// The user's live sessions, newest first.

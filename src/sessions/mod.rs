@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     policy::Rules,
     session::Session,
-    store::{Backend, Revocation, Scope, SessionInfo},
+    store::{Backend, End, Revocation, Scope, SessionInfo},
     token::{SessionId, Token},
 };
 
@@ -116,7 +116,7 @@ impl Sessions {
 
     /// Ends one session, at once and on every node. Returns whether it was live.
     pub async fn revoke(&self, id: SessionId) -> Result<bool> {
-        Ok(self.end(Scope::Session(id), "revoked").await?.ended > 0)
+        self.end(End { id, user_id: None }, "revoked").await
     }
 
     /// Ends all sessions of a user. When it returns, no request gets into any of them, and a log-in
@@ -125,18 +125,18 @@ impl Sessions {
     /// [`store::sqlite`](crate::store::sqlite::revoke_user).
     pub async fn revoke_user(&self, user_id: &str) -> Result<Revocation> {
         check_user_id(user_id)?;
-        self.end(Scope::User(user_id.to_owned()), "revoked").await
+        self.end_all(Scope::User(user_id.to_owned()), "revoked").await
     }
 
     /// Ends all sessions of a user but one, as [`revoke_user`](Self::revoke_user) does.
     pub async fn revoke_others(&self, user_id: &str, keep: SessionId) -> Result<Revocation> {
         check_user_id(user_id)?;
-        self.end(Scope::OthersOf(user_id.to_owned(), keep), "revoked").await
+        self.end_all(Scope::OthersOf(user_id.to_owned(), keep), "revoked").await
     }
 
     /// Ends every session there is, anonymous ones too, and refuses every log-in that is in flight.
     pub async fn revoke_all(&self) -> Result<Revocation> {
-        self.end(Scope::All, "revoked").await
+        self.end_all(Scope::All, "revoked").await
     }
 
     /// Deletes all expired rows now, in batches. An expired session is unusable with or without it.
@@ -164,7 +164,11 @@ impl Sessions {
         self.store().flush().await
     }
 
-    pub(crate) async fn end(&self, scope: Scope, reason: &'static str) -> Result<Revocation> {
+    pub(crate) async fn end(&self, end: End, reason: &'static str) -> Result<bool> {
+        self.store().end(end, reason).await
+    }
+
+    pub(crate) async fn end_all(&self, scope: Scope, reason: &'static str) -> Result<Revocation> {
         let revocation = self.store().revoke(&scope, reason).await?;
         if let (Scope::User(user_id) | Scope::OthersOf(user_id, _), Some(at)) =
             (&scope, revocation.cutoff)

@@ -21,8 +21,8 @@ use tracing::{Instrument, Span, debug, debug_span, error, info, warn};
 use crate::{
     error::{ErrorKind, Result},
     store::{
-        LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation, Save,
-        Scope, SessionInfo, Store, Survey, Swept, Touch,
+        End, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation,
+        Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
     },
     token::{SessionId, Token},
 };
@@ -74,7 +74,7 @@ impl Observed {
 
     pub(crate) async fn touch(&self, touch: Touch) -> Result<()> {
         let span = debug_span!(target: "sessile", "touch", session_id = %touch.id);
-        self.run("touch", span, self.0.touch(&[touch])).await.map(drop)
+        self.run("touch", span, self.0.touch(&[touch])).await
     }
 
     pub(crate) async fn renew(&self, renewal: &Renewal, user_id: Option<&str>) -> Result<bool> {
@@ -118,10 +118,18 @@ impl Observed {
         Ok(outcome)
     }
 
+    /// Returns whether the session was live.
+    pub(super) async fn end(&self, end: End, reason: &'static str) -> Result<bool> {
+        let (id, user_id) = (end.id, end.user_id.clone());
+        let span = debug_span!(target: "sessile", "end", session_id = %id, user_id);
+        let was_live = !self.run("end", span, self.0.end(&[end])).await?.is_empty();
+        let ended = u64::from(was_live);
+        info!(target: "sessile", scope = "session", session_id = %id, user_id, reason, ended, "sessions revoked");
+        Ok(was_live)
+    }
+
     pub(super) async fn revoke(&self, scope: &Scope, reason: &'static str) -> Result<Revocation> {
         let (name, id, user_id) = match scope {
-            Scope::Session(id) => ("session", Some(*id), None),
-            Scope::SessionOf(user_id, id) => ("session", Some(*id), Some(user_id)),
             Scope::User(user_id) => ("user", None, Some(user_id)),
             Scope::OthersOf(user_id, keep) => ("others", Some(*keep), Some(user_id)),
             Scope::All => ("all", None, None),

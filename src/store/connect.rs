@@ -52,6 +52,8 @@ async fn postgres(url: &str) -> Result<Backend> {
         postgres::{PgConnectOptions, PgPoolOptions},
     };
 
+    use super::postgres::PostgresStore;
+
     let options: PgConnectOptions = url.parse().map_err(invalid_url)?;
     let pool = PgPoolOptions::new()
         .max_connections(10)
@@ -69,7 +71,7 @@ async fn postgres(url: &str) -> Result<Backend> {
         })
         .connect_with(options.application_name("sessile"))
         .await?;
-    Ok(pool.into())
+    Ok(Backend::new(PostgresStore::dedicated(pool)))
 }
 
 #[cfg(feature = "sqlite")]
@@ -96,11 +98,12 @@ async fn sqlite(url: &str) -> Result<Backend> {
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(Duration::from_secs(5));
+        .busy_timeout(Duration::from_secs(5))
+        .row_buffer_size(256);
     // The writer first: it turns the new file to WAL, which the readers then find.
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
     let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-    Ok(Backend::new(SqliteStore::with_writer(readers, writer)))
+    Ok(Backend::new(SqliteStore::dedicated(readers, writer)))
 }
 
 /// SQLite gives a file the process's umask; its write-ahead log gets the mode of the file.

@@ -9,6 +9,8 @@ mod cache;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod connect;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod connections;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod failure;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;
@@ -30,7 +32,7 @@ pub use cache::{CacheOptions, Cached};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use connect::connect;
 pub use record::{
-    Admission, Invalidation, LogIn, LogInOutcome, NewSession, OnLimit, Page, Reauthentication,
+    Admission, End, Invalidation, LogIn, LogInOutcome, NewSession, OnLimit, Page, Reauthentication,
     Record, Renewal, Revocation, Save, Scope, SessionInfo, Survey, Swept, Touch,
 };
 
@@ -71,8 +73,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>>;
 
     /// Moves what a touch moves, where the row is live, was seen before that, and has the timeouts
-    /// that the touch was computed from. Returns how many moved.
-    async fn touch(&self, touches: &[Touch]) -> Result<u64>;
+    /// that the touch was computed from. May do so a little later: `flush` waits for it.
+    async fn touch(&self, touches: &[Touch]) -> Result<()>;
 
     /// Replaces the secret where the row is live and still has the old one. Returns whether it did.
     async fn renew(&self, renewal: &Renewal) -> Result<bool>;
@@ -86,8 +88,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// old secret, or inserts it.
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome>;
 
-    /// Deletes the sessions in `scope`. For all of a user's sessions, and for all of everybody's,
-    /// it first takes the lock that log-ins take and records the cut-off.
+    /// Deletes the rows. Returns the ids of those that were live. Comes to its end though its future
+    /// is dropped.
+    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>>;
+
+    /// Deletes the sessions in `scope`, after it has taken the lock that log-ins take and recorded
+    /// the cut-off. Comes to its end though its future is dropped.
     async fn revoke(&self, scope: &Scope) -> Result<Revocation>;
 
     /// Live sessions of a user, newest first.

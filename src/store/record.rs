@@ -217,14 +217,19 @@ pub enum OnLimit {
     Refuse,
 }
 
+/// One session to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The row.
+    pub id: SessionId,
+    /// Whose it has to be; `None` for anybody's and nobody's.
+    pub user_id: Option<String>,
+}
+
 /// Which sessions to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// One.
-    Session(SessionId),
-    /// One, if it is this user's.
-    SessionOf(String, SessionId),
     /// All of a user's.
     User(String),
     /// All of a user's but this one.

@@ -10,7 +10,7 @@ use crate::{
     spy::INTERNAL,
     support::{
         Db, cases,
-        tap::Verb::{Create, Load, LogIn, Reauthenticate, Renew, Revoke, Save, Touch},
+        tap::Verb::{Create, End, Load, LogIn, Reauthenticate, Renew, Save, Touch},
     },
     wire::Response,
 };
@@ -123,7 +123,7 @@ async fn a_log_in_keeps_its_new_cookie_where_the_save_fails(db: Db) {
 async fn a_log_out_that_fails_is_none(db: Db) {
     let site = Site::serve(&db, routes()).await;
     let mut ada = site.user("ada").await;
-    site.spy.fail(Revoke);
+    site.spy.fail(End);
     is_503_and_keeps_the_cookie(&ada.get("/log-out").await);
     assert_eq!(ada.get("/").await.body, "ada");
 }

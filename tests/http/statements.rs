@@ -7,7 +7,7 @@ use crate::{
     site::{Site, Visitor, routes},
     support::{
         Db, cases,
-        tap::Verb::{self, Create, Load, LogIn, Revoke, Save, Touch},
+        tap::Verb::{self, Create, End, Load, LogIn, Save, Touch},
     },
 };
 
@@ -78,7 +78,7 @@ async fn a_request_costs_what_it_does_to_its_session(db: Db) {
         assert_eq!(cost(&site, &mut visitor, path).await, [Load, Save], "{path}");
     }
     assert_eq!(cost(&site, &mut visitor, "/log-in/ada").await, [Load, LogIn]);
-    assert_eq!(cost(&site, &mut visitor, "/log-out").await, [Load, Revoke]);
+    assert_eq!(cost(&site, &mut visitor, "/log-out").await, [Load, End]);
 }
 
 async fn a_session_asked_for_twice_is_loaded_once(db: Db) {

@@ -5,42 +5,65 @@ pub mod tap;
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use sessile::{
     Client, Session, SessionId, Sessions, SessionsBuilder,
-    store::{Backend, Store, postgres::PostgresStore, sqlite::SqliteStore},
+    store::{
+        Backend, Batched, CacheOptions, Cached, Store, postgres::PostgresStore, sqlite::SqliteStore,
+    },
 };
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 /// Runs each case on every backend: `cases! { a_case, another_case }` makes the tests
-/// `postgres::a_case`, `sqlite::a_case`, and so on, of functions `async fn a_case(db: Db)`.
+/// `postgres::a_case`, `sqlite::a_case`, and so on, of functions `async fn a_case(db: Db)`. With
+/// `and_wrapped:` before them, also with a cache in every node: `postgres_wrapped::a_case`, ….
 macro_rules! cases {
-    ($($case:ident),* $(,)?) => {
-        mod postgres {
+    (and_wrapped: $($case:ident),* $(,)?) => {
+        crate::support::cases! { $($case),* }
+        crate::support::cases! { @postgres_wrapped [$($case)*] }
+        crate::support::cases! { @sqlite_wrapped [$($case)*] }
+    };
+    (@$backend:ident [$($case:ident)*]) => {
+        mod $backend {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let db = crate::support::Db::postgres().await;
-                super::$case(db.clone()).await;
-                db.drop().await;
-            })*
-        }
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                let db = crate::support::Db::sqlite().await;
+                let db = crate::support::Db::$backend().await;
                 super::$case(db.clone()).await;
                 db.drop().await;
             })*
         }
     };
+    ($($case:ident),* $(,)?) => {
+        crate::support::cases! { @postgres [$($case)*] }
+        crate::support::cases! { @sqlite [$($case)*] }
+    };
 }
 pub(crate) use cases;
+
+/// How old a copy of a wrapped store may be.
+const BOUND: Duration = Duration::from_millis(30);
+
+/// Writes what the batched store holds back as soon as it has it.
+#[derive(Debug)]
+struct TouchesAtOnce(Arc<dyn Store>);
+
+#[async_trait]
+impl tap::Hook for TouchesAtOnce {
+    async fn after(&self, verb: tap::Verb) {
+        if verb == tap::Verb::Touch {
+            self.0.flush().await.unwrap();
+        }
+    }
+}
 
 /// A migrated database that nobody else uses.
 #[derive(Clone, Debug)]
 pub struct Db {
     pub url: String,
     pub pool: Pool,
+    /// With batches and a cache around its stores.
+    is_wrapped: bool,
     name: String,
     _folder: Option<std::sync::Arc<tempfile::TempDir>>,
 }
@@ -83,7 +106,7 @@ impl Db {
             postgres_url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
         let url = format!("{server}/{name}");
         let pool = PgPoolOptions::new().max_connections(10).connect(&url).await.unwrap();
-        Self { url, pool: Pool::Postgres(pool), name, _folder: None }
+        Self { url, pool: Pool::Postgres(pool), is_wrapped: false, name, _folder: None }
     }
 
     pub async fn empty_sqlite() -> Self {
@@ -93,7 +116,23 @@ impl Db {
         sessile::connect(&url).await.unwrap();
         let pool = SqlitePool::connect(&url).await.unwrap();
         let name = "sqlite".to_owned();
-        Self { url, pool: Pool::Sqlite(pool), name, _folder: Some(folder.into()) }
+        Self {
+            url,
+            pool: Pool::Sqlite(pool),
+            is_wrapped: false,
+            name,
+            _folder: Some(folder.into()),
+        }
+    }
+
+    /// Its stores batch and cache.
+    pub async fn postgres_wrapped() -> Self {
+        Self { is_wrapped: true, ..Self::postgres().await }
+    }
+
+    /// Its stores batch and cache.
+    pub async fn sqlite_wrapped() -> Self {
+        Self { is_wrapped: true, ..Self::sqlite().await }
     }
 
     async fn migrate(&self) {
@@ -106,7 +145,19 @@ impl Db {
     }
 
     pub async fn builder(&self) -> SessionsBuilder {
-        Sessions::builder(self.node().await)
+        let builder = Sessions::builder(self.node().await);
+        match self.is_wrapped {
+            true => builder.cache(CacheOptions::default().bound(BOUND)),
+            false => builder,
+        }
+    }
+
+    /// Lets every node hear of what the others did, or forget what it knows: at once where none has
+    /// a cache.
+    pub async fn heard(&self) {
+        if self.is_wrapped {
+            tokio::time::sleep(BOUND).await;
+        }
     }
 
     /// A node with the default policy.
@@ -124,10 +175,16 @@ impl Db {
 
     /// The same, to be wrapped.
     pub fn store(&self) -> Arc<dyn Store> {
-        match &self.pool {
+        let store: Arc<dyn Store> = match &self.pool {
             Pool::Postgres(pool) => Arc::new(PostgresStore::new(pool.clone())),
             Pool::Sqlite(pool) => Arc::new(SqliteStore::new(pool.clone())),
+        };
+        if !self.is_wrapped {
+            return store;
         }
+        let batched: Arc<dyn Store> = Arc::new(Batched::new(store));
+        let at_once = tap::around(batched.clone(), &Arc::new(TouchesAtOnce(batched)));
+        Arc::new(Cached::new(at_once, CacheOptions::default().bound(BOUND)))
     }
 
     /// A node whose every call goes through the hook.
@@ -141,14 +198,17 @@ impl Db {
 
     /// Runs a statement: one text for each database.
     pub async fn run(&self, postgres: &str, sqlite: &str) -> u64 {
-        match &self.pool {
+        let rows = match &self.pool {
             Pool::Postgres(pool) => {
                 sqlx::query(AssertSqlSafe(postgres)).execute(pool).await.unwrap().rows_affected()
             }
             Pool::Sqlite(pool) => {
                 sqlx::query(AssertSqlSafe(sqlite)).execute(pool).await.unwrap().rows_affected()
             }
-        }
+        };
+        // No store did this.
+        self.heard().await;
+        rows
     }
 
     /// One number: one text for each database.

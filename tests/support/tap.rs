@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use sessile::{
     Error, Result, Revocation, SessionId, SessionInfo,
     store::{
-        Backend, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
+        Backend, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
         Record, Renewal, Save, Scope, Store, Survey, Swept, Touch,
     },
 };
@@ -29,6 +29,7 @@ pub enum Verb {
     Renew,
     Reauthenticate,
     LogIn,
+    End,
     Revoke,
     List,
     Find,
@@ -56,8 +57,13 @@ pub struct Tap {
 
 /// `inner`, with the hook around each of its calls.
 pub fn tapped(inner: Arc<dyn Store>, hook: &Arc<impl Hook>) -> Backend {
+    around(inner, hook).into()
+}
+
+/// The same, as a store.
+pub fn around(inner: Arc<dyn Store>, hook: &Arc<impl Hook>) -> Arc<dyn Store> {
     let hook: Arc<dyn Hook> = hook.clone();
-    Backend::new(Tap { inner, hook })
+    Arc::new(Tap { inner, hook })
 }
 
 impl Tap {
@@ -87,7 +93,7 @@ impl Store for Tap {
         self.around(Verb::Save, self.inner.save(saves)).await
     }
 
-    async fn touch(&self, touches: &[Touch]) -> Result<u64> {
+    async fn touch(&self, touches: &[Touch]) -> Result<()> {
         self.around(Verb::Touch, self.inner.touch(touches)).await
     }
 
@@ -101,6 +107,10 @@ impl Store for Tap {
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
         self.around(Verb::LogIn, self.inner.log_in(log_in)).await
+    }
+
+    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
+        self.around(Verb::End, self.inner.end(ends)).await
     }
 
     async fn revoke(&self, scope: &Scope) -> Result<Revocation> {

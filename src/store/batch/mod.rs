@@ -13,18 +13,18 @@ use async_trait::async_trait;
 use self::{
     queue::Queue,
     touches::Touches,
-    verbs::{Create, Load, Save as SaveVerb},
+    verbs::{Create, End as EndVerb, Load, Save as SaveVerb},
 };
 use super::{
-    Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
+    End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
+    Renewal, Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
 };
 use crate::{error::Result, token::SessionId};
 
 /// A store that combines what many requests ask for into few statements. On by default in
 /// [`Sessions`](crate::Sessions).
 ///
-/// - **Loads, saves and creates** of one row: a lone request runs its own statement at once. What
+/// - **Loads, saves, creates and ends** of one row: a lone request runs its own statement at once. What
 ///   arrives while the [lanes](Store::lanes) of a verb are taken waits for one of them, and goes as
 ///   one statement of up to 256 rows in the order of their ids. There is no timer.
 /// - A load joins only a statement that begins after it was asked for, so it sees every revocation
@@ -32,7 +32,7 @@ use crate::{error::Result, token::SessionId};
 /// - A row that makes a statement fail fails alone; a database that fails does so to everybody,
 ///   each with the source.
 /// - A request that is dropped takes nobody with it. A save of its that was in a statement by then
-///   is made.
+///   is made, and a session that it asked to end ends.
 /// - **Touches** are written behind: the call returns at once, and what comes together in a tenth
 ///   of a second is one statement. [`flush`](Store::flush) writes what is left. Touches that a
 ///   crash loses make their sessions end at most a twentieth of the idle timeout early.
@@ -43,6 +43,7 @@ pub struct Batched {
     loads: Queue<Load>,
     saves: Queue<SaveVerb>,
     creates: Queue<Create>,
+    ends: Queue<EndVerb>,
     touches: Touches,
 }
 
@@ -54,6 +55,7 @@ impl Batched {
             loads: Queue::new(Load(store.clone()), lanes.reads),
             saves: Queue::new(SaveVerb(store.clone()), lanes.writes),
             creates: Queue::new(Create(store.clone()), lanes.writes),
+            ends: Queue::new(EndVerb(store.clone()), lanes.writes),
             touches: Touches::new(store.clone()),
             store,
         }
@@ -83,9 +85,9 @@ impl Store for Batched {
         }
     }
 
-    async fn touch(&self, touches: &[Touch]) -> Result<u64> {
+    async fn touch(&self, touches: &[Touch]) -> Result<()> {
         self.touches.add(touches);
-        Ok(touches.len() as u64)
+        Ok(())
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
@@ -98,6 +100,13 @@ impl Store for Batched {
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
         self.store.log_in(log_in).await
+    }
+
+    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
+        match ends {
+            [end] => Ok(self.ends.submit(end.clone()).await?.into_iter().collect()),
+            _ => self.store.end(ends).await,
+        }
     }
 
     async fn revoke(&self, scope: &Scope) -> Result<Revocation> {

@@ -1,6 +1,8 @@
 use std::{
     collections::{HashSet, VecDeque},
+    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
 };
 
 use tokio::{runtime::Handle, sync::oneshot};
@@ -120,13 +122,13 @@ impl<V: Verb> Shared<V> {
 }
 
 impl<V: Verb> State<V> {
-    /// Takes what fits into one statement, oldest first. Whose caller is gone is left out: nobody
-    /// has been told anything.
+    /// Takes what fits into one statement, oldest first. Whose caller is gone is left out, but for
+    /// what is to outlive it: nobody has been told anything.
     fn take_batch(&mut self) -> Vec<Waiting<V>> {
         let (mut batch, mut later) = (Vec::new(), VecDeque::new());
         let (mut bytes, mut ids) = (0, HashSet::new());
         while let Some(waiting) = self.waiting.pop_front() {
-            if waiting.answer.is_closed() {
+            if waiting.answer.is_closed() && !V::OUTLIVES_ITS_CALLER {
                 continue;
             }
             if !V::SHARES && !ids.insert(V::id(&waiting.item)) {
@@ -163,6 +165,7 @@ impl<V: Verb> Lane<V> {
     /// Runs batches until nothing waits.
     async fn run(mut self) {
         loop {
+            others_first().await;
             let batch = {
                 let mut state = self.shared.state();
                 let batch = state.take_batch();
@@ -198,6 +201,20 @@ impl<V: Verb> Drop for Lane<V> {
             }
         }
     }
+}
+
+/// Goes to the end of the runtime's queue once: the tasks before it, which may have been answered just
+/// now, bring what makes the next statement a larger one.
+async fn others_first() {
+    let mut is_last = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut is_last, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn lost() -> Error {

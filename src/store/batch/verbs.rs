@@ -1,14 +1,10 @@
 //! The verbs that can be batched: how a statement over many rows answers each of them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Debug,
-    sync::Arc,
-};
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use crate::{
     error::Result,
-    store::{NewSession, Record, Save as SaveRow, Store},
+    store::{End as EndRow, NewSession, Record, Save as SaveRow, Store},
     token::SessionId,
 };
 
@@ -19,6 +15,8 @@ pub(super) trait Verb: Debug + Send + Sync + 'static {
     /// Whether items of the same id can be in one statement: else the second waits for the next
     /// one.
     const SHARES: bool;
+    /// Whether an item is carried out though its caller is gone.
+    const OUTLIVES_ITS_CALLER: bool = false;
 
     fn id(item: &Self::Item) -> SessionId;
 
@@ -48,10 +46,13 @@ impl Verb for Load {
     async fn run(&self, items: &[SessionId]) -> Result<Vec<Option<Record>>> {
         let mut ids = items.to_vec();
         ids.dedup();
-        let mut records = by_id(self.0.load(&ids).await?);
+        let mut records = in_order(self.0.load(&ids).await?).peekable();
         let answer = |(i, id): (usize, &SessionId)| {
             let is_last_of_id = items.get(i + 1) != Some(id);
-            if is_last_of_id { records.remove(id) } else { records.get(id).cloned() }
+            match is_last_of_id {
+                true => records.next_if(|record| record.id == *id),
+                false => records.peek().filter(|record| record.id == *id).cloned(),
+            }
         };
         Ok(items.iter().enumerate().map(answer).collect())
     }
@@ -74,8 +75,9 @@ impl Verb for Create {
     }
 
     async fn run(&self, items: &[NewSession]) -> Result<Vec<Option<Record>>> {
-        let mut records = by_id(self.0.create(items).await?);
-        Ok(items.iter().map(|item| records.remove(&item.id)).collect())
+        let mut records = in_order(self.0.create(items).await?).peekable();
+        let answer = |item: &NewSession| records.next_if(|record| record.id == item.id);
+        Ok(items.iter().map(answer).collect())
     }
 }
 
@@ -103,6 +105,32 @@ impl Verb for Save {
     }
 }
 
-fn by_id(records: Vec<Record>) -> HashMap<SessionId, Record> {
-    records.into_iter().map(|record| (record.id, record)).collect()
+#[derive(Debug)]
+pub(super) struct End(pub(super) Arc<dyn Store>);
+
+impl Verb for End {
+    type Item = EndRow;
+    /// The id, if it was live.
+    type Output = Option<SessionId>;
+    const SHARES: bool = false;
+    const OUTLIVES_ITS_CALLER: bool = true;
+
+    fn id(end: &EndRow) -> SessionId {
+        end.id
+    }
+
+    fn bytes(end: &EndRow) -> usize {
+        end.user_id.as_ref().map_or(0, String::len)
+    }
+
+    async fn run(&self, items: &[EndRow]) -> Result<Vec<Option<SessionId>>> {
+        let ended: HashSet<SessionId> = self.0.end(items).await?.into_iter().collect();
+        Ok(items.iter().map(|item| ended.get(&item.id).copied()).collect())
+    }
+}
+
+/// By their ids, as the items are: so that both are walked side by side.
+fn in_order(mut records: Vec<Record>) -> std::vec::IntoIter<Record> {
+    records.sort_unstable_by_key(|record| record.id);
+    records.into_iter()
 }

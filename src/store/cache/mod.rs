@@ -17,8 +17,8 @@ use tokio::sync::OnceCell;
 
 use self::{generations::Generations, watcher::Watcher};
 use super::{
-    Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
+    End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
+    Renewal, Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
 };
 use crate::{error::Result, token::SessionId};
 
@@ -210,7 +210,7 @@ impl Store for Cached {
         self.store.save(saves).await
     }
 
-    async fn touch(&self, touches: &[Touch]) -> Result<u64> {
+    async fn touch(&self, touches: &[Touch]) -> Result<()> {
         self.store.touch(touches).await
     }
 
@@ -234,9 +234,14 @@ impl Store for Cached {
         self.store.log_in(log_in).await
     }
 
+    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
+        let changed: Vec<_> = ends.iter().map(|end| Invalidation::Session(end.id)).collect();
+        let _invalidating = self.invalidating(&changed);
+        self.store.end(ends).await
+    }
+
     async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
         let changed = [match scope {
-            Scope::Session(id) | Scope::SessionOf(_, id) => Invalidation::Session(*id),
             Scope::User(user_id) | Scope::OthersOf(user_id, _) => {
                 Invalidation::User(user_id.clone())
             }

@@ -1,4 +1,4 @@
-use sqlx::{PgPool, query, query_as, query_scalar};
+use sqlx::{Connection, Postgres, query, query_as, query_scalar};
 
 use super::{
     moment::Moment,
@@ -7,17 +7,24 @@ use super::{
 use crate::{
     error::Result,
     expiry::Lifetime,
-    store::{Admission, LogIn, LogInOutcome, failure},
+    store::{Admission, LogIn, LogInOutcome, connections::Connections, failure},
 };
 
-pub(super) async fn log_in(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome> {
-    Ok(failure::again_if_rolled_back(|| attempt(pool, log_in)).await?)
+pub(super) async fn log_in(
+    connections: &Connections<Postgres>,
+    log_in: &LogIn,
+) -> Result<LogInOutcome> {
+    Ok(failure::again_if_rolled_back(|| attempt(connections, log_in)).await?)
 }
 
-async fn attempt(pool: &PgPool, log_in: &LogIn) -> Result<LogInOutcome, sqlx::Error> {
+async fn attempt(
+    connections: &Connections<Postgres>,
+    log_in: &LogIn,
+) -> Result<LogInOutcome, sqlx::Error> {
+    let mut connection = connections.take().await?;
     // Read committed, whatever the pool's default: each statement has to see what was committed
     // while the one before it waited for a lock.
-    let mut tx = pool.begin_with("begin isolation level read committed").await?;
+    let mut tx = connection.begin_with("begin isolation level read committed").await?;
     let before_lock = query!(
         r#"
         select (select revoked_at from sessile.session_cutoffs where user_id = $1) as cutoff,

@@ -13,7 +13,7 @@ mod watch;
 use std::ops::Range;
 
 use async_trait::async_trait;
-use sqlx::{Connection, PgPool, query, query_as, query_scalar};
+use sqlx::{Connection, PgPool, Postgres, query, query_as};
 use uuid::Uuid;
 
 pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
@@ -22,8 +22,11 @@ use self::{
     row::{InfoRow, Row},
 };
 use super::{
-    Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch, failure, whole::to_its_end,
+    End, Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
+    Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
+    connections::{Connections, Lease},
+    failure,
+    whole::to_its_end,
 };
 use crate::{error::Result, token::SessionId};
 
@@ -34,37 +37,52 @@ const SWEEP_LOCK: i64 = 0x7365_7373_696c_6501;
 /// Sessions in a Postgres database.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
-    pool: PgPool,
+    connections: Connections<Postgres>,
 }
 
 impl PostgresStore {
-    /// On the application's own pool, with its settings and its limit of connections.
+    /// On the application's own pool, with its settings and its limit of connections. Of ten
+    /// connections, sessions keep up to two at hand for a second after their last use.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { connections: Connections::shared(pool) }
+    }
+
+    /// On a pool that nothing else uses.
+    pub fn dedicated(pool: PgPool) -> Self {
+        Self { connections: Connections::dedicated(pool) }
     }
 
     /// The pool.
     pub fn pool(&self) -> &PgPool {
-        &self.pool
+        self.connections.pool()
+    }
+
+    /// Runs one statement, and again where it lost a deadlock or a serialization check.
+    async fn once<T, F>(&self, run: impl Fn(Lease<Postgres>) -> F) -> Result<T, sqlx::Error>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        failure::again_if_rolled_back(|| async { run(self.connections.take().await?).await }).await
     }
 
     /// Runs what may safely run twice, and runs it again if the connection turned out to be dead: a
     /// pool that does not ping every connection it hands out learns of a restarted server that way.
-    async fn twice<T, F>(&self, run: impl Fn() -> F) -> Result<T>
+    async fn twice<T, F>(&self, run: impl Fn(Lease<Postgres>) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        match run().await {
+        match self.once(&run).await {
             Err(error) if failure::is_dead_connection(&error) => {
                 self.drop_dead_connections().await;
-                Ok(run().await?)
+                Ok(self.once(&run).await?)
             }
             result => Ok(result?),
         }
     }
 
     async fn drop_dead_connections(&self) {
-        while let Some(mut connection) = self.pool.try_acquire() {
+        self.connections.give_back();
+        while let Some(mut connection) = self.pool().try_acquire() {
             if connection.ping().await.is_ok() {
                 break;
             }
@@ -78,18 +96,17 @@ impl Store for PostgresStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         let ids: Vec<Uuid> = ids.iter().map(SessionId::as_uuid).collect();
         let rows = self
-            .twice(|| {
-                query_as!(
+            .twice(|connection| {
+                connection.all(query_as!(
                     Row,
                     r#"
                     select id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
                         last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
                     from sessile.sessions
-                    where id = any($1) and now() < valid_until
+                    where id = any((select $1::uuid[])::uuid[]) and now() < valid_until
                     "#,
                     &ids,
-                )
-                .fetch_all(&self.pool)
+                ))
             })
             .await?;
         Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
@@ -106,32 +123,34 @@ impl Store for PostgresStore {
         let ips: Vec<Option<String>> = sessions.iter().map(|s| row::address(&s.client)).collect();
         let agents: Vec<Option<String>> =
             sessions.iter().map(|s| s.client.user_agent.clone()).collect();
-        let rows = query_as!(
-            Row,
-            r#"
-            insert into sessile.sessions (id, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
-                absolute_expires_at, valid_until, expires_at, ip, user_agent)
-            select id, secret_hash, data::json, 0, now(), now(), idle,
-                now() + make_interval(secs => absolute),
-                now() + make_interval(secs => idle),
-                date_bin(make_interval(secs => idle / 2.0), now() + make_interval(secs => idle), timestamptz 'epoch')
-                    + make_interval(secs => idle / 2.0),
-                ip::inet, user_agent
-            from unnest($1::uuid[], $2::bytea[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[])
-                as new (id, secret_hash, data, idle, absolute, ip, user_agent)
-            returning id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
-                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
-            "#,
-            &ids,
-            &hashes,
-            &data,
-            &idle,
-            &absolute,
-            &ips as &[Option<String>],
-            &agents as &[Option<String>],
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        let rows = self
+            .once(|connection| {
+                connection.all(query_as!(
+                    Row,
+                    r#"
+                    insert into sessile.sessions (id, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
+                        absolute_expires_at, valid_until, expires_at, ip, user_agent)
+                    select id, secret_hash, data::json, 0, now(), now(), idle,
+                        now() + make_interval(secs => absolute),
+                        now() + make_interval(secs => idle),
+                        date_bin(make_interval(secs => idle / 2.0), now() + make_interval(secs => idle), timestamptz 'epoch')
+                            + make_interval(secs => idle / 2.0),
+                        ip::inet, user_agent
+                    from unnest((select $1::uuid[]), $2::bytea[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[])
+                        as new (id, secret_hash, data, idle, absolute, ip, user_agent)
+                    returning id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
+                        last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+                    "#,
+                    &ids,
+                    &hashes,
+                    &data,
+                    &idle,
+                    &absolute,
+                    &ips as &[Option<String>],
+                    &agents as &[Option<String>],
+                ))
+            })
+            .await?;
         Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
@@ -142,31 +161,33 @@ impl Store for PostgresStore {
         let seen: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.last_seen_at)).collect();
         let valid: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.valid_until)).collect();
         let expires: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.expires_at)).collect();
-        let written = query_scalar!(
-            r#"
-            update sessile.sessions as s
-            set data = new.data::json, revision = new.revision + 1,
-                last_seen_at = greatest(s.last_seen_at, new.seen),
-                valid_until = greatest(s.valid_until, new.valid),
-                expires_at = greatest(s.expires_at, new.expires)
-            from unnest($1::uuid[], $2::bigint[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
-                as new (id, revision, data, seen, valid, expires)
-            where s.id = new.id and s.revision = new.revision and now() < s.valid_until
-            returning s.id
-            "#,
-            &ids,
-            &revisions,
-            &data,
-            &seen,
-            &valid,
-            &expires,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(written.into_iter().map(SessionId::from).collect())
+        let written = self
+            .once(|connection| {
+                connection.all(query!(
+                    r#"
+                    update sessile.sessions as s
+                    set data = new.data::json, revision = new.revision + 1,
+                        last_seen_at = greatest(s.last_seen_at, new.seen),
+                        valid_until = greatest(s.valid_until, new.valid),
+                        expires_at = greatest(s.expires_at, new.expires)
+                    from unnest((select $1::uuid[]), $2::bigint[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
+                        as new (id, revision, data, seen, valid, expires)
+                    where s.id = new.id and s.revision = new.revision and now() < s.valid_until
+                    returning s.id
+                    "#,
+                    &ids,
+                    &revisions,
+                    &data,
+                    &seen,
+                    &valid,
+                    &expires,
+                ))
+            })
+            .await?;
+        Ok(written.into_iter().map(|row| row.id.into()).collect())
     }
 
-    async fn touch(&self, touches: &[Touch]) -> Result<u64> {
+    async fn touch(&self, touches: &[Touch]) -> Result<()> {
         let ids: Vec<Uuid> = touches.iter().map(|t| t.id.as_uuid()).collect();
         let seen: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.last_seen_at)).collect();
         let valid: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.valid_until)).collect();
@@ -175,101 +196,116 @@ impl Store for PostgresStore {
             touches.iter().map(|t| row::seconds(t.lifetime.idle_timeout)).collect();
         let absolute: Vec<Moment> =
             touches.iter().map(|t| Moment(t.lifetime.absolute_expires_at)).collect();
-        let done = self
-            .twice(|| {
-                query!(
-                    r#"
-                    update sessile.sessions as s
-                    set last_seen_at = new.seen, valid_until = new.valid,
-                        expires_at = greatest(s.expires_at, new.expires)
-                    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::int[], $6::timestamptz[])
-                        as new (id, seen, valid, expires, idle, absolute)
-                    where s.id = new.id and s.last_seen_at < new.seen and s.idle_timeout = new.idle
-                        and s.absolute_expires_at = new.absolute and now() < s.valid_until
-                    "#,
-                    &ids,
-                    &seen,
-                    &valid,
-                    &expires,
-                    &idle,
-                    &absolute,
-                )
-                .execute(&self.pool)
-            })
-            .await?;
-        Ok(done.rows_affected())
+        self.twice(|connection| {
+            connection.execute(query!(
+                r#"
+                update sessile.sessions as s
+                set last_seen_at = new.seen, valid_until = new.valid,
+                    expires_at = greatest(s.expires_at, new.expires)
+                from unnest((select $1::uuid[]), $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::int[], $6::timestamptz[])
+                    as new (id, seen, valid, expires, idle, absolute)
+                where s.id = new.id and s.last_seen_at < new.seen and s.idle_timeout = new.idle
+                    and s.absolute_expires_at = new.absolute and now() < s.valid_until
+                "#,
+                &ids,
+                &seen,
+                &valid,
+                &expires,
+                &idle,
+                &absolute,
+            ))
+        })
+        .await?;
+        Ok(())
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
-        let renewed = query!(
-            r#"
-            with renewed as (
-                update sessile.sessions
-                set secret_hash = $3, ip = coalesce($4::text::inet, ip), user_agent = coalesce($5, user_agent)
-                where id = $1 and secret_hash = $2 and now() < valid_until
-                returning id
-            )
-            select id from renewed, pg_notify('sessile', 'session ' || id)
-            "#,
-            renewal.id.as_uuid(),
-            renewal.old_hash.as_bytes(),
-            renewal.new_hash.as_bytes(),
-            row::address(&renewal.client),
-            renewal.client.user_agent,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
+        let renewed = self
+            .once(|connection| {
+                connection.optional(query!(
+                    r#"
+                    with renewed as (
+                        update sessile.sessions
+                        set secret_hash = $3, ip = coalesce($4::text::inet, ip), user_agent = coalesce($5, user_agent)
+                        where id = $1 and secret_hash = $2 and now() < valid_until
+                        returning id
+                    )
+                    select id from renewed, pg_notify('sessile', 'session ' || id)
+                    "#,
+                    renewal.id.as_uuid(),
+                    renewal.old_hash.as_bytes(),
+                    renewal.new_hash.as_bytes(),
+                    row::address(&renewal.client),
+                    renewal.client.user_agent,
+                ))
+            })
+            .await?;
         Ok(renewed.is_some())
     }
 
     async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
         let (renewal, lifetime) = (&to.renewal, &to.lifetime);
-        let row = query_as!(
-            Row,
-            r#"
-            with renewed as (
-                update sessile.sessions
-                set secret_hash = $3, revision = revision + 1, authenticated_at = $5, last_seen_at = $5,
-                    idle_timeout = $6, absolute_expires_at = $7, valid_until = $8, expires_at = $9,
-                    ip = coalesce($10::text::inet, ip), user_agent = coalesce($11, user_agent)
-                where id = $1 and secret_hash = $2 and user_id = $4 and now() < valid_until
-                returning *
-            )
-            select id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
-                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
-            from renewed, pg_notify('sessile', 'session ' || id)
-            "#,
-            renewal.id.as_uuid(),
-            renewal.old_hash.as_bytes(),
-            renewal.new_hash.as_bytes(),
-            to.user_id,
-            Moment(lifetime.last_seen_at),
-            row::seconds(lifetime.idle_timeout),
-            Moment(lifetime.absolute_expires_at),
-            Moment(lifetime.valid_until),
-            Moment(lifetime.expires_at),
-            row::address(&renewal.client),
-            renewal.client.user_agent,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
+        let row = self
+            .once(|connection| {
+                connection.optional(query_as!(
+                    Row,
+                    r#"
+                    with renewed as (
+                        update sessile.sessions
+                        set secret_hash = $3, revision = revision + 1, authenticated_at = $5, last_seen_at = $5,
+                            idle_timeout = $6, absolute_expires_at = $7, valid_until = $8, expires_at = $9,
+                            ip = coalesce($10::text::inet, ip), user_agent = coalesce($11, user_agent)
+                        where id = $1 and secret_hash = $2 and user_id = $4 and now() < valid_until
+                        returning *
+                    )
+                    select id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
+                        last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+                    from renewed, pg_notify('sessile', 'session ' || id)
+                    "#,
+                    renewal.id.as_uuid(),
+                    renewal.old_hash.as_bytes(),
+                    renewal.new_hash.as_bytes(),
+                    to.user_id,
+                    Moment(lifetime.last_seen_at),
+                    row::seconds(lifetime.idle_timeout),
+                    Moment(lifetime.absolute_expires_at),
+                    Moment(lifetime.valid_until),
+                    Moment(lifetime.expires_at),
+                    row::address(&renewal.client),
+                    renewal.client.user_agent,
+                ))
+            })
+            .await?;
         Ok(row.map(Record::try_from).transpose()?)
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
-        let (pool, log_in) = (self.pool.clone(), log_in.clone());
-        to_its_end(async move { log_in::log_in(&pool, &log_in).await }).await
+        let (connections, log_in) = (self.connections.clone(), log_in.clone());
+        to_its_end(async move { log_in::log_in(&connections, &log_in).await }).await
+    }
+
+    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
+        let (store, ends) = (self.clone(), ends.to_vec());
+        to_its_end(async move {
+            let end = async |mut connection: Lease<Postgres>| {
+                let ended = revoke::end(&mut connection, &ends).await?;
+                connection.keep();
+                Ok(ended)
+            };
+            Ok(store.once(end).await?)
+        })
+        .await
     }
 
     async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
-        let (pool, scope) = (self.pool.clone(), scope.clone());
-        to_its_end(async move { revoke::in_own_transaction(&pool, &scope).await }).await
+        let (connections, scope) = (self.connections.clone(), scope.clone());
+        to_its_end(async move { revoke::in_own_transaction(&connections, &scope).await }).await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
         let rows = self
-            .twice(|| {
-                query_as!(
+            .twice(|connection| {
+                connection.all(query_as!(
                     InfoRow,
                     r#"
                     select id, user_id, created_at, authenticated_at, last_seen_at, valid_until, host(ip) as ip, user_agent
@@ -281,8 +317,7 @@ impl Store for PostgresStore {
                     page.user_id,
                     page.before.map(|id| id.as_uuid()),
                     i64::from(page.limit),
-                )
-                .fetch_all(&self.pool)
+                ))
             })
             .await?;
         Ok(rows.into_iter().map(SessionInfo::from).collect())
@@ -290,8 +325,8 @@ impl Store for PostgresStore {
 
     async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
         let row = self
-            .twice(|| {
-                query_as!(
+            .twice(|connection| {
+                connection.optional(query_as!(
                     InfoRow,
                     r#"
                     select id, user_id, created_at, authenticated_at, last_seen_at, valid_until, host(ip) as ip, user_agent
@@ -299,28 +334,26 @@ impl Store for PostgresStore {
                     where id = $1 and now() < valid_until
                     "#,
                     id.as_uuid(),
-                )
-                .fetch_optional(&self.pool)
+                ))
             })
             .await?;
         Ok(row.map(SessionInfo::from))
     }
 
     async fn count(&self, user_id: Option<&str>) -> Result<u64> {
-        let count = self
-            .twice(|| {
-                query_scalar!(
+        let found = self
+            .twice(|connection| {
+                connection.one(query!(
                     r#"
                     select count(*) as "count!"
                     from sessile.sessions
                     where ($1::text is null or user_id = $1) and now() < valid_until
                     "#,
                     user_id,
-                )
-                .fetch_one(&self.pool)
+                ))
             })
             .await?;
-        Ok(count.unsigned_abs())
+        Ok(found.count.unsigned_abs())
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
@@ -328,8 +361,8 @@ impl Store for PostgresStore {
         // keep it. `expires_at` is asked again in the DELETE: a touch may have moved it since the
         // CTE read it.
         let swept = self
-            .twice(|| {
-                query!(
+            .twice(|connection| {
+                connection.one(query!(
                     r#"
                     with lock as materialized (
                         select pg_try_advisory_xact_lock($2) as held
@@ -350,8 +383,7 @@ impl Store for PostgresStore {
                     "#,
                     i64::from(limit),
                     SWEEP_LOCK,
-                )
-                .fetch_one(&self.pool)
+                ))
             })
             .await?;
         Ok(if swept.held { Swept::Rows(swept.deleted.unsigned_abs()) } else { Swept::Busy })
@@ -359,16 +391,15 @@ impl Store for PostgresStore {
 
     async fn survey(&self) -> Result<Option<Survey>> {
         let found = self
-            .twice(|| {
-                query!(
+            .twice(|connection| {
+                connection.one(query!(
                     r#"
                     select pg_relation_size('sessile.sessions') / current_setting('block_size')::bigint as "pages!",
                         (select count(*) from (
                             select from sessile.sessions where expires_at < now() limit 200000
                         ) as expired) as "expired!"
                     "#
-                )
-                .fetch_one(&self.pool)
+                ))
             })
             .await?;
         let pages = u32::try_from(found.pages).unwrap_or(u32::MAX);
@@ -378,8 +409,8 @@ impl Store for PostgresStore {
     async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
         let (from, to) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
         let swept = self
-            .twice(|| {
-                query!(
+            .twice(|connection| {
+                connection.one(query!(
                     r#"
                     with lock as materialized (
                         select pg_try_advisory_xact_lock($3) as held
@@ -394,18 +425,19 @@ impl Store for PostgresStore {
                     from,
                     to,
                     SWEEP_LOCK,
-                )
-                .fetch_one(&self.pool)
+                ))
             })
             .await?;
         Ok(if swept.held { Swept::Rows(swept.deleted.unsigned_abs()) } else { Swept::Busy })
     }
 
     async fn migrate(&self) -> Result<()> {
-        migrate::migrate(&self.pool).await
+        self.connections.give_back();
+        migrate::migrate(self.pool()).await
     }
 
     async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
-        watch::watch(&self.pool, on).await
+        self.connections.give_back();
+        watch::watch(self.pool(), on).await
     }
 }

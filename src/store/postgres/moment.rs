@@ -1,4 +1,4 @@
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::{
     Decode, Encode, Postgres, Type,
     encode::IsNull,
@@ -12,7 +12,7 @@ use sqlx::{
 pub(super) struct Moment(pub(super) DateTime<Utc>);
 
 /// The server counts microseconds from the first of January 2000.
-const EPOCH: DateTime<Utc> = DateTime::from_timestamp_secs(946_684_800).expect("a moment");
+const EPOCH: i64 = 946_684_800_000_000;
 
 impl Type<Postgres> for Moment {
     fn type_info() -> PgTypeInfo {
@@ -28,15 +28,16 @@ impl PgHasArrayType for Moment {
 
 impl<'r> Decode<'r, Postgres> for Moment {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
-        let since = TimeDelta::microseconds(<i64 as Decode<Postgres>>::decode(value)?);
+        let since = <i64 as Decode<Postgres>>::decode(value)?;
+        let moment = since.checked_add(EPOCH).and_then(DateTime::from_timestamp_micros);
         // What chrono cannot hold (the year 262,000, infinity) is its last moment.
-        Ok(Self(EPOCH.checked_add_signed(since).unwrap_or(DateTime::<Utc>::MAX_UTC)))
+        Ok(Self(moment.unwrap_or(DateTime::<Utc>::MAX_UTC)))
     }
 }
 
 impl Encode<'_, Postgres> for Moment {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        let since = (self.0 - EPOCH).num_microseconds().unwrap_or(i64::MAX);
+        let since = self.0.timestamp_micros() - EPOCH;
         <i64 as Encode<Postgres>>::encode(since, buffer)
     }
 }

@@ -1,17 +1,19 @@
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool, query, query_scalar};
+use sqlx::{Connection, PgConnection, Postgres, query, query_scalar};
+use uuid::Uuid;
 
 use super::watch;
 use crate::{
     error::Result,
-    store::{Invalidation, Revocation, Scope, failure},
+    store::{End, Invalidation, Revocation, Scope, connections::Connections, failure},
     token::SessionId,
 };
 
 /// Ends one session in the application's transaction. Logs nothing: whether it happened is known at
 /// the commit.
 pub async fn revoke(connection: &mut PgConnection, id: SessionId) -> Result<Revocation> {
-    Ok(run(connection, &Scope::Session(id)).await?)
+    let ended = end(connection, &[End { id, user_id: None }]).await?;
+    Ok(Revocation::new(ended.len() as u64, None))
 }
 
 /// Ends all of a user's sessions in the application's transaction, which has to be at `read
@@ -39,12 +41,19 @@ pub async fn revoke_all(connection: &mut PgConnection) -> Result<Revocation> {
     Ok(run(connection, &Scope::All).await?)
 }
 
-pub(super) async fn in_own_transaction(pool: &PgPool, scope: &Scope) -> Result<Revocation> {
-    Ok(failure::again_if_rolled_back(|| attempt(pool, scope)).await?)
+pub(super) async fn in_own_transaction(
+    connections: &Connections<Postgres>,
+    scope: &Scope,
+) -> Result<Revocation> {
+    Ok(failure::again_if_rolled_back(|| attempt(connections, scope)).await?)
 }
 
-async fn attempt(pool: &PgPool, scope: &Scope) -> Result<Revocation, sqlx::Error> {
-    let mut tx = pool.begin_with("begin isolation level read committed").await?;
+async fn attempt(
+    connections: &Connections<Postgres>,
+    scope: &Scope,
+) -> Result<Revocation, sqlx::Error> {
+    let mut connection = connections.take().await?;
+    let mut tx = connection.begin_with("begin isolation level read committed").await?;
     let revocation = run(&mut tx, scope).await?;
     tx.commit().await?;
     Ok(revocation)
@@ -52,46 +61,48 @@ async fn attempt(pool: &PgPool, scope: &Scope) -> Result<Revocation, sqlx::Error
 
 /// The cut-off first: it takes the lock that log-ins take, so that the DELETE, a statement of its
 /// own, sees every session that was bound before.
+/// Single sessions: one statement, which needs no lock of a user.
+pub(super) async fn end(
+    connection: &mut PgConnection,
+    ends: &[End],
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    let ids: Vec<Uuid> = ends.iter().map(|end| end.id.as_uuid()).collect();
+    let user_ids: Vec<Option<String>> = ends.iter().map(|end| end.user_id.clone()).collect();
+    let ended = query!(
+        r#"
+        with ended as (
+            delete from sessile.sessions as s
+            using unnest((select $1::uuid[]), $2::text[]) as of (id, user_id)
+            where s.id = of.id and (of.user_id is null or s.user_id = of.user_id)
+            returning s.id, now() < s.valid_until as live
+        )
+        select id, live as "live!" from ended, pg_notify('sessile', 'session ' || id)
+        "#,
+        &ids,
+        &user_ids as &[Option<String>],
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(ended.into_iter().filter(|row| row.live).map(|row| row.id.into()).collect())
+}
+
 async fn run(connection: &mut PgConnection, scope: &Scope) -> Result<Revocation, sqlx::Error> {
-    let cutoff = match scope {
-        Scope::Session(_) | Scope::SessionOf(..) => None,
+    let (locked, told) = match scope {
         Scope::User(user_id) | Scope::OthersOf(user_id, _) => {
-            Some(cut_off(connection, user_id).await?)
+            (user_id.as_str(), Invalidation::User(user_id.clone()))
         }
-        Scope::All => Some(cut_off(connection, "").await?),
+        Scope::All => ("", Invalidation::All),
     };
-    let (id, user_id, keep) = match scope {
-        Scope::Session(id) => (Some(id), None, None),
-        Scope::SessionOf(user_id, id) => (Some(id), Some(user_id), None),
-        Scope::User(user_id) => (None, Some(user_id), None),
-        Scope::OthersOf(user_id, keep) => (None, Some(user_id), Some(keep)),
-        Scope::All => (None, None, None),
+    let cutoff = cut_off(connection, locked).await?;
+    let told = watch::payload(&told);
+    let of_user = match scope {
+        Scope::User(user_id) => Some((user_id, None)),
+        Scope::OthersOf(user_id, keep) => Some((user_id, Some(keep.as_uuid()))),
+        Scope::All => None,
     };
-    let told = watch::payload(&match scope {
-        Scope::Session(id) | Scope::SessionOf(_, id) => Invalidation::Session(*id),
-        Scope::User(user_id) | Scope::OthersOf(user_id, _) => Invalidation::User(user_id.clone()),
-        Scope::All => Invalidation::All,
-    });
     // One statement a shape: a condition on a parameter that may be null would cost the index.
-    let ended = match (id, user_id) {
-        (Some(id), user_id) => {
-            query!(
-                r#"
-                with ended as (
-                    delete from sessile.sessions where id = $1 and ($2::text is null or user_id = $2)
-                    returning now() < valid_until as live
-                )
-                select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $3))::text as told from ended
-                "#,
-                id.as_uuid(),
-                user_id,
-                told,
-            )
-            .fetch_one(connection)
-            .await?
-            .ended
-        }
-        (None, Some(user_id)) => {
+    let ended = match of_user {
+        Some((user_id, keep)) => {
             query!(
                 r#"
                 with ended as (
@@ -101,14 +112,14 @@ async fn run(connection: &mut PgConnection, scope: &Scope) -> Result<Revocation,
                 select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $3))::text as told from ended
                 "#,
                 user_id,
-                keep.map(SessionId::as_uuid),
+                keep,
                 told,
             )
             .fetch_one(connection)
             .await?
             .ended
         }
-        (None, None) => {
+        None => {
             query!(
                 r#"
                 with ended as (delete from sessile.sessions returning now() < valid_until as live)
@@ -121,7 +132,7 @@ async fn run(connection: &mut PgConnection, scope: &Scope) -> Result<Revocation,
             .ended
         }
     };
-    Ok(Revocation::new(ended.unsigned_abs(), cutoff))
+    Ok(Revocation::new(ended.unsigned_abs(), Some(cutoff)))
 }
 
 async fn cut_off(

@@ -1,26 +1,32 @@
-use sqlx::{SqlitePool, query, query_as, query_scalar};
+use sqlx::{Connection, Sqlite, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::row::{self, Row};
 use crate::{
     error::Result,
     expiry::Lifetime,
-    store::{Admission, LogIn, LogInOutcome},
+    store::{Admission, LogIn, LogInOutcome, connections::Connections},
 };
 
-pub(super) async fn log_in(pool: &SqlitePool, log_in: &LogIn) -> Result<LogInOutcome> {
-    let before_lock = query!(
-        r#"
-        select (select revoked_at from session_cutoffs where user_id = ?1) as "cutoff?: i64",
-            (select revoked_at from session_cutoffs where user_id = '') as "of_all?: i64"
-        "#,
-        log_in.user_id,
-    )
-    .fetch_one(pool)
-    .await?;
+pub(super) async fn log_in(
+    readers: &Connections<Sqlite>,
+    writer: &Connections<Sqlite>,
+    log_in: &LogIn,
+) -> Result<LogInOutcome> {
+    let before_lock = readers.take().await?;
+    let before_lock = before_lock
+        .one(query!(
+            r#"
+            select (select revoked_at from session_cutoffs where user_id = ?1) as "cutoff?: i64",
+                (select revoked_at from session_cutoffs where user_id = '') as "of_all?: i64"
+            "#,
+            log_in.user_id,
+        ))
+        .await?;
+    let mut connection = writer.take().await?;
     // Immediate: a transaction that reads first and then wants to write is refused the lock when
     // another has written.
-    let mut tx = pool.begin_with("begin immediate").await?;
+    let mut tx = connection.begin_with("begin immediate").await?;
     let id = log_in.id.as_uuid();
     let found = query!(
         r#"

@@ -11,14 +11,15 @@ mod watch;
 
 use async_trait::async_trait;
 use serde_json::json;
-use sqlx::{SqlitePool, query, query_as, query_scalar};
+use sqlx::{Sqlite, SqlitePool, query, query_as};
 use uuid::Uuid;
 
 pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
 use self::row::{InfoRow, Row};
 use super::{
-    Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Store, Swept, Touch, whole::to_its_end,
+    End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
+    Renewal, Revocation, Save, Scope, SessionInfo, Store, Swept, Touch, connections::Connections,
+    whole::to_its_end,
 };
 use crate::{error::Result, token::SessionId};
 
@@ -28,26 +29,28 @@ use crate::{error::Result, token::SessionId};
 /// sqlx is its way to the connection's thread and back.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
-    readers: SqlitePool,
-    writer: SqlitePool,
+    readers: Connections<Sqlite>,
+    writer: Connections<Sqlite>,
 }
 
 impl SqliteStore {
     /// On the application's own pool, with its settings. Writers meet at SQLite's lock, so it needs
-    /// a busy timeout.
+    /// a busy timeout. Of ten connections, sessions keep up to two at hand for a second after their
+    /// last use.
     pub fn new(pool: SqlitePool) -> Self {
-        Self { readers: pool.clone(), writer: pool }
+        let connections = Connections::shared(pool);
+        Self { readers: connections.clone(), writer: connections }
     }
 
-    /// Reads on one pool and writes on another one, of one connection: writers then queue here
-    /// instead of polling for the lock.
-    pub fn with_writer(readers: SqlitePool, writer: SqlitePool) -> Self {
-        Self { readers, writer }
+    /// On pools that nothing else uses: one to read, and another, of one connection, to write.
+    /// Writers then queue here instead of polling for the lock.
+    pub fn dedicated(readers: SqlitePool, writer: SqlitePool) -> Self {
+        Self { readers: Connections::dedicated(readers), writer: Connections::dedicated(writer) }
     }
 
     /// The pool that writes.
     pub fn writer(&self) -> &SqlitePool {
-        &self.writer
+        self.writer.pool()
     }
 }
 
@@ -55,18 +58,19 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         let ids = row::array(ids.iter().map(|id| json!(row::hex(id.as_uuid().as_bytes()))));
-        let rows = query_as!(
-            Row,
-            r#"
-            select id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
-                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now as "now!: i64"
-            from sessions, (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
-            where id in (select unhex(value) from json_each(?1)) and now < valid_until
-            "#,
-            ids,
-        )
-        .fetch_all(&self.readers)
-        .await?;
+        let connection = self.readers.take().await?;
+        let rows = connection
+            .all(query_as!(
+                Row,
+                r#"
+                select id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
+                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now as "now!: i64"
+                from sessions, (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
+                where id in (select unhex(value) from json_each(?1)) and now < valid_until
+                "#,
+                ids,
+            ))
+            .await?;
         Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
@@ -82,24 +86,25 @@ impl Store for SqliteStore {
                 "user_agent": s.client.user_agent,
             })
         }));
-        let rows = query_as!(
-            Row,
-            r#"
-            insert into sessions (id, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
-                absolute_expires_at, valid_until, expires_at, ip, user_agent)
-            select unhex(value ->> 'id'), unhex(value ->> 'secret_hash'), value ->> 'data', 0, now, now, value ->> 'idle',
-                now + 1000 * (value ->> 'absolute'),
-                now + 1000 * (value ->> 'idle'),
-                ((now + 1000 * (value ->> 'idle')) / (500 * (value ->> 'idle')) + 1) * (500 * (value ->> 'idle')),
-                value ->> 'ip', value ->> 'user_agent'
-            from json_each(?1), (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
-            returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
-                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, created_at as "now!: i64"
-            "#,
-            sessions,
-        )
-        .fetch_all(&self.writer)
-        .await?;
+        let connection = self.writer.take().await?;
+        let rows = connection
+            .all(query_as!(
+                Row,
+                r#"
+                insert into sessions (id, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
+                    absolute_expires_at, valid_until, expires_at, ip, user_agent)
+                select unhex(value ->> 'id'), unhex(value ->> 'secret_hash'), value ->> 'data', 0, now, now, value ->> 'idle',
+                    now + 1000 * (value ->> 'absolute'),
+                    now + 1000 * (value ->> 'idle'),
+                    ((now + 1000 * (value ->> 'idle')) / (500 * (value ->> 'idle')) + 1) * (500 * (value ->> 'idle')),
+                    value ->> 'ip', value ->> 'user_agent'
+                from json_each(?1), (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
+                returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
+                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, created_at as "now!: i64"
+                "#,
+                sessions,
+            ))
+            .await?;
         Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
@@ -114,30 +119,31 @@ impl Store for SqliteStore {
                 "expires": s.lifetime.expires_at.timestamp_millis(),
             })
         }));
-        let written = query_scalar!(
-            r#"
-            update sessions
-            set data = new.data, revision = new.revision + 1,
-                last_seen_at = max(last_seen_at, new.seen),
-                valid_until = max(valid_until, new.valid),
-                expires_at = max(expires_at, new.expires)
-            from (
-                select unhex(value ->> 'id') as id, value ->> 'revision' as revision, value ->> 'data' as data,
-                    value ->> 'seen' as seen, value ->> 'valid' as valid, value ->> 'expires' as expires
-                from json_each(?1)
-            ) as new
-            where sessions.id = new.id and sessions.revision = new.revision
-                and cast(round(unixepoch('subsec') * 1000) as integer) < sessions.valid_until
-            returning sessions.id as "id: Uuid"
-            "#,
-            saves,
-        )
-        .fetch_all(&self.writer)
-        .await?;
-        Ok(written.into_iter().map(SessionId::from).collect())
+        let connection = self.writer.take().await?;
+        let written = connection
+            .all(query!(
+                r#"
+                update sessions
+                set data = new.data, revision = new.revision + 1,
+                    last_seen_at = max(last_seen_at, new.seen),
+                    valid_until = max(valid_until, new.valid),
+                    expires_at = max(expires_at, new.expires)
+                from (
+                    select unhex(value ->> 'id') as id, value ->> 'revision' as revision, value ->> 'data' as data,
+                        value ->> 'seen' as seen, value ->> 'valid' as valid, value ->> 'expires' as expires
+                    from json_each(?1)
+                ) as new
+                where sessions.id = new.id and sessions.revision = new.revision
+                    and cast(round(unixepoch('subsec') * 1000) as integer) < sessions.valid_until
+                returning sessions.id as "id: Uuid"
+                "#,
+                saves,
+            ))
+            .await?;
+        Ok(written.into_iter().map(|row| row.id.into()).collect())
     }
 
-    async fn touch(&self, touches: &[Touch]) -> Result<u64> {
+    async fn touch(&self, touches: &[Touch]) -> Result<()> {
         let touches = row::array(touches.iter().map(|t| {
             json!({
                 "id": row::hex(t.id.as_uuid().as_bytes()),
@@ -148,24 +154,25 @@ impl Store for SqliteStore {
                 "absolute": t.lifetime.absolute_expires_at.timestamp_millis(),
             })
         }));
-        let done = query!(
-            r#"
-            update sessions
-            set last_seen_at = new.seen, valid_until = new.valid, expires_at = max(expires_at, new.expires)
-            from (
-                select unhex(value ->> 'id') as id, value ->> 'seen' as seen, value ->> 'valid' as valid,
-                    value ->> 'expires' as expires, value ->> 'idle' as idle, value ->> 'absolute' as absolute
-                from json_each(?1)
-            ) as new
-            where sessions.id = new.id and last_seen_at < new.seen and idle_timeout = new.idle
-                and absolute_expires_at = new.absolute
-                and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
-            "#,
-            touches,
-        )
-        .execute(&self.writer)
-        .await?;
-        Ok(done.rows_affected())
+        let connection = self.writer.take().await?;
+        connection
+            .execute(query!(
+                r#"
+                update sessions
+                set last_seen_at = new.seen, valid_until = new.valid, expires_at = max(expires_at, new.expires)
+                from (
+                    select unhex(value ->> 'id') as id, value ->> 'seen' as seen, value ->> 'valid' as valid,
+                        value ->> 'expires' as expires, value ->> 'idle' as idle, value ->> 'absolute' as absolute
+                    from json_each(?1)
+                ) as new
+                where sessions.id = new.id and last_seen_at < new.seen and idle_timeout = new.idle
+                    and absolute_expires_at = new.absolute
+                    and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                "#,
+                touches,
+            ))
+            .await?;
+        Ok(())
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
@@ -175,21 +182,22 @@ impl Store for SqliteStore {
             &renewal.new_hash.as_bytes()[..],
         );
         let ip = row::address(&renewal.client);
-        let done = query!(
-            r#"
-            update sessions
-            set secret_hash = ?3, ip = coalesce(?4, ip), user_agent = coalesce(?5, user_agent)
-            where id = ?1 and secret_hash = ?2
-                and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
-            "#,
-            id,
-            old,
-            new,
-            ip,
-            renewal.client.user_agent,
-        )
-        .execute(&self.writer)
-        .await?;
+        let connection = self.writer.take().await?;
+        let done = connection
+            .execute(query!(
+                r#"
+                update sessions
+                set secret_hash = ?3, ip = coalesce(?4, ip), user_agent = coalesce(?5, user_agent)
+                where id = ?1 and secret_hash = ?2
+                    and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                "#,
+                id,
+                old,
+                new,
+                ip,
+                renewal.client.user_agent,
+            ))
+            .await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -201,118 +209,136 @@ impl Store for SqliteStore {
             &renewal.new_hash.as_bytes()[..],
         );
         let ip = row::address(&renewal.client);
-        let row = query_as!(
-            Row,
-            r#"
-            update sessions
-            set secret_hash = ?3, revision = revision + 1, authenticated_at = ?5, last_seen_at = ?5,
-                idle_timeout = ?6, absolute_expires_at = ?7, valid_until = ?8, expires_at = ?9,
-                ip = coalesce(?10, ip), user_agent = coalesce(?11, user_agent)
-            where id = ?1 and secret_hash = ?2 and user_id = ?4
-                and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
-            returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
-                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at,
-                cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64"
-            "#,
-            id,
-            old,
-            new,
-            to.user_id,
-            lifetime.last_seen_at,
-            lifetime.idle_timeout,
-            lifetime.absolute_expires_at,
-            lifetime.valid_until,
-            lifetime.expires_at,
-            ip,
-            renewal.client.user_agent,
-        )
-        .fetch_optional(&self.writer)
-        .await?;
+        let connection = self.writer.take().await?;
+        let row = connection
+            .optional(query_as!(
+                Row,
+                r#"
+                update sessions
+                set secret_hash = ?3, revision = revision + 1, authenticated_at = ?5, last_seen_at = ?5,
+                    idle_timeout = ?6, absolute_expires_at = ?7, valid_until = ?8, expires_at = ?9,
+                    ip = coalesce(?10, ip), user_agent = coalesce(?11, user_agent)
+                where id = ?1 and secret_hash = ?2 and user_id = ?4
+                    and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
+                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at,
+                    cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64"
+                "#,
+                id,
+                old,
+                new,
+                to.user_id,
+                lifetime.last_seen_at,
+                lifetime.idle_timeout,
+                lifetime.absolute_expires_at,
+                lifetime.valid_until,
+                lifetime.expires_at,
+                ip,
+                renewal.client.user_agent,
+            ))
+            .await?;
         Ok(row.map(Record::try_from).transpose()?)
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
-        let (pool, log_in) = (self.writer.clone(), log_in.clone());
-        to_its_end(async move { log_in::log_in(&pool, &log_in).await }).await
+        let (store, log_in) = (self.clone(), log_in.clone());
+        to_its_end(async move { log_in::log_in(&store.readers, &store.writer, &log_in).await })
+            .await
+    }
+
+    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
+        let (writer, ends) = (self.writer.clone(), ends.to_vec());
+        to_its_end(async move {
+            let mut connection = writer.take().await?;
+            let ended = revoke::end(&mut connection, &ends).await?;
+            connection.keep();
+            Ok(ended)
+        })
+        .await
     }
 
     async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
-        let (pool, scope) = (self.writer.clone(), scope.clone());
-        to_its_end(async move { revoke::in_own_transaction(&pool, &scope).await }).await
+        let (writer, scope) = (self.writer.clone(), scope.clone());
+        to_its_end(async move { revoke::in_own_transaction(&writer, &scope).await }).await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
         let before = page.before.map(|id| id.as_uuid());
-        let rows = query_as!(
-            InfoRow,
-            r#"
-            select id as "id: Uuid", user_id as "user_id?", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?", user_agent as "user_agent?"
-            from sessions
-            where user_id = ?1 and (?2 is null or id < ?2)
-                and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
-            order by id desc
-            limit ?3
-            "#,
-            page.user_id,
-            before,
-            page.limit,
-        )
-        .fetch_all(&self.readers)
-        .await?;
+        let connection = self.readers.take().await?;
+        let rows = connection
+            .all(query_as!(
+                InfoRow,
+                r#"
+                select id as "id: Uuid", user_id as "user_id?", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?", user_agent as "user_agent?"
+                from sessions
+                where user_id = ?1 and (?2 is null or id < ?2)
+                    and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                order by id desc
+                limit ?3
+                "#,
+                page.user_id,
+                before,
+                page.limit,
+            ))
+            .await?;
         Ok(rows.into_iter().map(SessionInfo::from).collect())
     }
 
     async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
         let id = id.as_uuid();
-        let row = query_as!(
-            InfoRow,
-            r#"
-            select id as "id: Uuid", user_id as "user_id?", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?", user_agent as "user_agent?"
-            from sessions
-            where id = ?1 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
-            "#,
-            id,
-        )
-        .fetch_optional(&self.readers)
-        .await?;
+        let connection = self.readers.take().await?;
+        let row = connection
+            .optional(query_as!(
+                InfoRow,
+                r#"
+                select id as "id: Uuid", user_id as "user_id?", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?", user_agent as "user_agent?"
+                from sessions
+                where id = ?1 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                "#,
+                id,
+            ))
+            .await?;
         Ok(row.map(SessionInfo::from))
     }
 
     async fn count(&self, user_id: Option<&str>) -> Result<u64> {
-        let count = query_scalar!(
-            r#"
-            select count(*) as "count!: i64"
-            from sessions
-            where (?1 is null or user_id = ?1) and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
-            "#,
-            user_id,
-        )
-        .fetch_one(&self.readers)
-        .await?;
-        Ok(count.unsigned_abs())
+        let connection = self.readers.take().await?;
+        let found = connection
+            .one(query!(
+                r#"
+                select count(*) as "count!: i64"
+                from sessions
+                where (?1 is null or user_id = ?1) and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                "#,
+                user_id,
+            ))
+            .await?;
+        Ok(found.count.unsigned_abs())
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
         // SQLite's write lock is the lock that one sweeper at a time holds.
-        let deleted = query!(
-            r#"
-            delete from sessions where id in (
-                select id from sessions
-                where expires_at < cast(round(unixepoch('subsec') * 1000) as integer)
-                order by expires_at
-                limit ?1
-            )
-            "#,
-            limit,
-        )
-        .execute(&self.writer)
-        .await?
-        .rows_affected();
-        query!(
-            "delete from session_cutoffs where used_at < cast(round(unixepoch('subsec') * 1000) as integer) - 86400000"
-        )
-        .execute(&self.writer)
-        .await?;
+        let connection = self.writer.take().await?;
+        let deleted = connection
+            .execute(query!(
+                r#"
+                delete from sessions where id in (
+                    select id from sessions
+                    where expires_at < cast(round(unixepoch('subsec') * 1000) as integer)
+                    order by expires_at
+                    limit ?1
+                )
+                "#,
+                limit,
+            ))
+            .await?
+            .rows_affected();
+        let connection = self.writer.take().await?;
+        connection
+            .execute(query!(
+                "delete from session_cutoffs where used_at < cast(round(unixepoch('subsec') * 1000) as integer) - 86400000"
+            ))
+            .await?;
         Ok(Swept::Rows(deleted))
     }
 

@@ -1,17 +1,20 @@
 use chrono::{DateTime, Utc};
-use sqlx::{SqliteConnection, SqlitePool, query_scalar};
+use serde_json::json;
+use sqlx::{Connection, Sqlite, SqliteConnection, query, query_scalar};
+use uuid::Uuid;
 
 use super::row;
 use crate::{
     error::Result,
-    store::{Revocation, Scope},
+    store::{End, Revocation, Scope, connections::Connections},
     token::SessionId,
 };
 
 /// Ends one session in the application's transaction. Logs nothing: whether it happened is known at
 /// the commit.
 pub async fn revoke(connection: &mut SqliteConnection, id: SessionId) -> Result<Revocation> {
-    Ok(run(connection, &Scope::Session(id)).await?)
+    let ended = end(connection, &[End { id, user_id: None }]).await?;
+    Ok(Revocation::new(ended.len() as u64, None))
 }
 
 /// Ends all of a user's sessions in the application's transaction, which should have been begun
@@ -39,44 +42,53 @@ pub async fn revoke_all(connection: &mut SqliteConnection) -> Result<Revocation>
     Ok(run(connection, &Scope::All).await?)
 }
 
-pub(super) async fn in_own_transaction(pool: &SqlitePool, scope: &Scope) -> Result<Revocation> {
-    let mut tx = pool.begin_with("begin immediate").await?;
+pub(super) async fn in_own_transaction(
+    writer: &Connections<Sqlite>,
+    scope: &Scope,
+) -> Result<Revocation> {
+    let mut connection = writer.take().await?;
+    let mut tx = connection.begin_with("begin immediate").await?;
     let revocation = run(&mut tx, scope).await?;
     tx.commit().await?;
     Ok(revocation)
 }
 
+/// Single sessions: one statement, which needs no lock of a user.
+pub(super) async fn end(
+    connection: &mut SqliteConnection,
+    ends: &[End],
+) -> Result<Vec<SessionId>, sqlx::Error> {
+    let ends =
+        row::array(ends.iter().map(
+            |end| json!({ "id": row::hex(end.id.as_uuid().as_bytes()), "user_id": end.user_id }),
+        ));
+    let ended = query!(
+        r#"
+        delete from sessions
+        where id in (
+            select s.id
+            from json_each(?1) as of cross join sessions as s on s.id = unhex(of.value ->> 'id')
+            where of.value ->> 'user_id' is null or s.user_id = of.value ->> 'user_id'
+        )
+        returning id as "id: Uuid", cast(round(unixepoch('subsec') * 1000) as integer) < valid_until as "live!: bool"
+        "#,
+        ends,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(ended.into_iter().filter(|row| row.live).map(|row| row.id.into()).collect())
+}
+
 async fn run(connection: &mut SqliteConnection, scope: &Scope) -> Result<Revocation, sqlx::Error> {
-    let cutoff = match scope {
-        Scope::Session(_) | Scope::SessionOf(..) => None,
-        Scope::User(user_id) | Scope::OthersOf(user_id, _) => {
-            Some(cut_off(connection, user_id).await?)
-        }
-        Scope::All => Some(cut_off(connection, "").await?),
+    let of_user = match scope {
+        Scope::User(user_id) => Some((user_id.as_str(), None)),
+        Scope::OthersOf(user_id, keep) => Some((user_id.as_str(), Some(keep.as_uuid()))),
+        Scope::All => None,
     };
-    let (id, user_id, keep) = match scope {
-        Scope::Session(id) => (Some(id), None, None),
-        Scope::SessionOf(user_id, id) => (Some(id), Some(user_id), None),
-        Scope::User(user_id) => (None, Some(user_id), None),
-        Scope::OthersOf(user_id, keep) => (None, Some(user_id), Some(keep)),
-        Scope::All => (None, None, None),
-    };
-    let keep = keep.map(SessionId::as_uuid);
+    let cutoff = cut_off(connection, of_user.map_or("", |(user_id, _)| user_id)).await?;
     // One statement a shape: a condition on a parameter that may be null would cost the index.
-    let live = match (id.map(SessionId::as_uuid), user_id) {
-        (Some(id), user_id) => {
-            query_scalar!(
-                r#"
-                delete from sessions where id = ?1 and (?2 is null or user_id = ?2)
-                returning cast(round(unixepoch('subsec') * 1000) as integer) < valid_until as "live!: bool"
-                "#,
-                id,
-                user_id,
-            )
-            .fetch_all(connection)
-            .await?
-        }
-        (None, Some(user_id)) => {
+    let live = match of_user {
+        Some((user_id, keep)) => {
             query_scalar!(
                 r#"
                 delete from sessions where user_id = ?1 and (?2 is null or id <> ?2)
@@ -88,7 +100,7 @@ async fn run(connection: &mut SqliteConnection, scope: &Scope) -> Result<Revocat
             .fetch_all(connection)
             .await?
         }
-        (None, None) => {
+        None => {
             query_scalar!(
                 r#"
                 delete from sessions
@@ -99,7 +111,7 @@ async fn run(connection: &mut SqliteConnection, scope: &Scope) -> Result<Revocat
             .await?
         }
     };
-    Ok(Revocation::new(live.into_iter().filter(|live| *live).count() as u64, cutoff))
+    Ok(Revocation::new(live.into_iter().filter(|live| *live).count() as u64, Some(cutoff)))
 }
 
 /// Rounded up by a millisecond, which is as fine as the clock is, so that no authentication of the

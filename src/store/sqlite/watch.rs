@@ -6,26 +6,26 @@
 
 use std::time::Duration;
 
-use sqlx::{SqlitePool, query_scalar};
+use sqlx::{Sqlite, query_scalar};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    store::Invalidation,
+    store::{Invalidation, connections::Connections},
 };
 
 /// How often it is asked: a few microseconds of a thread each time.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) async fn watch(
-    pool: &SqlitePool,
+    readers: &Connections<Sqlite>,
     on: &(dyn Fn(Invalidation) + Send + Sync),
 ) -> Result<()> {
-    if pool.options().get_max_connections() < 2 {
+    if readers.pool().options().get_max_connections() < 2 {
         let message = "a pool of one connection cannot be watched: it would be taken for good";
         return Err(Error::new(ErrorKind::Configuration, message));
     }
     // The number means something to the same connection only.
-    let mut connection = pool.acquire().await?;
+    let mut connection = readers.take().await?;
     let mut version = None;
     loop {
         let now: i64 = query_scalar("pragma data_version").fetch_one(&mut *connection).await?;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use sessile::{
     SessionId, SessionInfo, hours, minutes,
-    store::{Page, Record, Scope, Store},
+    store::{Page, Record, Store},
 };
 
 use super::{
     conformance,
-    make::{anonymous, id, log_in, logged_in, now, page},
+    make::{anonymous, id, log_in, logged_in, now, one, page},
 };
 use crate::support::Db;
 
@@ -67,7 +67,7 @@ async fn a_page_is_not_disturbed_by_what_comes_and_goes(_: Db, store: Arc<dyn St
     assert_eq!(ids(&store.list(&first).await.unwrap()), all[..2]);
     logged_in(&store, "ada").await;
     // The very session that the next page begins after.
-    store.revoke(&Scope::Session(all[1])).await.unwrap();
+    store.end(&[one(all[1])]).await.unwrap();
     let second = Page { before: Some(all[1]), ..first };
     assert_eq!(ids(&store.list(&second).await.unwrap()), all[2..]);
 }

@@ -2,12 +2,14 @@ use std::{sync::Arc, time::Instant};
 
 use sessile::{
     Client, days, hours, minutes,
-    store::{Lifetime, LogIn, LogInOutcome, Scope, Store, Timeouts},
+    store::{End, Lifetime, LogIn, LogInOutcome, Scope, Store, Timeouts},
 };
 
 use super::{
     conformance,
-    make::{admitted, anonymous, hash, id, log_in, log_in_to, logged_in, new_session, now, save},
+    make::{
+        admitted, anonymous, hash, id, log_in, log_in_to, logged_in, new_session, now, one, save,
+    },
 };
 use crate::support::Db;
 
@@ -85,7 +87,7 @@ async fn a_log_in_takes_what_it_knows_of_the_client(_: Db, store: Arc<dyn Store>
 
 async fn a_log_in_to_a_row_that_has_ended_is_absent(db: Db, store: Arc<dyn Store>) {
     let revoked = anonymous(&store).await;
-    store.revoke(&Scope::Session(revoked.id)).await.unwrap();
+    store.end(&[one(revoked.id)]).await.unwrap();
     let expired = anonymous(&store).await;
     db.pass(hours(1)).await;
     for record in [&revoked, &expired] {
@@ -149,9 +151,10 @@ async fn refused_after(db: &Db, store: &Arc<dyn Store>, scope: Scope) {
 
 async fn a_log_in_from_before_the_end_of_one_session_is_admitted(_: Db, store: Arc<dyn Store>) {
     let began = Instant::now();
-    let (one, other) = (logged_in(&store, "ada").await, logged_in(&store, "ada").await);
-    store.revoke(&Scope::Session(one.id)).await.unwrap();
-    store.revoke(&Scope::SessionOf("ada".to_owned(), other.id)).await.unwrap();
+    let (first, other) = (logged_in(&store, "ada").await, logged_in(&store, "ada").await);
+    store.end(&[one(first.id)]).await.unwrap();
+    let ends = [End { id: other.id, user_id: Some("ada".to_owned()) }];
+    store.end(&ends).await.unwrap();
     admitted(store.log_in(&LogIn { began, ..log_in("ada") }).await.unwrap());
 }
 

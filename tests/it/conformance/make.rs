@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use sessile::{
     Client, SessionId,
     store::{
-        Lifetime, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Save,
-        SecretHash, Store, Timeouts, Touch,
+        End, Lifetime, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
+        Save, SecretHash, Store, Timeouts, Touch,
     },
 };
 use uuid::Uuid;
@@ -38,6 +38,11 @@ pub(super) fn new_session(data: &str) -> NewSession {
         timeouts: timeouts(),
         client: Client::new(),
     }
+}
+
+/// A session to end, whoever's it is.
+pub(super) fn one(id: SessionId) -> End {
+    End { id, user_id: None }
 }
 
 /// An anonymous row.

@@ -14,12 +14,14 @@ mod save;
 mod sweep;
 mod touch;
 
-/// Runs each case on every store: `conformance! { a_case }` makes the tests `postgres::a_case`, `sqlite::a_case` of a
-/// function `async fn a_case(db: Db, store: Arc<dyn Store>)`.
+/// Runs each case on every store: `conformance! { a_case }` makes the tests `postgres::a_case`, `sqlite::a_case`,
+/// `postgres_wrapped::a_case`, … of a function `async fn a_case(db: Db, store: Arc<dyn Store>)`.
 macro_rules! conformance {
     ($($case:ident),* $(,)?) => {
         crate::conformance::conformance! { @postgres [$($case)*] }
+        crate::conformance::conformance! { @postgres_wrapped [$($case)*] }
         crate::conformance::conformance! { @sqlite [$($case)*] }
+        crate::conformance::conformance! { @sqlite_wrapped [$($case)*] }
     };
     (@$backend:ident [$($case:ident)*]) => {
         mod $backend {

@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use sessile::{
     Client, hours,
-    store::{Reauthentication, Renewal, Scope, Store},
+    store::{Reauthentication, Renewal, Store},
 };
 
 use super::{
     conformance,
-    make::{anonymous, hash, log_in_to, logged_in, now, reauthentication, renewal},
+    make::{anonymous, hash, log_in_to, logged_in, now, one, reauthentication, renewal},
 };
 use crate::support::Db;
 
@@ -67,7 +67,7 @@ async fn a_reauthentication_needs_the_same_user(_: Db, store: Arc<dyn Store>) {
 
 async fn a_reauthentication_never_inserts_and_never_revives(db: Db, store: Arc<dyn Store>) {
     let revoked = logged_in(&store, "ada").await;
-    store.revoke(&Scope::Session(revoked.id)).await.unwrap();
+    store.end(&[one(revoked.id)]).await.unwrap();
     let expired = store
         .log_in(&log_in_to(&anonymous(&store).await, "ada"))
         .await

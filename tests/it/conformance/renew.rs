@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use sessile::{
     Client, hours,
-    store::{Renewal, Scope, Store},
+    store::{Renewal, Store},
 };
 
 use super::{
     conformance,
-    make::{anonymous, hash, id, logged_in, now, renewal},
+    make::{anonymous, hash, id, logged_in, now, one, renewal},
 };
 use crate::support::Db;
 
@@ -45,7 +45,7 @@ async fn a_renewal_needs_the_old_secret(_: Db, store: Arc<dyn Store>) {
 
 async fn a_renewal_never_inserts_and_never_revives(db: Db, store: Arc<dyn Store>) {
     let revoked = anonymous(&store).await;
-    store.revoke(&Scope::Session(revoked.id)).await.unwrap();
+    store.end(&[one(revoked.id)]).await.unwrap();
     let expired = anonymous(&store).await;
     db.pass(hours(1)).await;
     let unknown = Renewal { id: id(), ..renewal(&expired) };

@@ -3,17 +3,18 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use sessile::{
     SessionId, hours,
-    store::{Scope, Store},
+    store::{End, Scope, Store},
 };
 
 use super::{
     conformance,
-    make::{anonymous, id, logged_in},
+    make::{anonymous, id, logged_in, one},
 };
 use crate::support::Db;
 
 conformance! {
     one_session_ends,
+    several_sessions_end_and_only_the_live_ones_are_told,
     one_session_of_a_user_ends_only_if_it_is_theirs,
     all_of_a_user_end_and_nobody_elses,
     all_of_a_user_but_one_end,
@@ -26,19 +27,28 @@ conformance! {
 
 async fn one_session_ends(_: Db, store: Arc<dyn Store>) {
     let rows = rows(&store).await;
-    let revocation = store.revoke(&Scope::Session(rows.ada[0])).await.unwrap();
-    assert_eq!((revocation.ended, revocation.cutoff), (1, None));
+    assert_eq!(store.end(&[one(rows.ada[0])]).await.unwrap(), [rows.ada[0]]);
     rows.left(&store, &[rows.ada[1], rows.bobs, rows.nobodys]).await;
+}
+
+async fn several_sessions_end_and_only_the_live_ones_are_told(db: Db, store: Arc<dyn Store>) {
+    let expired = anonymous(&store).await.id;
+    db.pass(hours(1)).await;
+    let rows = rows(&store).await;
+    let ends = [one(expired), one(id()), of_ada(rows.ada[1]), of_ada(rows.bobs), one(rows.nobodys)];
+    let mut ended = store.end(&ends).await.unwrap();
+    ended.sort();
+    assert_eq!(ended, [rows.ada[1], rows.nobodys]);
+    rows.left(&store, &[rows.ada[0], rows.bobs]).await;
+    assert_eq!(db.rows().await, 2);
 }
 
 async fn one_session_of_a_user_ends_only_if_it_is_theirs(_: Db, store: Arc<dyn Store>) {
     let rows = rows(&store).await;
     for id in [rows.bobs, rows.nobodys, id()] {
-        let revocation = store.revoke(&Scope::SessionOf("ada".into(), id)).await.unwrap();
-        assert_eq!((revocation.ended, revocation.cutoff), (0, None));
+        assert_eq!(store.end(&[of_ada(id)]).await.unwrap(), []);
     }
-    let own = Scope::SessionOf("ada".into(), rows.ada[0]);
-    assert_eq!(store.revoke(&own).await.unwrap().ended, 1);
+    assert_eq!(store.end(&[of_ada(rows.ada[0])]).await.unwrap(), [rows.ada[0]]);
     rows.left(&store, &[rows.ada[1], rows.bobs, rows.nobodys]).await;
 }
 
@@ -66,35 +76,27 @@ async fn all_sessions_end(_: Db, store: Arc<dyn Store>) {
 }
 
 async fn there_may_be_nothing_to_end(_: Db, store: Arc<dyn Store>) {
-    let scopes = [
-        Scope::Session(id()),
-        Scope::SessionOf("ada".into(), id()),
-        Scope::User("ada".into()),
-        Scope::OthersOf("ada".into(), id()),
-        Scope::All,
-    ];
+    assert_eq!(store.end(&[one(id())]).await.unwrap(), []);
+    assert_eq!(store.end(&[of_ada(id())]).await.unwrap(), []);
+    let scopes = [Scope::User("ada".into()), Scope::OthersOf("ada".into(), id()), Scope::All];
     for scope in scopes {
         assert_eq!(store.revoke(&scope).await.unwrap().ended, 0, "{scope:?}");
     }
 }
 
 async fn an_expired_row_is_deleted_and_not_counted(db: Db, store: Arc<dyn Store>) {
-    for shape in 0..5 {
+    for shape in 0..3 {
         db.pass_for_cutoffs(hours(1)).await;
         let expired = logged_in(&store, "ada").await;
         db.pass(hours(1)).await;
-        let (scope, live) = match shape {
-            0 => (Scope::Session(expired.id), 0),
-            1 => (Scope::SessionOf("ada".into(), expired.id), 0),
-            2 => (Scope::User("ada".into()), 1),
-            3 => (Scope::OthersOf("ada".into(), id()), 1),
-            _ => (Scope::All, 1),
+        let scope = match shape {
+            0 => Scope::User("ada".into()),
+            1 => Scope::OthersOf("ada".into(), id()),
+            _ => Scope::All,
         };
-        if live == 1 {
-            logged_in(&store, "ada").await;
-        }
-        assert_eq!(store.revoke(&scope).await.unwrap().ended, live, "{scope:?}");
-        assert_eq!(db.rows().await, 0, "{scope:?}");
+        logged_in(&store, "ada").await;
+        assert_eq!(store.revoke(&scope).await.unwrap().ended, 1, "{scope:?}");
+        assert_eq!(db.rows().await, 0, "{scope:?} {}", expired.id);
     }
 }
 
@@ -127,6 +129,10 @@ async fn a_cut_off_never_moves_back(db: Db, store: Arc<dyn Store>) {
         )
         .await;
     assert!(TimeDelta::milliseconds(ahead) > TimeDelta::minutes(50), "{ahead}");
+}
+
+fn of_ada(id: SessionId) -> End {
+    End { id, user_id: Some("ada".to_owned()) }
 }
 
 struct Rows {

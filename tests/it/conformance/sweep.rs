@@ -74,7 +74,7 @@ async fn a_sweep_leaves_what_was_touched(db: Db, store: Arc<dyn Store>) {
     let created = anonymous(&store).await;
     db.pass(minutes(59)).await;
     let record = now(&store, created.id).await.unwrap();
-    assert_eq!(store.touch(&[touch(&record, 0)]).await.unwrap(), 1);
+    store.touch(&[touch(&record, 0)]).await.unwrap();
     db.pass(minutes(59)).await;
     assert_eq!(store.sweep(10).await.unwrap(), Swept::Rows(0));
     assert!(now(&store, created.id).await.is_some());

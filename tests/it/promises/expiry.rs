@@ -4,6 +4,7 @@ use sessile::{ErrorKind, Sessions, days, hours, minutes, seconds};
 use crate::support::{Browser, Db, cases};
 
 cases! {
+    and_wrapped:
     promise_07_an_idle_session_ends_without_a_sweep,
     promise_07_an_active_session_ends_at_its_absolute_timeout,
     promise_07_an_expired_session_cannot_be_written,

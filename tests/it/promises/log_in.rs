@@ -6,6 +6,7 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use crate::support::{Browser, Db, cases};
 
 cases! {
+    and_wrapped:
     promise_04_a_log_in_renews_the_secret,
     promise_04_a_log_in_without_a_session_begins_one,
     promise_04_a_log_in_as_somebody_else_renews_the_secret,

@@ -6,6 +6,7 @@ use sessile::{ErrorKind, Revocation, Sessions, hours, minutes};
 use crate::support::{Browser, Db, cases};
 
 cases! {
+    and_wrapped:
     promise_05_log_out_everywhere_ends_every_session_of_the_user,
     promise_05_a_log_in_that_began_before_is_refused,
     promise_05_a_log_in_is_judged_by_when_its_authentication_began,
@@ -24,6 +25,8 @@ async fn promise_05_log_out_everywhere_ends_every_session_of_the_user(db: Db) {
 
     let session = adas[0].open(&nodes[0]).await;
     assert_eq!(session.log_out_everywhere().await.unwrap().ended, 6);
+    assert!(!adas[2].is_in(&nodes[0]).await);
+    db.heard().await;
 
     for node in &nodes {
         for browser in &adas {

@@ -1,4 +1,5 @@
-//! The ten promises of the README, each by its number: `cargo test promise_05` runs what holds the fifth.
+//! The ten promises of the README, each by its number: `cargo test promise_05` runs what holds the fifth. Those that a cache could
+//! break run with one too: there they hold on other nodes within its bound.
 
 mod clock;
 mod cost;

@@ -54,9 +54,9 @@ async fn waiting_log_in(db: &Db) -> tokio::task::JoinHandle<Result<()>> {
         );
     match db.is_postgres() {
         true => until_waiting(db, 1).await,
-        // It has looked at the cut-off, and asks for a transaction.
+        // It has looked at the cut-off, and has the connection for its transaction.
         false => {
-            while begun.load(Ordering::SeqCst) < 2 {
+            while begun.load(Ordering::SeqCst) < 1 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
@@ -80,7 +80,7 @@ async fn node(db: &Db) -> (Sessions, Arc<AtomicU32>) {
         .connect(&db.url)
         .await
         .unwrap();
-    let store = SqliteStore::with_writer(readers.clone(), writer);
+    let store = SqliteStore::dedicated(readers.clone(), writer);
     (Sessions::builder(Backend::new(store)).build().unwrap(), acquired)
 }
 

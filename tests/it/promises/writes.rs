@@ -6,6 +6,7 @@ use sessile::ErrorKind;
 use crate::support::{Browser, Db, cases};
 
 cases! {
+    and_wrapped:
     promise_02_requests_that_write_different_keys_lose_nothing,
     promise_02_updates_of_one_key_add_up_across_nodes,
     promise_02_an_update_runs_again_on_the_value_as_it_is_by_then,
@@ -83,6 +84,7 @@ async fn promise_02_an_update_is_durable_when_it_returns(db: Db) {
     let session = browser.open(&nodes[0]).await;
     for n in 1..=5_u64 {
         session.update("n", |value: &mut u64| *value = n).await.unwrap();
+        db.heard().await;
         assert_eq!(browser.open(&nodes[1]).await.get("n").unwrap(), Some(n));
     }
 }

@@ -23,6 +23,7 @@ cases! {
     a_dropped_log_in_at_the_limit_ends_a_session_only_for_another,
     a_dropped_revocation_is_whole_or_none,
     a_dropped_first_write_leaves_a_usable_handle,
+    a_dropped_log_out_is_carried_out,
 }
 
 /// Polls the future until it has been pending that many times, and drops it. `None` where it was dropped.
@@ -172,5 +173,22 @@ async fn a_dropped_first_write_leaves_a_usable_handle(db: Db) {
         session.update("n", |n: &mut u64| *n += 1).await.unwrap();
         browser.finish(&session).await;
         assert_eq!(browser.open(&sessions).await.get("n").unwrap(), Some(2), "at {point}");
+    }
+}
+
+async fn a_dropped_log_out_is_carried_out(db: Db) {
+    let sessions = db.sessions().await;
+    for point in POINTS {
+        let (one, _) = Browser::logged_in(&sessions, "ada").await;
+        let (other, _) = Browser::logged_in(&sessions, "ada").await;
+        // Its statement is in flight: the other one waits for the next.
+        let first = one.open(&sessions).await;
+        let first = tokio::spawn(async move { first.log_out().await });
+        let second = other.open(&sessions).await;
+        dropped_after(point, second.log_out()).await;
+        first.await.unwrap().unwrap();
+        let gone = async { while other.is_in(&sessions).await {} };
+        let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
+        assert!(gone.is_ok(), "still in after a drop at point {point}");
     }
 }
