@@ -25,7 +25,7 @@ pub(crate) async fn plain_postgres(url: &str) -> Result<PostgresStore> {
         .test_before_acquire(false)
         .connect_with(options)
         .await?;
-    Ok(PostgresStore::new(pool))
+    Ok(PostgresStore::dedicated(pool))
 }
 
 /// The same for a file.
@@ -34,10 +34,11 @@ pub(crate) async fn sqlite(url: &str) -> Result<Arc<dyn Store>> {
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(Duration::from_secs(5));
+        .busy_timeout(Duration::from_secs(5))
+        .row_buffer_size(256);
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
     let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-    Ok(around(SqliteStore::with_writer(readers, writer)))
+    Ok(around(SqliteStore::dedicated(readers, writer)))
 }
 
 fn around(store: impl Store) -> Arc<dyn Store> {

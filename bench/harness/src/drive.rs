@@ -97,9 +97,8 @@ async fn phase<P: Peer>(
                 }
                 task.once().await?;
                 latencies.push(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(u32::MAX));
-                // A request's end is its task's end: what needed no wait keeps nobody from their
-                // turn.
-                tokio::task::yield_now().await;
+                // What needed no wait keeps nobody from their turn for long.
+                tokio::task::coop::consume_budget().await;
             }
             anyhow::Ok(latencies)
         })

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use harness::{quantile, values};
 use sessile::{
     Client, CookieChange, SessionId, Sessions,
-    store::{CacheOptions, Scope, Store},
+    store::{CacheOptions, End, Store},
 };
 
 use super::On;
@@ -86,7 +86,7 @@ async fn revocations(
     let mut took = Vec::with_capacity(REVOCATIONS);
     for id in &ids[1..=REVOCATIONS] {
         here.load(&[*id]).await?.pop().context("no such session")?;
-        there.revoke(&Scope::Session(*id)).await?;
+        there.end(&[End { id: *id, user_id: None }]).await?;
         let begun = Instant::now();
         while !here.load(&[*id]).await?.is_empty() {
             tokio::time::sleep(Duration::from_micros(100)).await;

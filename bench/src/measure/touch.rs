@@ -38,7 +38,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
             batch.sort_unstable_by_key(|record| record.id);
             let touches: Vec<Touch> =
                 batch.iter_mut().map(|record| touch(record, &mut left_alone)).collect();
-            anyhow::ensure!(store.touch(&touches).await? == touches.len() as u64, "not touched");
+            store.touch(&touches).await?;
         }
     }
     let elapsed = begun.elapsed();

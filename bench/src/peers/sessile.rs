@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use harness::{Peer, Values, encode};
 use sessile::{
     Client, SessionId,
-    store::{NewSession, Record, Save, Scope, Store},
+    store::{End, NewSession, Record, Save, Store},
 };
 use uuid::Uuid;
 
@@ -29,7 +29,7 @@ pub(crate) struct Sessile {
 }
 
 /// Sessions that are asked for again and again, which is what a cache is for.
-const HOT: usize = 1_024;
+const HOT: usize = 256;
 
 pub(super) async fn postgres(database: &Database, sessions: usize) -> Result<Sessile> {
     let store = stores::postgres(&database.url).await?;
@@ -99,8 +99,8 @@ impl Peer for Sessile {
     }
 
     async fn delete(&self, created: SessionId) -> Result<()> {
-        let ended = self.store.revoke(&Scope::Session(created)).await?.ended;
-        ensure!(ended == 1, "not deleted");
+        let ended = self.store.end(&[End { id: created, user_id: None }]).await?;
+        ensure!(!ended.is_empty(), "not deleted");
         Ok(())
     }
 }
