@@ -47,18 +47,18 @@ pub struct CleanupBuilder {
 
 impl CleanupBuilder {
     pub(crate) fn new(sessions: Sessions, schedule: Schedule) -> Self {
-        let pause = Duration::from_millis(20);
-        Self { sessions, schedule, batch: 5_000, pause, jitter: None, hook: None }
+        let pause = Duration::from_millis(5);
+        Self { sessions, schedule, batch: 2_000, pause, jitter: None, hook: None }
     }
 
-    /// Rows a statement deletes at most. Default: 5,000, which a database does in a few tenths of a
+    /// Rows a statement deletes at most. Default: 2,000, which a database does in a few tenths of a
     /// second.
     pub fn batch(mut self, rows: u32) -> Self {
         self.batch = rows.max(1);
         self
     }
 
-    /// Between two batches, so that requests get their turn. Default: 20 ms.
+    /// Between two batches, so that requests get their turn. Default: 5 ms.
     pub fn pause(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self

@@ -35,15 +35,29 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
     let ids = fill::ids(&original.pool, 50_000).await?;
     original.pool.close().await;
 
-    for (case, how) in [("sessile's sweep", How::Sessile), ("one DELETE", How::OneStatement)] {
+    let cases = [("sessile's sweep", How::Sessile), ("one DELETE", How::OneStatement)];
+    let mut runs = cases.map(|_| Vec::new());
+    // Each of them first once: who comes first meets what the filling left to be done.
+    for which in [0, 1, 1, 0] {
+        let (case, how) = cases[which];
         on.progress.doing(format!("sweep: {case}"));
         let database = on.postgres.copy(&original, "sweep").await?;
         on.postgres.checkpoint().await?;
-        figures.extend(backlog(on, &database, &ids, case, how).await?);
+        runs[which].push(backlog(on, &database, &ids, case, how).await?);
         database.drop().await?;
     }
     original.drop().await?;
+    figures.extend(runs.into_iter().flat_map(medians));
     Ok(figures)
+}
+
+/// Of runs that all have the same figures.
+fn medians(runs: Vec<Vec<Figure>>) -> Vec<Figure> {
+    let of = |(i, figure): (usize, &Figure)| Figure {
+        value: median(runs.iter().map(|run| run[i].value).collect()),
+        ..figure.clone()
+    };
+    runs[0].iter().enumerate().map(of).collect()
 }
 
 /// A sweep that finds nothing, twenty times.

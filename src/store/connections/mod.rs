@@ -95,8 +95,8 @@ impl<DB: Database> Connections<DB> {
         Ok(lease(self.0.pool.acquire().await?, Instant::now()))
     }
 
-    #[cfg(feature = "postgres")]
     /// Gives back what rests, for the pool to find out which of them still work.
+    #[cfg(feature = "postgres")]
     pub(super) fn give_back(&self) {
         let resting = std::mem::take(&mut self.0.state().resting);
         drop(resting);
@@ -151,7 +151,6 @@ impl<DB: Database> Shared<DB> {
             && out_since.elapsed() < OUT
             && !self.pool.is_closed();
         if !keeps {
-            drop(state);
             return;
         }
         state.resting.push(Resting { connection, out_since, since: Instant::now() });

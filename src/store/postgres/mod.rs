@@ -358,14 +358,15 @@ impl Store for PostgresStore {
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
         // The lock ends with the statement, so that no dropped future and no pooled connection can
-        // keep it. `expires_at` is asked again in the DELETE: a touch may have moved it since the
+        // keep it. So does the setting: a deletion of expired rows that a crash undoes is made again,
+        // and nobody need wait for the disk. `expires_at` is asked again in the DELETE: a touch may have moved it since the
         // CTE read it.
         let swept = self
             .twice(|connection| {
                 connection.one(query!(
                     r#"
                     with lock as materialized (
-                        select pg_try_advisory_xact_lock($2) as held
+                        select pg_try_advisory_xact_lock($2) as held, set_config('synchronous_commit', 'off', true)
                     ), due as materialized (
                         select id from sessile.sessions
                         where expires_at < now() and (select held from lock)
@@ -413,7 +414,7 @@ impl Store for PostgresStore {
                 connection.one(query!(
                     r#"
                     with lock as materialized (
-                        select pg_try_advisory_xact_lock($3) as held
+                        select pg_try_advisory_xact_lock($3) as held, set_config('synchronous_commit', 'off', true)
                     ), deleted as (
                         delete from sessile.sessions
                         where ctid >= $1::text::tid and ctid < $2::text::tid
