@@ -1,6 +1,7 @@
 //! Connections that stay out of their pool between statements.
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests;
 
 use std::{
