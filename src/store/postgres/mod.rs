@@ -359,8 +359,8 @@ impl Store for PostgresStore {
     async fn sweep(&self, limit: u32) -> Result<Swept> {
         // The lock ends with the statement, so that no dropped future and no pooled connection can
         // keep it. So does the setting: a deletion of expired rows that a crash undoes is made again,
-        // and nobody need wait for the disk. `expires_at` is asked again in the DELETE: a touch may have moved it since the
-        // CTE read it.
+        // and nobody need wait for the disk. `expires_at` is asked again in the DELETE: a touch may
+        // have moved it since the CTE read it.
         let swept = self
             .twice(|connection| {
                 connection.one(query!(

@@ -59,8 +59,6 @@ async fn attempt(
     Ok(revocation)
 }
 
-/// The cut-off first: it takes the lock that log-ins take, so that the DELETE, a statement of its
-/// own, sees every session that was bound before.
 /// Single sessions: one statement, which needs no lock of a user.
 pub(super) async fn end(
     connection: &mut PgConnection,
@@ -86,6 +84,8 @@ pub(super) async fn end(
     Ok(ended.into_iter().filter(|row| row.live).map(|row| row.id.into()).collect())
 }
 
+/// The cut-off first: it takes the lock that log-ins take, so that the DELETE, a statement of its
+/// own, sees every session that was bound before.
 async fn run(connection: &mut PgConnection, scope: &Scope) -> Result<Revocation, sqlx::Error> {
     let (locked, told) = match scope {
         Scope::User(user_id) | Scope::OthersOf(user_id, _) => {
