@@ -6,7 +6,11 @@ use std::{
 };
 
 use serde_json::json;
-use sessile::{CleanupReport, ErrorKind, Schedule, Sessions, hours};
+use sessile::{
+    CleanupReport, ErrorKind, Schedule, Sessions, hours,
+    store::{Store, postgres::PostgresStore},
+};
+use sqlx::{postgres::PgPoolOptions, query_scalar};
 use tokio::time::timeout;
 
 use crate::support::{
@@ -213,5 +217,19 @@ async fn a_sweep_leaves_it_to_the_one_that_holds_the_lock() {
     tx.rollback().await.unwrap();
     let report = sessions.sweep().await.unwrap();
     assert!(!report.busy && report.rows == 1, "{report:?}");
+    db.drop().await;
+}
+
+/// A sweep does not wait for the disk. Whatever uses its connection next does.
+#[tokio::test]
+async fn a_sweep_leaves_the_durability_of_its_connection_alone() {
+    let db = Db::postgres().await;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&db.url).await.unwrap();
+    let store = PostgresStore::new(pool.clone());
+    store.sweep(10).await.unwrap();
+    store.sweep_pages(0..1).await.unwrap();
+    let setting: String = query_scalar("show synchronous_commit").fetch_one(&pool).await.unwrap();
+    assert_eq!(setting, "on");
+    pool.close().await;
     db.drop().await;
 }

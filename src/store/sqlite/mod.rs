@@ -7,6 +7,7 @@ mod log_in;
 mod migrate;
 mod revoke;
 mod row;
+mod sweep;
 mod watch;
 
 use async_trait::async_trait;
@@ -317,29 +318,7 @@ impl Store for SqliteStore {
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
-        // SQLite's write lock is the lock that one sweeper at a time holds.
-        let connection = self.writer.take().await?;
-        let deleted = connection
-            .execute(query!(
-                r#"
-                delete from sessions where id in (
-                    select id from sessions
-                    where expires_at < cast(round(unixepoch('subsec') * 1000) as integer)
-                    order by expires_at
-                    limit ?1
-                )
-                "#,
-                limit,
-            ))
-            .await?
-            .rows_affected();
-        let connection = self.writer.take().await?;
-        connection
-            .execute(query!(
-                "delete from session_cutoffs where used_at < cast(round(unixepoch('subsec') * 1000) as integer) - 86400000"
-            ))
-            .await?;
-        Ok(Swept::Rows(deleted))
+        sweep::sweep(&self.writer, limit).await
     }
 
     async fn migrate(&self) -> Result<()> {
