@@ -1,48 +1,13 @@
 //! The one place that makes sessile's stores, as `Sessions` makes them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::Result;
-use sessile::store::{
-    Batched, CacheOptions, Cached, Store, postgres::PostgresStore, sqlite::SqliteStore,
-};
-use sqlx::{
-    postgres::{PgConnectOptions, PgPoolOptions},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sessile::store::{Batched, CacheOptions, Cached, Store};
 
-/// What `sessile::connect` opens and `Sessions` puts around it.
-pub(crate) async fn postgres(url: &str) -> Result<Arc<dyn Store>> {
-    Ok(around(plain_postgres(url).await?))
-}
-
-/// With nothing around it.
-pub(crate) async fn plain_postgres(url: &str) -> Result<PostgresStore> {
-    let options: PgConnectOptions = url.parse()?;
-    let pool = PgPoolOptions::new()
-        .max_connections(10)
-        .acquire_timeout(Duration::from_secs(3))
-        .test_before_acquire(false)
-        .connect_with(options)
-        .await?;
-    Ok(PostgresStore::dedicated(pool))
-}
-
-/// The same for a file.
-pub(crate) async fn sqlite(url: &str) -> Result<Arc<dyn Store>> {
-    let options: SqliteConnectOptions = url.parse()?;
-    let options = options
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(Duration::from_secs(5))
-        .row_buffer_size(256);
-    let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-    let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-    Ok(around(SqliteStore::dedicated(readers, writer)))
-}
-
-fn around(store: impl Store) -> Arc<dyn Store> {
-    Arc::new(Batched::new(Arc::new(store)))
+/// What `sessile::connect` opens, and `Sessions` puts around it.
+pub(crate) async fn open(url: &str) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(Batched::new(sessile::connect(url).await?.into())))
 }
 
 /// With a cache around it that is turned on, with its own defaults.

@@ -175,6 +175,13 @@ impl From<Arc<dyn Store>> for Backend {
     }
 }
 
+/// The store itself, to put another one around it: `Sessions` puts its own around whatever it gets.
+impl From<Backend> for Arc<dyn Store> {
+    fn from(backend: Backend) -> Self {
+        backend.0
+    }
+}
+
 #[cfg(feature = "postgres")]
 impl From<sqlx::PgPool> for Backend {
     fn from(pool: sqlx::PgPool) -> Self {

@@ -26,12 +26,12 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
     let database = on.filled("cached", 10_000, Seen::Now).await?;
     let ids = fill::ids(&database.pool, 10_000).await?;
     let mut figures = hits(&database.url, &ids).await?;
-    let nodes = [stores::postgres(&database.url).await?, stores::postgres(&database.url).await?];
+    let nodes = [stores::open(&database.url).await?, stores::open(&database.url).await?];
     figures.extend(revocations("Postgres", nodes, &ids).await?);
     database.drop().await?;
 
     let url = sqlite::url(on.folder, "cached")?;
-    let nodes = [stores::sqlite(&url).await?, stores::sqlite(&url).await?];
+    let nodes = [stores::open(&url).await?, stores::open(&url).await?];
     nodes[0].migrate().await?;
     let ids = fill::sqlite(&sqlite::pool(&url).await?, 10_000).await?;
     figures.extend(revocations("SQLite", nodes, &ids).await?);
@@ -40,7 +40,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
 
 /// One session over and over: as a store answers, and as a request asks.
 async fn hits(url: &str, ids: &[SessionId]) -> Result<Vec<Figure>> {
-    let store = stores::cached(stores::postgres(url).await?);
+    let store = stores::cached(stores::open(url).await?);
     is_listening(&store, ids[0]).await?;
     let begun = Instant::now();
     for _ in 0..HITS {

@@ -27,7 +27,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
     on.postgres.checkpoint().await?;
     let whose = if forget(&database).await? { "any cache" } else { "Postgres's cache" };
 
-    let store = stores::postgres(&database.url).await?;
+    let store = stores::open(&database.url).await?;
     let mut figures = Vec::new();
     for case in [format!("not in {whose}"), "the same again".to_owned()] {
         figures.extend(once_each(&store, &ids, case).await?);

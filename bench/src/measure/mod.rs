@@ -89,7 +89,7 @@ impl On<'_> {
     /// A database of its own with so many sessions.
     async fn filled(&self, name: &str, sessions: usize, seen: Seen) -> Result<Database> {
         let database = self.postgres.database(name).await?;
-        stores::postgres(&database.url).await?.migrate().await?;
+        stores::open(&database.url).await?.migrate().await?;
         fill::postgres(&database.pool, sessions, seen).await?;
         Ok(database)
     }

@@ -31,7 +31,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
         on.progress.doing(format!("rows: filling {rows}"));
         let database = on.filled(&format!("rows_{rows}"), rows, Seen::Now).await?;
         let ids = fill::ids(&database.pool, WORKING_SET).await?;
-        let store = stores::postgres(&database.url).await?;
+        let store = stores::open(&database.url).await?;
         for chunk in ids.chunks(1_000) {
             store.load(chunk).await?;
         }

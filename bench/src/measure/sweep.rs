@@ -103,7 +103,7 @@ async fn backlog(
     case: &str,
     how: How,
 ) -> Result<Vec<Figure>> {
-    let store = stores::postgres(&database.url).await?;
+    let store = stores::open(&database.url).await?;
     let loaders = Loaders::start(&store, ids);
     // The first loads fill the cache of what is a copy.
     tokio::time::sleep(on.scale.measured * 2).await;

@@ -4,15 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use chrono::TimeDelta;
-use sessile::store::{Record, Store, Touch};
-use sqlx::Row;
+use sessile::store::{Record, Store, Touch, postgres::PostgresStore};
+use sqlx::{PgPool, Row};
 
 use super::On;
 use crate::{
     figure::{Figure, row},
     fill::{self, Seen},
     postgres::Database,
-    stores,
 };
 
 const TOUCHES: i32 = 10;
@@ -21,7 +20,8 @@ const BATCH: usize = 200;
 
 pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
     let database = on.filled("touch", on.scale.touched, Seen::Spread).await?;
-    let store = stores::plain_postgres(&database.url).await?;
+    let pool = PgPool::connect(&database.url).await?;
+    let store = PostgresStore::dedicated(pool.clone());
     let ids = fill::ids(&database.pool, on.scale.touched).await?;
     let mut records = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(1_000) {
@@ -43,7 +43,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
     }
     let elapsed = begun.elapsed();
     // A backend tells its counts when it ends, at the latest.
-    store.pool().close().await;
+    pool.close().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let after = Sizes::of(&database).await?;

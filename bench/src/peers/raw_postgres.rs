@@ -56,7 +56,7 @@ pub(super) async fn peer(database: &Database, sessions: usize) -> Result<Raw> {
 
 /// sessile's table with its indexes, full.
 pub(super) async fn fill(database: &Database, sessions: usize) -> Result<Vec<Uuid>> {
-    stores::postgres(&database.url).await?.migrate().await?;
+    stores::open(&database.url).await?.migrate().await?;
     fill::postgres(&database.pool, sessions, Seen::Now).await?;
     Ok(fill::ids(&database.pool, sessions).await?.into_iter().map(Uuid::from).collect())
 }

@@ -32,7 +32,7 @@ pub(super) struct Raw {
 }
 
 pub(super) async fn peer(url: &str, sessions: usize) -> Result<Raw> {
-    stores::sqlite(url).await?.migrate().await?;
+    stores::open(url).await?.migrate().await?;
     let pool = sqlite::pool_without_ping(url).await?;
     let ids = fill::sqlite(&pool, sessions).await?.into_iter().map(Uuid::from).collect();
     Ok(Raw { pool, ids })

@@ -32,14 +32,14 @@ pub(crate) struct Sessile {
 const HOT: usize = 256;
 
 pub(super) async fn postgres(database: &Database, sessions: usize) -> Result<Sessile> {
-    let store = stores::postgres(&database.url).await?;
+    let store = stores::open(&database.url).await?;
     store.migrate().await?;
     fill::postgres(&database.pool, sessions, Seen::Now).await?;
     Sessile::new(store, fill::ids(&database.pool, sessions).await?).await
 }
 
 pub(super) async fn sqlite(url: &str, sessions: usize) -> Result<Sessile> {
-    let store = stores::sqlite(url).await?;
+    let store = stores::open(url).await?;
     store.migrate().await?;
     Sessile::new(store, fill::sqlite(&sqlite::pool(url).await?, sessions).await?).await
 }
