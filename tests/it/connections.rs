@@ -1,10 +1,17 @@
 //! What `sessile::connect` opens, and what happens when connections die.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
-use sessile::{ErrorKind, Sessions};
+use sessile::{
+    Client, ErrorKind, Sessions,
+    store::{NewSession, Store, Timeouts},
+};
 use sqlx::{SqlitePool, query_scalar};
+use uuid::Uuid;
 
 use crate::support::{Browser, Db, Pool};
 
@@ -50,6 +57,37 @@ async fn a_new_sqlite_file_is_private_and_in_wal_mode() {
     let mode: String = query_scalar("pragma journal_mode").fetch_one(&pool).await.unwrap();
     assert_eq!(mode, "wal");
     assert!(sessile::connect(&url).await.is_ok(), "a file that is there is opened");
+}
+
+/// SQLite's own checkpoint would stop the writer, and here only after 16,000 pages.
+#[tokio::test]
+async fn the_log_is_carried_into_the_file_beside_the_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.db");
+    let store: Arc<dyn Store> =
+        sessile::connect(&format!("sqlite://{}", path.display())).await.unwrap().into();
+    store.migrate().await.unwrap();
+    let size = || std::fs::metadata(&path).unwrap().len();
+    let before = size();
+    let sessions: Vec<NewSession> = (0..1_000).map(|_| new_session()).collect();
+    store.create(&sessions[..999]).await.unwrap();
+    assert_eq!(size(), before, "it is not time");
+    store.create(&sessions[999..]).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while size() < before + 300_000 {
+        assert!(Instant::now() < deadline, "{} bytes", size());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn new_session() -> NewSession {
+    NewSession {
+        id: Uuid::now_v7().into(),
+        secret_hash: [0; 32].into(),
+        data: "x".repeat(300),
+        timeouts: Timeouts::new(3600, 86_400),
+        client: Client::new(),
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! The functions of this module end sessions inside the application's own transaction, so that
 //! "disable the account and end its sessions" commits or rolls back as one.
 
+mod checkpoints;
 mod log_in;
 mod migrate;
 mod revoke;
@@ -16,7 +17,10 @@ use sqlx::{Sqlite, SqlitePool, query, query_as};
 use uuid::Uuid;
 
 pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
-use self::row::{InfoRow, Row};
+use self::{
+    checkpoints::Checkpoints,
+    row::{InfoRow, Row},
+};
 use super::{
     End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
     Renewal, Revocation, Save, Scope, SessionInfo, Store, Swept, Touch, connections::Connections,
@@ -27,11 +31,14 @@ use crate::{error::Result, token::SessionId};
 /// Sessions in an SQLite database.
 ///
 /// A batch is one JSON array and one statement over `json_each`: what a statement costs through
-/// sqlx is its way to the connection's thread and back.
+/// sqlx is its way to the connection's thread and back. Loads come back as one array too, since each
+/// column of each row would be allocated by itself.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     readers: Connections<Sqlite>,
     writer: Connections<Sqlite>,
+    /// None on the application's own pool: its log is its own affair.
+    checkpoints: Option<Checkpoints>,
 }
 
 impl SqliteStore {
@@ -40,46 +47,54 @@ impl SqliteStore {
     /// last use.
     pub fn new(pool: SqlitePool) -> Self {
         let connections = Connections::shared(pool);
-        Self { readers: connections.clone(), writer: connections }
+        Self { readers: connections.clone(), writer: connections, checkpoints: None }
     }
 
     /// On pools that nothing else uses: one to read, and another, of one connection, to write.
-    /// Writers then queue here instead of polling for the lock.
+    /// Writers then queue here instead of polling for the lock. A connection that reads makes a
+    /// passive checkpoint of the write-ahead log about every thousand rows.
     pub fn dedicated(readers: SqlitePool, writer: SqlitePool) -> Self {
-        Self { readers: Connections::dedicated(readers), writer: Connections::dedicated(writer) }
+        let (readers, writer) = (Connections::dedicated(readers), Connections::dedicated(writer));
+        Self { checkpoints: Some(Checkpoints::new(readers.clone())), readers, writer }
     }
 
     /// The pool that writes.
     pub fn writer(&self) -> &SqlitePool {
         self.writer.pool()
     }
+
+    fn written(&self, rows: u64) {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.written(rows);
+        }
+    }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
-        let ids = row::array(ids.iter().map(|id| json!(row::hex(id.as_uuid().as_bytes()))));
+        let ids = row::array(ids.iter().map(|id| json!(id.as_uuid().simple().to_string())));
         let connection = self.readers.take().await?;
-        let rows = connection
-            .all(query_as!(
-                Row,
+        let found = connection
+            .one(query!(
                 r#"
-                select id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
-                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now as "now!: i64"
+                select json_group_array(json_array(hex(id), hex(secret_hash), user_id, data, revision, created_at, authenticated_at,
+                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now)) as "rows!: String"
                 from sessions, (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
                 where id in (select unhex(value) from json_each(?1)) and now < valid_until
                 "#,
                 ids,
             ))
             .await?;
+        let rows: Vec<Row> = serde_json::from_str(&found.rows).map_err(row::decode_error)?;
         Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
         let sessions = row::array(sessions.iter().map(|s| {
             json!({
-                "id": row::hex(s.id.as_uuid().as_bytes()),
-                "secret_hash": row::hex(s.secret_hash.as_bytes()),
+                "id": s.id.as_uuid().simple().to_string(),
+                "secret_hash": hex::encode(s.secret_hash.as_bytes()),
                 "data": s.data,
                 "idle": s.timeouts.idle,
                 "absolute": s.timeouts.absolute,
@@ -106,13 +121,14 @@ impl Store for SqliteStore {
                 sessions,
             ))
             .await?;
+        self.written(rows.len() as u64);
         Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
     async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
         let saves = row::array(saves.iter().map(|s| {
             json!({
-                "id": row::hex(s.id.as_uuid().as_bytes()),
+                "id": s.id.as_uuid().simple().to_string(),
                 "revision": s.revision,
                 "data": s.data,
                 "seen": s.lifetime.last_seen_at.timestamp_millis(),
@@ -141,13 +157,14 @@ impl Store for SqliteStore {
                 saves,
             ))
             .await?;
+        self.written(written.len() as u64);
         Ok(written.into_iter().map(|row| row.id.into()).collect())
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<()> {
-        let touches = row::array(touches.iter().map(|t| {
+        let rows = row::array(touches.iter().map(|t| {
             json!({
-                "id": row::hex(t.id.as_uuid().as_bytes()),
+                "id": t.id.as_uuid().simple().to_string(),
                 "seen": t.lifetime.last_seen_at.timestamp_millis(),
                 "valid": t.lifetime.valid_until.timestamp_millis(),
                 "expires": t.lifetime.expires_at.timestamp_millis(),
@@ -170,9 +187,10 @@ impl Store for SqliteStore {
                     and absolute_expires_at = new.absolute
                     and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
                 "#,
-                touches,
+                rows,
             ))
             .await?;
+        self.written(touches.len() as u64);
         Ok(())
     }
 
@@ -199,6 +217,7 @@ impl Store for SqliteStore {
                 renewal.client.user_agent,
             ))
             .await?;
+        self.written(1);
         Ok(done.rows_affected() == 1)
     }
 
@@ -238,29 +257,40 @@ impl Store for SqliteStore {
                 renewal.client.user_agent,
             ))
             .await?;
+        self.written(1);
         Ok(row.map(Record::try_from).transpose()?)
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
         let (store, log_in) = (self.clone(), log_in.clone());
-        to_its_end(async move { log_in::log_in(&store.readers, &store.writer, &log_in).await })
-            .await
+        to_its_end(async move {
+            let outcome = log_in::log_in(&store.readers, &store.writer, &log_in).await?;
+            store.written(1);
+            Ok(outcome)
+        })
+        .await
     }
 
     async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
-        let (writer, ends) = (self.writer.clone(), ends.to_vec());
+        let (store, ends) = (self.clone(), ends.to_vec());
         to_its_end(async move {
-            let mut connection = writer.take().await?;
+            let mut connection = store.writer.take().await?;
             let ended = revoke::end(&mut connection, &ends).await?;
             connection.keep();
+            store.written(ended.len() as u64);
             Ok(ended)
         })
         .await
     }
 
     async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
-        let (writer, scope) = (self.writer.clone(), scope.clone());
-        to_its_end(async move { revoke::in_own_transaction(&writer, &scope).await }).await
+        let (store, scope) = (self.clone(), scope.clone());
+        to_its_end(async move {
+            let revocation = revoke::in_own_transaction(&store.writer, &scope).await?;
+            store.written(revocation.ended);
+            Ok(revocation)
+        })
+        .await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
@@ -318,7 +348,11 @@ impl Store for SqliteStore {
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
-        sweep::sweep(&self.writer, limit).await
+        let swept = sweep::sweep(&self.writer, limit).await?;
+        if let Swept::Rows(deleted) = swept {
+            self.written(deleted);
+        }
+        Ok(swept)
     }
 
     async fn migrate(&self) -> Result<()> {
@@ -331,6 +365,6 @@ impl Store for SqliteStore {
 
     /// One statement writes at a time, whatever is asked for.
     fn lanes(&self) -> Lanes {
-        Lanes { reads: 2, writes: 1 }
+        Lanes { reads: 3, writes: 1 }
     }
 }

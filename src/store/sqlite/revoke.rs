@@ -60,7 +60,7 @@ pub(super) async fn end(
 ) -> Result<Vec<SessionId>, sqlx::Error> {
     let ends =
         row::array(ends.iter().map(
-            |end| json!({ "id": row::hex(end.id.as_uuid().as_bytes()), "user_id": end.user_id }),
+            |end| json!({ "id": end.id.as_uuid().simple().to_string(), "user_id": end.user_id }),
         ));
     let ended = query!(
         r#"

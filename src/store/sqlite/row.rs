@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -13,8 +14,11 @@ use crate::{
     token::SecretHash,
 };
 
+/// A session as a statement returns its columns, or its place in an array of them in this order.
+#[derive(Deserialize)]
 pub(super) struct Row {
     pub(super) id: Uuid,
+    #[serde(with = "hex::serde")]
     pub(super) secret_hash: Vec<u8>,
     pub(super) user_id: Option<String>,
     pub(super) data: String,
@@ -112,16 +116,10 @@ pub(super) fn array(items: impl Iterator<Item = Value>) -> String {
     Value::Array(items.collect()).to_string()
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
-}
-
 pub(super) fn address(client: &Client) -> Option<String> {
     client.ip.map(|ip| ip.to_string())
 }
 
-fn decode_error(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+pub(super) fn decode_error(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::Decode(Box::new(error))
 }
