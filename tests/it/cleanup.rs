@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 use sessile::{
     CleanupReport, ErrorKind, Schedule, Sessions, hours,
-    store::{Store, postgres::PostgresStore},
+    store::{Store, Swept, postgres::PostgresStore},
 };
 use sqlx::{postgres::PgPoolOptions, query_scalar};
 use tokio::time::timeout;
@@ -76,7 +76,8 @@ async fn rows_go_in_batches(db: Db) {
     let cleanup = sessions.cleanup(Schedule::every(hours(1))).batch(4).pause(Duration::ZERO);
     let report = cleanup.run_once().await.unwrap();
     assert_eq!(report.rows, 10);
-    assert!(report.batches >= 3, "{report:?}");
+    // Postgres goes through its page, once it knows that there is more than a batch.
+    assert_eq!(report.batches, if db.is_postgres() { 2 } else { 3 });
     assert_eq!(db.rows().await, 0);
 }
 
@@ -99,7 +100,7 @@ async fn a_backlog_goes_whole(db: Db) {
     let report = sessions.cleanup(Schedule::every(hours(1))).batch(500).run_once().await.unwrap();
     assert_eq!(report.rows, 20_000);
     if db.is_postgres() {
-        assert!(report.batches < 10, "page by page: {report:?}");
+        assert_eq!(report.batches, 2, "one by the index, one for all pages, and none after them");
     }
     assert_eq!(db.rows().await, 2);
     assert!(first.is_in(&sessions).await && last.is_in(&sessions).await);
@@ -214,7 +215,10 @@ async fn a_sweep_leaves_it_to_the_one_that_holds_the_lock() {
         .unwrap();
     let report = sessions.sweep().await.unwrap();
     assert!(report.busy && report.rows == 0, "{report:?}");
+    let store = PostgresStore::new(pool.clone());
+    assert_eq!(store.sweep_pages(0..10).await.unwrap(), Swept::Busy);
     tx.rollback().await.unwrap();
+    assert_eq!(store.sweep_pages(10..20).await.unwrap(), Swept::Rows(0), "there is no such page");
     let report = sessions.sweep().await.unwrap();
     assert!(!report.busy && report.rows == 1, "{report:?}");
     db.drop().await;

@@ -68,25 +68,37 @@ pub(super) async fn survey(store: &PostgresStore) -> Result<Option<Survey>> {
 
 pub(super) async fn sweep_pages(store: &PostgresStore, pages: Range<u32>) -> Result<Swept> {
     let (from, to) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
-    let swept = store
+    // Without a CTE and its RETURNING, which cost a third more. The condition without a column is
+    // asked once, before anything is read.
+    let deleted = store
         .twice(|connection| {
-            connection.one(query!(
+            connection.execute(query!(
                 r#"
-                with lock as materialized (
-                    select pg_try_advisory_xact_lock($3) as held, set_config('synchronous_commit', 'off', true)
-                ), deleted as (
-                    delete from sessile.sessions
-                    where ctid >= $1::text::tid and ctid < $2::text::tid
-                        and expires_at < now() and (select held from lock)
-                    returning 1
-                )
-                select held as "held!", (select count(*) from deleted) as "deleted!" from lock
+                delete from sessile.sessions
+                where ctid >= $1::text::tid and ctid < $2::text::tid and expires_at < now()
+                    and (select pg_try_advisory_xact_lock($3) and set_config('synchronous_commit', 'off', true) = 'off')
                 "#,
                 from,
                 to,
                 SWEEP_LOCK,
             ))
         })
+        .await?
+        .rows_affected();
+    if deleted == 0 && is_busy(store).await? {
+        return Ok(Swept::Busy);
+    }
+    Ok(Swept::Rows(deleted))
+}
+
+/// Whether another sweeper is at work. Should it have ended just before this question, it is soon
+/// back for the next of its pages.
+async fn is_busy(store: &PostgresStore) -> Result<bool> {
+    let lock = store
+        .twice(|connection| {
+            connection
+                .one(query!(r#"select pg_try_advisory_xact_lock($1) as "is_free!""#, SWEEP_LOCK,))
+        })
         .await?;
-    Ok(if swept.held { Swept::Rows(swept.deleted.unsigned_abs()) } else { Swept::Busy })
+    Ok(!lock.is_free)
 }
