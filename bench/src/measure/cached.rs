@@ -16,25 +16,31 @@ use super::On;
 use crate::{
     figure::{Figure, row},
     fill::{self, Seen},
+    postgres::Database,
     sqlite, stores,
 };
 
 const HITS: u32 = 200_000;
 const REVOCATIONS: usize = 300;
+const KILLS: usize = 30;
 
 pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
     let database = on.filled("cached", 10_000, Seen::Now).await?;
     let ids = fill::ids(&database.pool, 10_000).await?;
     let mut figures = hits(&database.url, &ids).await?;
     let nodes = [stores::open(&database.url).await?, stores::open(&database.url).await?];
-    figures.extend(revocations("Postgres", nodes, &ids).await?);
+    figures.extend(revocations("Postgres", nodes, &ids, REVOCATIONS, async || Ok(())).await?);
+    let nodes = [stores::open(&database.url).await?, stores::open(&database.url).await?];
+    let case = "Postgres, whose listener was just killed";
+    let kill = async || kill_listeners(&database).await;
+    figures.extend(revocations(case, nodes, &ids[REVOCATIONS + 1..], KILLS, kill).await?);
     database.drop().await?;
 
     let url = sqlite::url(on.folder, "cached")?;
     let nodes = [stores::open(&url).await?, stores::open(&url).await?];
     nodes[0].migrate().await?;
     let ids = fill::sqlite(&sqlite::pool(&url).await?, 10_000).await?;
-    figures.extend(revocations("SQLite", nodes, &ids).await?);
+    figures.extend(revocations("SQLite", nodes, &ids, REVOCATIONS, async || Ok(())).await?);
     Ok(figures)
 }
 
@@ -77,15 +83,18 @@ async fn hits(url: &str, ids: &[SessionId]) -> Result<Vec<Figure>> {
 
 /// One node has a copy, the other one ends the session: how long the copy still serves.
 async fn revocations(
-    backend: &str,
+    case: &str,
     [here, there]: [Arc<dyn Store>; 2],
     ids: &[SessionId],
+    rounds: usize,
+    before: impl AsyncFn() -> Result<()>,
 ) -> Result<Vec<Figure>> {
     let here = stores::cached(here);
-    is_listening(&here, ids[0]).await?;
-    let mut took = Vec::with_capacity(REVOCATIONS);
-    for id in &ids[1..=REVOCATIONS] {
+    let mut took = Vec::with_capacity(rounds);
+    for id in &ids[1..=rounds] {
+        is_listening(&here, ids[0]).await?;
         here.load(&[*id]).await?.pop().context("no such session")?;
+        before().await?;
         there.end(&[End { id: *id, user_id: None }]).await?;
         let begun = Instant::now();
         while !here.load(&[*id]).await?.is_empty() {
@@ -95,9 +104,20 @@ async fn revocations(
     }
     Ok(row(
         "cached",
-        format!("a revocation by another node, {backend}"),
+        format!("a revocation by another node, {case}"),
         [("p50, µs", quantile(&mut took, 0.50)), ("p99, µs", quantile(&mut took, 0.99))],
     ))
+}
+
+async fn kill_listeners(database: &Database) -> Result<()> {
+    let killed: i64 = sqlx::query_scalar(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+         where datname = current_database() and query ilike 'listen%'",
+    )
+    .fetch_one(&database.pool)
+    .await?;
+    ensure!(killed > 0, "nobody listens");
+    Ok(())
 }
 
 /// Waits until loads are answered from memory: the cache is off until it listens.
