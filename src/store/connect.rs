@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///   with `synchronous = NORMAL`: what is acknowledged survives a crash of the process; a power cut
 ///   may take the last moments. One connection writes, five read, a lock is waited for 5 seconds.
 ///   The log is carried into the file about every thousand rows, beside the writer; it is 5 MB
-///   then, and under the heaviest load at most 65 MB. `sqlite::memory:` is one connection, gone
+///   then, and about 65 MB under the heaviest load. `sqlite::memory:` is one connection, gone
 ///   with it.
 ///
 /// An application that wants other settings gives its own pool to
