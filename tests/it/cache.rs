@@ -34,6 +34,7 @@ cases! {
     what_another_process_ends_is_heard_of,
     what_another_process_renews_is_heard_of,
     the_bound_holds_where_nothing_is_heard,
+    a_copy_is_as_old_as_the_load_that_brought_it,
     a_stale_copy_is_not_written_back,
     a_copy_ends_with_its_session,
     the_number_of_copies_is_bounded,
@@ -111,9 +112,9 @@ impl Dam {
 
 /// A node that listens, above a dam that holds nothing yet. Its loads are not batched, so that only
 /// the cache can share them.
-async fn dammed(db: &Db) -> (Sessions, Arc<Dam>) {
+async fn dammed(db: &Db, bound: Duration) -> (Sessions, Arc<Dam>) {
     let dam = Arc::<Dam>::default();
-    let sessions = cached(db.tapped(&dam).batching(false), NEVER);
+    let sessions = cached(db.tapped(&dam).batching(false), bound);
     let (browser, id) = Browser::with(&sessions, "probe", json!(1)).await;
     eventually(async || {
         browser.open(&sessions).await;
@@ -159,8 +160,9 @@ async fn the_second_load_is_answered_from_memory(db: Db) {
 }
 
 async fn requests_that_miss_at_once_share_a_load(db: Db) {
-    let (sessions, dam) = dammed(&db).await;
-    let (browser, _) = Browser::logged_in(&sessions, "ada").await;
+    let (sessions, dam) = dammed(&db, NEVER).await;
+    // Not a log-in: this node would hear of it once more, in the middle of the load.
+    let (browser, _) = Browser::with(&sessions, "a", json!(1)).await;
     dam.hold();
     let first = begin(&browser, &sessions);
     dam.reached().await;
@@ -238,7 +240,7 @@ async fn what_this_process_saves_is_seen_at_once(db: Db) {
 /// A load that has read the row, and is slow to say so, while the row is deleted.
 async fn a_slow_load_puts_nothing_back(db: Db) {
     for scope in ["session", "user", "all"] {
-        let (sessions, dam) = dammed(&db).await;
+        let (sessions, dam) = dammed(&db, NEVER).await;
         let (browser, id) = Browser::logged_in(&sessions, "ada").await;
         dam.hold();
         let slow = begin(&browser, &sessions);
@@ -256,7 +258,7 @@ async fn a_slow_load_puts_nothing_back(db: Db) {
 
 async fn a_request_does_not_join_a_load_from_before_a_revocation(db: Db) {
     for scope in ["session", "user", "all"] {
-        let (sessions, dam) = dammed(&db).await;
+        let (sessions, dam) = dammed(&db, NEVER).await;
         let (browser, id) = Browser::logged_in(&sessions, "ada").await;
         dam.hold();
         let slow = begin(&browser, &sessions);
@@ -304,6 +306,22 @@ async fn the_bound_holds_where_nothing_is_heard(db: Db) {
     eventually(async || !browser.is_in(&sessions).await).await;
     // The copy was loaded before `begun`; what is more is this machine's.
     assert!(begun.elapsed() < seconds(3), "{:?}", begun.elapsed());
+}
+
+/// The bound counts from when the database was asked: the answer may have been on its way for long.
+async fn a_copy_is_as_old_as_the_load_that_brought_it(db: Db) {
+    let bound = seconds(1);
+    let (sessions, dam) = dammed(&db, bound).await;
+    let (browser, _) = Browser::with(&sessions, "a", json!(1)).await;
+    dam.hold();
+    let slow = begin(&browser, &sessions);
+    dam.reached().await;
+    sleep(bound).await;
+    dam.open();
+    slow.await.unwrap();
+    let loads = dam.loads();
+    browser.open(&sessions).await;
+    assert_eq!(dam.loads(), loads + 1, "the copy was too old when it came");
 }
 
 async fn a_stale_copy_is_not_written_back(db: Db) {

@@ -131,3 +131,42 @@ async fn dead_connections_cost_no_request() {
     }
     db.drop().await;
 }
+
+/// A trigger says that the first statement lost a deadlock, or that all did. Its sequence counts on,
+/// though the statement is rolled back.
+#[tokio::test]
+async fn what_lost_a_deadlock_runs_again() {
+    let db = Db::postgres().await;
+    let sessions = db.sessions().await;
+    let (browser, _) = Browser::with(&sessions, "a", json!(1)).await;
+    let lose = async |statements: i64| {
+        let trigger = format!(
+            "create sequence if not exists lost; select setval('lost', 1, false);
+             create or replace function lose() returns trigger language plpgsql as $$ begin
+                 if nextval('lost') <= {statements} then
+                     raise exception 'deadlock detected' using errcode = '40P01';
+                 end if;
+                 return new;
+             end $$;
+             create or replace trigger lose before insert or update on sessile.sessions
+                 for each row execute function lose()"
+        );
+        let Pool::Postgres(pool) = &db.pool else { unreachable!() };
+        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(pool).await.unwrap();
+    };
+
+    lose(1).await;
+    let session = browser.open(&sessions).await;
+    session.insert("b", 2).unwrap();
+    session.save().await.unwrap();
+    lose(1).await;
+    Browser::with(&sessions, "c", json!(3)).await;
+    lose(1).await;
+    Browser::logged_in(&sessions, "ada").await;
+
+    lose(100).await;
+    session.insert("b", 3).unwrap();
+    let error = session.save().await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    db.drop().await;
+}
