@@ -47,6 +47,11 @@ pub trait Hook: fmt::Debug + Send + Sync + 'static {
     }
 
     async fn after(&self, _verb: Verb) {}
+
+    /// Whether a change that the database tells of reaches the node.
+    fn hears(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Debug)]
@@ -154,7 +159,12 @@ impl Store for Tap {
     }
 
     async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
-        self.inner.watch(on).await
+        let on = |change| {
+            if self.hook.hears() {
+                on(change);
+            }
+        };
+        self.inner.watch(&on).await
     }
 }
 

@@ -1,0 +1,112 @@
+//! Several processes: what others did is heard of, and holds within the bound if it is not.
+
+use std::sync::Arc;
+
+use sessile::{Sessions, seconds};
+use tokio::time::Instant;
+
+use super::{NEVER, cached, eventually, listen, node, warm};
+use crate::support::{
+    Browser, Db, Pool, cases,
+    tap::{Spy, Verb},
+};
+
+cases! {
+    what_another_process_ends_is_heard_of,
+    what_another_process_renews_is_heard_of,
+    the_bound_holds_where_nothing_is_heard,
+    a_stale_copy_is_not_written_back,
+}
+
+async fn what_another_process_ends_is_heard_of(db: Db) {
+    let (here, _) = node(&db, NEVER).await;
+    let there = db.sessions().await;
+    for scope in ["session", "user", "all"] {
+        let (browser, id) = warm(&here, "ada").await;
+        match scope {
+            "session" => drop(there.revoke(id).await.unwrap()),
+            "user" => drop(there.revoke_user("ada").await.unwrap()),
+            _ => drop(there.revoke_all().await.unwrap()),
+        }
+        eventually(async || !browser.is_in(&here).await).await;
+        db.pass_for_cutoffs(seconds(60)).await;
+    }
+}
+
+async fn what_another_process_renews_is_heard_of(db: Db) {
+    let (here, _) = node(&db, NEVER).await;
+    let there = db.sessions().await;
+    let (browser, _) = warm(&here, "ada").await;
+    browser.open(&there).await.renew().await.unwrap();
+    eventually(async || !browser.is_in(&here).await).await;
+}
+
+/// Rows that go without a word, as by an administrator's hand.
+async fn the_bound_holds_where_nothing_is_heard(db: Db) {
+    let (sessions, _) = node(&db, seconds(1)).await;
+    let (browser, _) = warm(&sessions, "ada").await;
+    let begun = Instant::now();
+    db.run("delete from sessile.sessions", "delete from sessions").await;
+    eventually(async || !browser.is_in(&sessions).await).await;
+    // The copy was loaded before `begun`; what is more is this machine's.
+    assert!(begun.elapsed() < seconds(3), "{:?}", begun.elapsed());
+}
+
+async fn a_stale_copy_is_not_written_back(db: Db) {
+    let (here, _) = node(&db, NEVER).await;
+    let there = db.sessions().await;
+    let (browser, _) = warm(&here, "ada").await;
+    let elsewhere = browser.open(&there).await;
+    elsewhere.insert("there", 1).unwrap();
+    elsewhere.save().await.unwrap();
+    let session = browser.open(&here).await;
+    session.insert("here", 1).unwrap();
+    session.save().await.unwrap();
+    assert_eq!(browser.open(&there).await.keys(), ["here", "there"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_listener_is_disconnected_every_load_asks_the_database() {
+    let db = Db::postgres().await;
+    let (sessions, spy) = node(&db, NEVER).await;
+    let (browser, _) = warm(&sessions, "ada").await;
+    let Pool::Postgres(pool) = &db.pool else { unreachable!() };
+    // What happens while nobody listens is not heard of, and holds all the same.
+    let mut killed = 0;
+    while killed == 0 {
+        let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                    where datname = current_database() and query ilike 'listen%'";
+        killed = sqlx::query_scalar::<_, i64>(kill).fetch_one(pool).await.unwrap();
+    }
+    eventually(async || {
+        spy.calls();
+        browser.open(&sessions).await;
+        !spy.calls().is_empty()
+    })
+    .await;
+    sqlx::query("delete from sessile.sessions").execute(pool).await.unwrap();
+    eventually(async || !browser.is_in(&sessions).await).await;
+    // It listens again by itself.
+    listen(&sessions, &spy).await;
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_pool_of_one_connection_is_not_watched() {
+    let spy = Spy::new();
+    let pool = sqlx::sqlite::SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect("sqlite::memory:")
+        .await
+        .unwrap();
+    let store = Arc::new(sessile::store::sqlite::SqliteStore::new(pool));
+    let builder = Sessions::builder(crate::support::tap::tapped(store, &spy));
+    let sessions = cached(builder, NEVER);
+    sessions.migrate().await.unwrap();
+    let (browser, _) = Browser::logged_in(&sessions, "ada").await;
+    for _ in 0..5 {
+        spy.calls();
+        assert!(browser.is_in(&sessions).await, "it works, uncached");
+        assert_eq!(spy.calls(), [(Verb::Load, 1)]);
+    }
+}
