@@ -27,6 +27,8 @@ use crate::{error::Result, token::SessionId};
 /// - **Loads, saves, creates and ends** of one row: a lone request runs its own statement at once.
 ///   What arrives while the [lanes](Store::lanes) of a verb are taken waits for one of them, and
 ///   goes as one statement of up to 256 rows in the order of their ids. There is no timer.
+/// - A statement that takes longer than a tenth of a second, because somebody keeps a row locked,
+///   holds up nobody: the next one begins beside it.
 /// - A load joins only a statement that begins after it was asked for, so it sees every revocation
 ///   that returned before.
 /// - A row that makes a statement fail fails alone; a database that fails does so to everybody,

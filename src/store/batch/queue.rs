@@ -1,11 +1,13 @@
 use std::{
     collections::{HashSet, VecDeque},
     future::poll_fn,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
+    time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
 use super::verbs::Verb;
 use crate::error::{Error, Result};
@@ -14,6 +16,10 @@ use crate::error::{Error, Result};
 const MAX_ROWS: usize = 256;
 /// Bytes of data in a statement at most, but for a single row that is larger.
 const MAX_BYTES: usize = 1 << 20;
+/// How long a statement keeps its lane to itself.
+const STALLS_AFTER: Duration = Duration::from_millis(100);
+/// Statements beyond the lanes at most: each of them has a connection.
+const MAX_STALLED: usize = 4;
 
 /// Items of one verb on their way into statements.
 ///
@@ -21,6 +27,9 @@ const MAX_BYTES: usize = 1 << 20;
 /// inline, in its caller's task: no hop to another one. Every other statement runs in a task of its
 /// own, which goes on until nothing waits: so a caller that is dropped, or that is not polled any
 /// more, holds up nobody but itself.
+///
+/// Nor does a statement that waits for a row which somebody has locked hold up the other sessions:
+/// after a tenth of a second it goes on without a lane, and the next one takes its place.
 #[derive(Debug)]
 pub(super) struct Queue<V: Verb>(Arc<Shared<V>>);
 
@@ -34,6 +43,8 @@ struct Shared<V: Verb> {
 #[derive(Debug)]
 struct State<V: Verb> {
     lanes_taken: usize,
+    /// Statements that go on without a lane.
+    stalled: usize,
     waiting: VecDeque<Waiting<V>>,
 }
 
@@ -45,14 +56,14 @@ struct Waiting<V: Verb> {
 
 impl<V: Verb> Queue<V> {
     pub(super) fn new(verb: V, lanes: usize) -> Self {
-        let state = Mutex::new(State { lanes_taken: 0, waiting: VecDeque::new() });
+        let state = Mutex::new(State { lanes_taken: 0, stalled: 0, waiting: VecDeque::new() });
         Self(Arc::new(Shared { verb, lanes: lanes.max(1), state }))
     }
 
     pub(super) async fn submit(&self, item: V::Item) -> Result<V::Output> {
         match self.0.enter(item) {
-            Entered::Alone(item, lane) => {
-                let answers = self.0.verb.run(&[item]).await;
+            Entered::Alone(item, mut lane) => {
+                let answers = lane.while_running(self.0.verb.run(&[item])).await;
                 drop(lane);
                 answers?.pop().ok_or_else(lost)
             }
@@ -70,7 +81,7 @@ enum Entered<V: Verb> {
 impl<V: Verb> Queue<V> {
     pub(super) fn is_idle(&self) -> bool {
         let state = self.0.state();
-        state.lanes_taken == 0 && state.waiting.is_empty()
+        state.lanes_taken == 0 && state.stalled == 0 && state.waiting.is_empty()
     }
 }
 
@@ -88,8 +99,11 @@ impl<V: Verb> Shared<V> {
         }
         let (sender, answer) = oneshot::channel();
         state.waiting.push_back(Waiting { item, answer: sender });
-        if state.lanes_taken < self.lanes {
-            state.lanes_taken += 1;
+        let is_free = state.lanes_taken < self.lanes;
+        state.lanes_taken += usize::from(is_free);
+        drop(state);
+        if is_free {
+            // A runtime that shuts down drops the task here and now, which takes the lock.
             tokio::spawn(Lane::new(self, false).run());
         }
         Entered::Waiting(answer)
@@ -152,41 +166,83 @@ impl<V: Verb> State<V> {
 /// The right to have a statement in flight.
 struct Lane<V: Verb> {
     shared: Arc<Shared<V>>,
-    /// Whether it is to be given on, or back, when it is dropped.
-    is_held: bool,
+    holds: Holds,
     is_inline: bool,
+}
+
+/// What is to be given on, or back, when a lane is dropped.
+#[derive(PartialEq)]
+enum Holds {
+    Lane,
+    /// Another one has the lane; this one's statement still runs.
+    Connection,
+    Nothing,
 }
 
 impl<V: Verb> Lane<V> {
     fn new(shared: &Arc<Shared<V>>, is_inline: bool) -> Self {
-        Self { shared: shared.clone(), is_held: true, is_inline }
+        Self { shared: shared.clone(), holds: Holds::Lane, is_inline }
     }
 
-    /// Runs batches until nothing waits.
+    /// Runs batches until nothing waits, or until it has lost the lane.
     async fn run(mut self) {
-        loop {
+        while self.holds == Holds::Lane {
             others_first().await;
             let batch = {
                 let mut state = self.shared.state();
                 let batch = state.take_batch();
                 if batch.is_empty() {
                     state.lanes_taken -= 1;
-                    self.is_held = false;
+                    self.holds = Holds::Nothing;
                     return;
                 }
                 batch
             };
-            self.shared.run(batch).await;
+            let shared = self.shared.clone();
+            self.while_running(shared.run(batch)).await;
         }
+    }
+
+    /// Waits for a statement, for as long as it takes, but lets go of the lane if it takes long.
+    async fn while_running<T>(&mut self, statement: impl Future<Output = T>) -> T {
+        let mut statement = pin!(statement);
+        match timeout(STALLS_AFTER, &mut statement).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.let_go();
+                statement.await
+            }
+        }
+    }
+
+    fn let_go(&mut self) {
+        let mut state = self.shared.state();
+        // A store of one lane runs one statement at a time, whatever waits.
+        if self.shared.lanes == 1 || state.stalled == MAX_STALLED {
+            return;
+        }
+        state.stalled += 1;
+        self.holds = Holds::Connection;
+        if state.waiting.is_empty() {
+            state.lanes_taken -= 1;
+            return;
+        }
+        drop(state);
+        tokio::spawn(Self::new(&self.shared, false).run());
     }
 }
 
 impl<V: Verb> Drop for Lane<V> {
     fn drop(&mut self) {
-        if !self.is_held {
-            return;
-        }
         let mut state = self.shared.state();
+        match self.holds {
+            Holds::Nothing => return,
+            Holds::Connection => {
+                state.stalled -= 1;
+                return;
+            }
+            Holds::Lane => {}
+        }
         // A task of its own is dropped before its end by a panic, or by a runtime that shuts down. The
         // latter would drop the next one as well, and so on: who waits is told that nobody will come.
         let goes_on = self.is_inline || std::thread::panicking();

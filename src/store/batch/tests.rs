@@ -8,6 +8,7 @@ use std::{
 use tokio::{
     sync::Semaphore,
     task::{JoinHandle, yield_now},
+    time::{Duration, sleep},
 };
 
 use super::{queue::Queue, verbs::Verb};
@@ -252,7 +253,11 @@ async fn a_statement_is_bounded_in_rows_and_in_bytes() {
 
 #[test]
 fn a_runtime_that_shuts_down_is_survived() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
     let bench = Bench::<true>::new(2);
     let requests: Vec<_> = (0..10)
         .map(|_| {
@@ -281,4 +286,91 @@ async fn a_statement_that_panics_takes_only_its_own_batch_with_it() {
     assert!(panics.await.unwrap().is_err());
     assert!(waits.await.unwrap().is_ok());
     assert!(bench.queue.is_idle());
+}
+
+/// Past the tenth of a second, on a paused clock.
+async fn stall() {
+    sleep(Duration::from_millis(150)).await;
+    settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn statements_that_take_long_hold_up_nobody() {
+    let bench = Bench::<true>::new(2);
+    let mut requests = vec![bench.request(item()).await, bench.request(item()).await];
+    requests.push(bench.request(item()).await);
+    assert_eq!(bench.sizes(), [1, 1], "both lanes are taken");
+    stall().await;
+    assert_eq!(bench.sizes(), [1, 1, 1], "who waited has the lane of one of them");
+    requests.push(bench.request(item()).await);
+    assert_eq!(bench.sizes(), [1, 1, 1, 1], "and who comes later the other one's");
+    requests.push(bench.request(item()).await);
+    assert_eq!(bench.sizes().len(), 4, "no more than two that are not late");
+    for _ in 0..10 {
+        stall().await;
+        requests.push(bench.request(item()).await);
+    }
+    let lanes_and_stalled = bench.sizes().len();
+    assert_eq!(lanes_and_stalled, 6, "each has a connection");
+    bench.end(20).await;
+    for request in requests {
+        assert!(request.await.unwrap().is_ok());
+    }
+    settle().await;
+    assert!(bench.queue.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_of_one_lane_runs_one_statement_at_a_time() {
+    let bench = Bench::<true>::new(1);
+    let requests = [bench.request(item()).await, bench.request(item()).await];
+    stall().await;
+    assert_eq!(bench.sizes(), [1]);
+    bench.end(2).await;
+    for request in requests {
+        assert!(request.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_request_that_took_long_gives_its_place_back() {
+    let bench = Bench::<true>::new(2);
+    let late = bench.request(item()).await;
+    stall().await;
+    assert!(!bench.queue.is_idle());
+    late.abort();
+    settle().await;
+    assert!(bench.queue.is_idle());
+}
+
+/// What asks for something while it is dropped with its runtime.
+struct AsksAtTheEnd(Arc<Queue<Fake<true>>>, std::sync::mpsc::Sender<bool>);
+
+impl Drop for AsksAtTheEnd {
+    fn drop(&mut self) {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut alone = std::pin::pin!(self.0.submit(item()));
+        let mut second = std::pin::pin!(self.0.submit(item()));
+        assert!(alone.as_mut().poll(&mut context).is_pending());
+        let lost = second.as_mut().poll(&mut context);
+        self.1.send(matches!(lost, std::task::Poll::Ready(Err(_)))).unwrap();
+    }
+}
+
+#[test]
+fn a_request_during_the_shutdown_is_told_so() {
+    let bench = Bench::<true>::new(2);
+    let (sender, told) = std::sync::mpsc::channel();
+    let queue = bench.queue.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let asks = AsksAtTheEnd(queue, sender);
+        runtime.spawn(async move {
+            let _asks = asks;
+            std::future::pending::<()>().await;
+        });
+        runtime.block_on(yield_now());
+        drop(runtime);
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true));
 }

@@ -3,6 +3,7 @@
 
 mod dropped;
 mod limits;
+mod locked_rows;
 mod log_ins;
 mod renewals;
 mod revocations;
