@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
-use super::verbs::Verb;
+use super::{spin::Spin, verbs::Verb};
 use crate::error::{Error, Result};
 
 /// Rows of a statement at most. More gain nothing, and make the first of them wait.
@@ -37,6 +37,7 @@ pub(super) struct Queue<V: Verb>(Arc<Shared<V>>);
 struct Shared<V: Verb> {
     verb: V,
     lanes: usize,
+    spin: Spin,
     state: Mutex<State<V>>,
 }
 
@@ -57,13 +58,15 @@ struct Waiting<V: Verb> {
 impl<V: Verb> Queue<V> {
     pub(super) fn new(verb: V, lanes: usize) -> Self {
         let state = Mutex::new(State { lanes_taken: 0, stalled: 0, waiting: VecDeque::new() });
-        Self(Arc::new(Shared { verb, lanes: lanes.max(1), state }))
+        Self(Arc::new(Shared { verb, lanes: lanes.max(1), spin: Spin::default(), state }))
     }
 
     pub(super) async fn submit(&self, item: V::Item) -> Result<V::Output> {
         match self.0.enter(item) {
             Entered::Alone(item, mut lane) => {
-                let answers = lane.while_running(self.0.verb.run(&[item])).await;
+                let items = [item];
+                let statement = self.0.spin.wait(self.0.verb.run(&items), || self.0.has_one());
+                let answers = lane.while_running(statement).await;
                 drop(lane);
                 answers?.pop().ok_or_else(lost)
             }
@@ -89,6 +92,12 @@ impl<V: Verb> Shared<V> {
     fn state(&self) -> MutexGuard<'_, State<V>> {
         // Nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether one statement is in flight, and nobody waits.
+    fn has_one(&self) -> bool {
+        let state = self.state();
+        state.lanes_taken == 1 && state.waiting.is_empty()
     }
 
     fn enter(self: &Arc<Self>, item: V::Item) -> Entered<V> {
