@@ -1,6 +1,6 @@
 //! Rows as the statements return them, and their way into the store's records.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use sqlx::{
     Decode, Postgres, Type,
@@ -41,7 +41,7 @@ impl TryFrom<Row> for Record {
             id: row.id.into(),
             secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(decode_error)?,
             user_id: row.user_id,
-            data: row.data.0.into(),
+            data: row.data.0,
             revision: row.revision,
             created_at: row.created_at.0,
             authenticated_at: row.authenticated_at.map(|at| at.0),
@@ -85,7 +85,7 @@ impl From<InfoRow> for SessionInfo {
 }
 
 /// A `json` column as the text it holds: sqlx's own types for it would parse it.
-pub(super) struct JsonText(pub(super) String);
+pub(super) struct JsonText(pub(super) Arc<str>);
 
 impl Type<Postgres> for JsonText {
     fn type_info() -> PgTypeInfo {
@@ -95,7 +95,7 @@ impl Type<Postgres> for JsonText {
 
 impl<'r> Decode<'r, Postgres> for JsonText {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
-        Ok(Self(value.as_str()?.to_owned()))
+        Ok(Self(value.as_str()?.into()))
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{error::Result, token::SessionId};
 /// Sessions in an SQLite database.
 ///
 /// A batch is one JSON array and one statement over `json_each`: what a statement costs through
-/// sqlx is its way to the connection's thread and back. Loads come back as one array too, since each
+/// sqlx is its way to the connection's thread and back. Loads come back as one text too, since each
 /// column of each row would be allocated by itself.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
@@ -78,16 +78,16 @@ impl Store for SqliteStore {
         let found = connection
             .one(query!(
                 r#"
-                select json_group_array(json_array(hex(id), hex(secret_hash), user_id, data, revision, created_at, authenticated_at,
-                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now)) as "rows!: String"
-                from sessions, (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
-                where id in (select unhex(value) from json_each(?1)) and now < valid_until
+                select group_concat(json_array(hex(sessions.id), hex(secret_hash), user_id, length(cast(data as blob)), revision, created_at,
+                    authenticated_at, last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now) || data, '') as "rows?: String"
+                from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
+                    cross join json_each(?1) as asked cross join sessions on sessions.id = unhex(asked.value)
+                where now < valid_until
                 "#,
                 ids,
             ))
             .await?;
-        let rows: Vec<Row> = serde_json::from_str(&found.rows).map_err(row::decode_error)?;
-        Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
+        Ok(row::records(&found.rows.unwrap_or_default())?)
     }
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {

@@ -14,14 +14,14 @@ use crate::{
     token::SecretHash,
 };
 
-/// A session as a statement returns its columns, or its place in an array of them in this order.
+/// A session as a statement returns its columns, or as an array of them in this order.
 #[derive(Deserialize)]
-pub(super) struct Row {
+pub(super) struct Row<Data = String> {
     pub(super) id: Uuid,
     #[serde(with = "hex::serde")]
     pub(super) secret_hash: Vec<u8>,
     pub(super) user_id: Option<String>,
-    pub(super) data: String,
+    pub(super) data: Data,
     pub(super) revision: i64,
     pub(super) created_at: i64,
     pub(super) authenticated_at: Option<i64>,
@@ -36,23 +36,49 @@ pub(super) struct Row {
 impl TryFrom<Row> for Record {
     type Error = sqlx::Error;
 
-    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.id.into(),
-            secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(decode_error)?,
-            user_id: row.user_id,
-            data: row.data.into(),
-            revision: row.revision,
-            created_at: moment(row.created_at),
-            authenticated_at: row.authenticated_at.map(moment),
+    fn try_from(mut row: Row) -> Result<Self, sqlx::Error> {
+        let data = std::mem::take(&mut row.data);
+        row.into_record(&data)
+    }
+}
+
+/// What a load returns: of each row an array of its columns, with the length of the data in bytes in
+/// its place, and behind it the data. In the array it would be escaped, and would have to be read
+/// once more.
+pub(super) fn records(mut rows: &str) -> Result<Vec<Record>, sqlx::Error> {
+    let mut records = Vec::new();
+    while !rows.is_empty() {
+        let mut arrays = serde_json::Deserializer::from_str(rows).into_iter::<Row<usize>>();
+        let row = arrays.next().transpose().map_err(decode_error)?;
+        let behind = &rows[arrays.byte_offset()..];
+        let split = row.and_then(|row| Some((behind.split_at_checked(row.data)?, row)));
+        let Some(((data, rest), row)) = split else {
+            return Err(sqlx::Error::Decode("a loaded row is shorter than it says".into()));
+        };
+        records.push(row.into_record(data)?);
+        rows = rest;
+    }
+    Ok(records)
+}
+
+impl<Data> Row<Data> {
+    fn into_record(self, data: &str) -> Result<Record, sqlx::Error> {
+        Ok(Record {
+            id: self.id.into(),
+            secret_hash: SecretHash::try_from(&*self.secret_hash).map_err(decode_error)?,
+            user_id: self.user_id,
+            data: data.into(),
+            revision: self.revision,
+            created_at: moment(self.created_at),
+            authenticated_at: self.authenticated_at.map(moment),
             lifetime: Lifetime::from_row(
-                moment(row.last_seen_at),
-                u32::try_from(row.idle_timeout).map_err(decode_error)?,
-                moment(row.absolute_expires_at),
-                moment(row.valid_until),
-                moment(row.expires_at),
+                moment(self.last_seen_at),
+                u32::try_from(self.idle_timeout).map_err(decode_error)?,
+                moment(self.absolute_expires_at),
+                moment(self.valid_until),
+                moment(self.expires_at),
             ),
-            now: moment(row.now),
+            now: moment(self.now),
             received: Instant::now(),
         })
     }
