@@ -365,6 +365,6 @@ impl Store for SqliteStore {
 
     /// One statement writes at a time, whatever is asked for.
     fn lanes(&self) -> Lanes {
-        Lanes { reads: 3, writes: 1 }
+        Lanes { reads: 2, writes: 1 }
     }
 }
