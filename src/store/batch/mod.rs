@@ -28,9 +28,9 @@ use crate::{error::Result, token::SessionId};
 /// - **Loads, saves, creates and ends** of one row: a lone request runs its own statement at once.
 ///   What arrives while the [lanes](Store::lanes) of a verb are taken waits for one of them, and
 ///   goes as one statement of up to 256 rows in the order of their ids. There is no timer.
-/// - A lone request does not park while its answer is likely to be there within 200 µs, since being
-///   woken takes that long as well: it asks again and again, after everything else that is ready to
-///   run. Where statements lately took longer, as on a database far away, it parks at once.
+/// - Where fewer than eight requests wait, and statements lately took less than 200 µs, nobody
+///   parks until the answer is there: being woken takes as long as the statement. Whatever else is
+///   ready to run, here or in another process, goes first. A database far away is waited for as usual.
 /// - A statement that takes longer than a tenth of a second, because somebody keeps a row locked,
 ///   holds up nobody: the next one begins beside it.
 /// - A load joins only a statement that begins after it was asked for, so it sees every revocation

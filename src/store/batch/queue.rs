@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 const MAX_ROWS: usize = 256;
 /// Bytes of data in a statement at most, but for a single row that is larger.
 const MAX_BYTES: usize = 1 << 20;
+/// So many requests that wait are enough to do: nobody spins.
+const FEW: usize = 8;
 /// How long a statement keeps its lane to itself.
 const STALLS_AFTER: Duration = Duration::from_millis(100);
 /// Statements beyond the lanes at most: each of them has a connection.
@@ -65,7 +67,7 @@ impl<V: Verb> Queue<V> {
         match self.0.enter(item) {
             Entered::Alone(item, mut lane) => {
                 let items = [item];
-                let statement = self.0.spin.wait(self.0.verb.run(&items), || self.0.has_one());
+                let statement = self.0.spin.wait(self.0.verb.run(&items), || self.0.is_calm());
                 let answers = lane.while_running(statement).await;
                 drop(lane);
                 answers?.pop().ok_or_else(lost)
@@ -94,10 +96,9 @@ impl<V: Verb> Shared<V> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one statement is in flight, and nobody waits.
-    fn has_one(&self) -> bool {
-        let state = self.state();
-        state.lanes_taken == 1 && state.waiting.is_empty()
+    /// Whether so few requests wait that the threads would only wait too.
+    fn is_calm(&self) -> bool {
+        self.state().waiting.len() < FEW
     }
 
     fn enter(self: &Arc<Self>, item: V::Item) -> Entered<V> {
@@ -208,7 +209,8 @@ impl<V: Verb> Lane<V> {
                 batch
             };
             let shared = self.shared.clone();
-            self.while_running(shared.run(batch)).await;
+            let statement = shared.spin.wait(shared.run(batch), || shared.is_calm());
+            self.while_running(statement).await;
         }
     }
 

@@ -11,12 +11,12 @@ use tokio::task::yield_now;
 /// How long a statement is polled for, and what statements may take lately for that to be worth it.
 const AT_MOST: Duration = Duration::from_micros(200);
 
-/// How the answers to lone statements are waited for.
+/// How the answers to statements are waited for while there is little to do.
 ///
 /// A thread that parks is woken late, by 20 to 40 µs where a processor idles: as much as a database
-/// on the same machine takes for all the rest. So a request that is alone goes on asking for its
-/// answer at first, each time after whatever else the processor and the runtime have to do. Where
-/// answers lately took longer than that, as those of a database far away do, it parks at once.
+/// on the same machine takes for all the rest. So a request goes on asking for its answer at first,
+/// each time after whatever else the processor and the runtime have to do. Where answers lately took
+/// longer than that, as those of a database far away or of large statements do, it parks at once.
 #[derive(Debug, Default)]
 pub(super) struct Spin {
     /// What statements took, in microseconds: a moving average.
@@ -25,16 +25,16 @@ pub(super) struct Spin {
 
 impl Spin {
     /// Waits for `statement`, without parking for as long as that is likely to help and
-    /// `is_alone`.
+    /// `is_calm`.
     pub(super) async fn wait<F: Future>(
         &self,
         statement: F,
-        is_alone: impl Fn() -> bool,
+        is_calm: impl Fn() -> bool,
     ) -> F::Output {
         let mut statement = pin!(statement);
         let began = Instant::now();
         if self.pays_off() {
-            while is_alone() && began.elapsed() < AT_MOST {
+            while is_calm() && began.elapsed() < AT_MOST {
                 if let Poll::Ready(done) = poll_once(statement.as_mut()).await {
                     self.record(began.elapsed());
                     return done;
@@ -78,14 +78,14 @@ mod tests {
     const SLOW: Duration = Duration::from_millis(50);
 
     /// A statement that wakes nobody when it is done, which it is the fifth time that it is asked.
-    fn wait(spin: Spin, is_alone: bool) -> (Arc<AtomicUsize>, JoinHandle<()>) {
+    fn wait(spin: Spin, is_calm: bool) -> (Arc<AtomicUsize>, JoinHandle<()>) {
         let asked = Arc::<AtomicUsize>::default();
         let count = asked.clone();
         let statement = poll_fn(move |_| match count.fetch_add(1, SeqCst) {
             ..4 => Poll::Pending,
             _ => Poll::Ready(()),
         });
-        (asked, tokio::spawn(async move { spin.wait(statement, || is_alone).await }))
+        (asked, tokio::spawn(async move { spin.wait(statement, || is_calm).await }))
     }
 
     async fn settle() {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lone_statement_is_asked_until_it_is_done() {
+    async fn a_statement_is_asked_until_it_is_done() {
         let (asked, done) = wait(Spin::default(), true);
         settle().await;
         assert!(done.is_finished(), "asked {asked:?} times");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_is_not_alone_is_waited_for() {
+    async fn under_load_it_is_waited_for() {
         let (asked, done) = wait(Spin::default(), false);
         settle().await;
         assert!(!done.is_finished());

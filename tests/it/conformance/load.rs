@@ -12,6 +12,7 @@ conformance! {
     no_ids_load_nothing,
     an_unknown_id_loads_nothing,
     the_live_ones_among_many_are_loaded,
+    each_of_many_comes_with_its_own_data,
     an_expired_row_is_not_loaded,
     a_record_carries_the_clock_of_the_database,
 }
@@ -40,6 +41,28 @@ async fn the_live_ones_among_many_are_loaded(db: Db, store: Arc<dyn Store>) {
     assert_eq!(loaded.len(), 20);
     for (new, record) in many.iter().zip(&loaded) {
         assert_eq!(record.id, new.id);
+        assert_eq!(*record.data, *new.data);
+        assert!(record.secret_hash.matches(&new.secret_hash));
+    }
+}
+
+/// However long they are, in characters and in bytes, and whatever is in them.
+async fn each_of_many_comes_with_its_own_data(_: Db, store: Arc<dyn Store>) {
+    const DATA: [&str; 6] = [
+        "{}",
+        r#"{"naïve":"😀"}"#,
+        r#"{"a":[[],{"b":[1.10]}]}"#,
+        r#"{"a":"\u0000]\"[\\"}"#,
+        r#"{ "a" : null }"#,
+        "{\"a\":\"\u{2028}\u{7f}\"}",
+    ];
+    let many: Vec<_> = (0..3).flat_map(|_| DATA.map(new_session)).collect();
+    store.create(&many).await.unwrap();
+    let wanted: Vec<_> = many.iter().map(|new| new.id).collect();
+    let loaded = store.load(&wanted).await.unwrap();
+    assert_eq!(loaded.len(), many.len());
+    for new in &many {
+        let record = loaded.iter().find(|record| record.id == new.id).unwrap();
         assert_eq!(*record.data, *new.data);
         assert!(record.secret_hash.matches(&new.secret_hash));
     }
