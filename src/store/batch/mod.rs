@@ -32,7 +32,8 @@ use crate::{error::Result, token::SessionId};
 ///   parks until the answer is there: being woken takes as long as the statement. Whatever else is
 ///   ready to run, here or in another process, goes first. A database far away is waited for as usual.
 /// - A statement that takes longer than a tenth of a second, because somebody keeps a row locked,
-///   holds up nobody: the next one begins beside it.
+///   does not hold up the next one, which then begins beside it. So it is for up to four statements
+///   of a verb, and not where a verb has one lane, as those that write have on SQLite.
 /// - A load joins only a statement that begins after it was asked for, so it sees every revocation
 ///   that returned before.
 /// - A row that makes a statement fail fails alone; a database that fails does so to everybody,

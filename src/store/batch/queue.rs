@@ -31,7 +31,8 @@ const MAX_STALLED: usize = 4;
 /// more, holds up nobody but itself.
 ///
 /// Nor does a statement that waits for a row which somebody has locked hold up the other sessions:
-/// after a tenth of a second it goes on without a lane, and the next one takes its place.
+/// after a tenth of a second it goes on without a lane, and the next one takes its place. Not where
+/// there is one lane, and for no more than [`MAX_STALLED`] statements at once.
 #[derive(Debug)]
 pub(super) struct Queue<V: Verb>(Arc<Shared<V>>);
 
