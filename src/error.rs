@@ -11,6 +11,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
+    is_transient: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -50,21 +51,42 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), source: None }))
+        Self(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            is_transient: kind == ErrorKind::Contention,
+            source: None,
+        }))
     }
 
     pub(crate) fn with_source(
         mut self,
         source: impl Into<Box<dyn StdError + Send + Sync + 'static>>,
     ) -> Self {
-        let inner = Arc::get_mut(&mut self.0).expect("it was made in the same expression");
-        inner.source = Some(source.into());
+        self.inner().source = Some(source.into());
         self
+    }
+
+    /// Of an error that its maker has not given away yet.
+    fn inner(&mut self) -> &mut Inner {
+        Arc::get_mut(&mut self.0).expect("a new error has no clones")
     }
 
     /// An error of a [`Store`](crate::store::Store) that is not one of this crate's own.
     pub fn database(source: impl Into<Box<dyn StdError + Send + Sync + 'static>>) -> Self {
         Self::new(ErrorKind::Database, "the session database failed").with_source(source)
+    }
+
+    /// The same error, after which the same call may succeed a moment later. Whoever makes the error
+    /// knows: the backend that got it from its database.
+    ///
+    /// # Panics
+    ///
+    /// If the error was cloned before.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.inner().is_transient = true;
+        self
     }
 
     pub(crate) fn session_ended() -> Self {
@@ -92,14 +114,7 @@ impl Error {
     /// Whether the same call may succeed a moment later: the database could not be reached, was
     /// locked or overloaded, or other requests were faster.
     pub fn is_transient(&self) -> bool {
-        match self.0.kind {
-            ErrorKind::Contention => true,
-            #[cfg(any(feature = "postgres", feature = "sqlite"))]
-            ErrorKind::Database => {
-                self.0.source.as_deref().is_some_and(crate::store::failure::is_transient_source)
-            }
-            _ => false,
-        }
+        self.0.is_transient
     }
 }
 

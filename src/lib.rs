@@ -70,6 +70,7 @@
 
 mod cleanup;
 mod client;
+mod context;
 mod data;
 mod error;
 mod expiry;

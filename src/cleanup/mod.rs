@@ -13,8 +13,8 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 pub use self::schedule::Schedule;
 use crate::{
+    context::{Context, observed},
     error::Result,
-    sessions::{Sessions, observed},
     store::Swept,
 };
 
@@ -37,7 +37,7 @@ type Hook = Arc<dyn Fn(&Result<CleanupReport>) + Send + Sync>;
 /// Settings of the cleanup.
 #[must_use]
 pub struct CleanupBuilder {
-    sessions: Sessions,
+    context: Arc<Context>,
     schedule: Schedule,
     batch: u32,
     pause: Duration,
@@ -46,9 +46,9 @@ pub struct CleanupBuilder {
 }
 
 impl CleanupBuilder {
-    pub(crate) fn new(sessions: Sessions, schedule: Schedule) -> Self {
+    pub(crate) fn new(context: Arc<Context>, schedule: Schedule) -> Self {
         let pause = Duration::from_millis(2);
-        Self { sessions, schedule, batch: 2_000, pause, jitter: None, hook: None }
+        Self { context, schedule, batch: 2_000, pause, jitter: None, hook: None }
     }
 
     /// Rows a statement deletes at most. Default: 2,000, which a database does in a few tenths of a
@@ -99,7 +99,7 @@ impl CleanupBuilder {
                 }
             }
             // Failures are logged where they happen.
-            self.sessions.flush().await.ok();
+            self.context.store.flush().await.ok();
         });
         Cleanup { stop, task }
     }
@@ -115,14 +115,14 @@ impl CleanupBuilder {
         let mut report = CleanupReport::default();
         self.sweep(stop, &mut report).await?;
         report.elapsed = begun.elapsed();
-        observed::swept(&report);
+        observed::swept(report.rows, report.batches, report.elapsed);
         Ok(report)
     }
 
     /// By the index, batch after batch, until one is not full. If there is more than one, a backlog
     /// may be met faster by going through the whole table.
     async fn sweep(&self, stop: &mut Stop, report: &mut CleanupReport) -> Result<()> {
-        let store = self.sessions.store();
+        let store = &self.context.store;
         loop {
             let is_full = |rows| rows >= u64::from(self.batch);
             if !report.add(store.sweep(self.batch).await?).is_some_and(is_full)
@@ -147,7 +147,7 @@ impl CleanupBuilder {
         report: &mut CleanupReport,
     ) -> Result<()> {
         for pages in pages {
-            let swept = self.sessions.store().sweep_pages(pages).await?;
+            let swept = self.context.store.sweep_pages(pages).await?;
             if report.add(swept).is_none() || self.is_over(stop).await {
                 break;
             }
@@ -164,7 +164,7 @@ impl CleanupBuilder {
     /// reading every page once is less.
     async fn pages_of_a_backlog(&self) -> Result<Option<impl Iterator<Item = Range<u32>> + use<>>> {
         const PAGES: u32 = 3_000;
-        let Some(survey) = self.sessions.store().survey().await? else { return Ok(None) };
+        let Some(survey) = self.context.store.survey().await? else { return Ok(None) };
         let end = survey.pages;
         let ranges = (0..end).step_by(PAGES as usize).map(move |from| from..end.min(from + PAGES));
         Ok((survey.expired > u64::from(end) / 4).then_some(ranges))

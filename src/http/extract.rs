@@ -4,7 +4,7 @@ use axum_core::{
     response::{IntoResponse, Response},
 };
 
-use crate::{error::Error, session::Session, sessions::observed};
+use crate::{context::observed, error::Error, session::Session};
 
 /// Loads the session: one query, none without a cookie. Extracted twice in a request it is the same
 /// session.

@@ -9,7 +9,7 @@ use ::http::Response;
 use pin_project_lite::pin_project;
 
 use super::slot::Slot;
-use crate::{error::Result, session::CookieChange, sessions::observed};
+use crate::{context::observed, error::Result, session::CookieChange};
 
 type Finish = Pin<Box<dyn Future<Output = Result<CookieChange>> + Send>>;
 

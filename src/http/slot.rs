@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     client::Client,
+    context::observed,
     error::{Error, ErrorKind, Result},
     session::{CookieChange, Session},
-    sessions::observed,
     token::Token,
 };
 
@@ -70,7 +70,7 @@ impl Slot {
                 client = client.user_agent(&String::from_utf8_lossy(agent.as_bytes()));
             }
             Session::open(
-                request.config.sessions.clone(),
+                request.config.sessions.context().clone(),
                 request.token.clone(),
                 client,
                 request.arrived,

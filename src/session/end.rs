@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{CookieChange, Session, Standing};
 use crate::{
     error::Result,
-    store::{End, Revocation, Scope},
+    store::{End, Page, Revocation, Scope},
     token::SessionId,
 };
 
@@ -41,7 +41,7 @@ impl Session {
             return Ok(Revocation::default());
         };
         let end = End { id: stored.record.id, user_id: None };
-        let was_live = self.0.sessions.end(end, "logged out").await?;
+        let was_live = self.0.context.end(end, "logged out").await?;
         self.has_gone();
         Ok(Revocation::new(u64::from(was_live), None))
     }
@@ -54,7 +54,7 @@ impl Session {
     pub async fn log_out_others(&self) -> Result<Revocation> {
         let (stored, user_id) = self.logged_in()?;
         self.0
-            .sessions
+            .context
             .end_all(Scope::OthersOf(user_id, stored.record.id), "logged out others")
             .await
     }
@@ -69,7 +69,7 @@ impl Session {
         let _turn = self.0.turn.lock().await;
         let (_, user_id) = self.logged_in()?;
         let revocation =
-            self.0.sessions.end_all(Scope::User(user_id), "logged out everywhere").await?;
+            self.0.context.end_all(Scope::User(user_id), "logged out everywhere").await?;
         self.has_gone();
         Ok(revocation)
     }
@@ -84,7 +84,7 @@ impl Session {
         let _turn = self.0.turn.lock().await;
         let (stored, user_id) = self.logged_in()?;
         let end = End { id, user_id: Some(user_id) };
-        let was_live = self.0.sessions.end(end, "logged out from another device").await?;
+        let was_live = self.0.context.end(end, "logged out from another device").await?;
         if stored.record.id == id {
             self.has_gone();
         }
@@ -98,7 +98,7 @@ impl Session {
     /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn).
     pub async fn devices(&self) -> Result<Vec<Device>> {
         let (stored, user_id) = self.logged_in()?;
-        let sessions = self.0.sessions.of_user(user_id).all().await?;
+        let sessions = self.0.context.list_all(Page::of_user(user_id)).await?;
         let device = |info: crate::SessionInfo| Device {
             id: info.id,
             current: info.id == stored.record.id,
@@ -113,6 +113,6 @@ impl Session {
     }
 
     fn has_gone(&self) {
-        self.state().become_(Standing::Anonymous, CookieChange::Remove);
+        self.state().switch_to(Standing::Anonymous, CookieChange::Remove);
     }
 }

@@ -9,10 +9,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{CookieChange, Session, Standing, Stored};
 use crate::{
+    context::check_user_id,
     error::{Error, ErrorKind, Result},
     expiry::{Lifetime, Timeouts},
     policy::Rules,
-    sessions::check_user_id,
     store::{self, LogInOutcome, Reauthentication, Renewal, Revocation},
     token::{Secret, SessionId},
 };
@@ -115,7 +115,7 @@ impl Session {
             user_id,
             lifetime: Lifetime::begin(now, timeouts),
         };
-        if let Some(record) = self.0.sessions.store().reauthenticate(&to).await? {
+        if let Some(record) = self.0.context.store.reauthenticate(&to).await? {
             self.adopt(Stored::read(record)?, secret, self.is_remembered(&stored));
             return Ok(());
         }
@@ -160,7 +160,7 @@ impl Session {
         };
         let secret = Secret::generate()?;
         let renewal = self.renewal(&stored, &secret);
-        if self.0.sessions.store().renew(&renewal, stored.record.user_id.as_deref()).await? {
+        if self.0.context.store.renew(&renewal, stored.record.user_id.as_deref()).await? {
             let mut stored = stored;
             Arc::make_mut(&mut stored).record.secret_hash = renewal.new_hash;
             let is_remembered = self.is_remembered(&stored);
@@ -181,7 +181,7 @@ impl Session {
 
     /// The timeouts that its log-in gave the session, by today's policy.
     fn timeouts_again(&self, stored: &Stored) -> Timeouts {
-        let rules = self.0.sessions.rules();
+        let rules = &self.0.context.rules;
         match rules.remember_me {
             Some(remembered) if rules.is_remembered(stored.record.lifetime.idle_timeout) => {
                 remembered
@@ -195,7 +195,7 @@ impl LogIn<'_> {
     async fn run(self) -> Result<()> {
         let session = self.session;
         check_user_id(&self.user_id)?;
-        let timeouts = self.timeouts(session.0.sessions.rules())?;
+        let timeouts = self.timeouts(&session.0.context.rules)?;
         let _turn = session.0.turn.lock().await;
         let secret = Secret::generate()?;
 
@@ -211,10 +211,10 @@ impl LogIn<'_> {
             timeouts,
             client: session.0.client.clone(),
             began: self.began,
-            after: self.after.max(session.0.sessions.cutoff_before(&self.user_id, self.began)),
-            limit: session.0.sessions.rules().sessions_per_user,
+            after: self.after.max(session.0.context.cutoff_before(&self.user_id, self.began)),
+            limit: session.0.context.rules.sessions_per_user,
         };
-        let mut outcome = session.0.sessions.store().log_in(&request).await?;
+        let mut outcome = session.0.context.store.log_in(&request).await?;
         if let (LogInOutcome::Absent, Some(stored)) = (&outcome, before) {
             // It has ended, or has another secret by now, which this request's browser may never
             // have had. The user gets a session of their own, with what this request was allowed to
@@ -228,13 +228,13 @@ impl LogIn<'_> {
             request.data = (!drops_data && !has_ended).then(|| stored.data.encode());
             request.id = SessionId::generate();
             request.old_hash = None;
-            outcome = session.0.sessions.store().log_in(&request).await?;
+            outcome = session.0.context.store.log_in(&request).await?;
         }
         match outcome {
             LogInOutcome::LoggedIn(record, _) => {
                 let stored = Stored::read(*record)?;
                 if drops_data {
-                    session.state().become_(Standing::Anonymous, CookieChange::Keep);
+                    session.state().switch_to(Standing::Anonymous, CookieChange::Keep);
                 }
                 session.adopt(stored, secret, self.remember_me);
                 Ok(())

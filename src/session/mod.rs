@@ -18,9 +18,9 @@ use self::state::{Standing, State, Stored};
 pub use self::{end::Device, log_in::LogIn, state::CookieChange};
 use crate::{
     client::Client,
+    context::{Context, observed},
     data::{self, Data},
     error::{Error, Result},
-    sessions::{Sessions, observed},
     token::{Secret, SessionId, Token},
 };
 
@@ -46,7 +46,7 @@ use crate::{
 pub struct Session(Arc<Inner>);
 
 struct Inner {
-    sessions: Sessions,
+    context: Arc<Context>,
     client: Client,
     /// When the request arrived: no authentication that it makes began earlier.
     opened: Instant,
@@ -57,14 +57,14 @@ struct Inner {
 
 impl Session {
     pub(crate) async fn open(
-        sessions: Sessions,
+        context: Arc<Context>,
         token: Option<Token>,
         client: Client,
         opened: Instant,
     ) -> Result<Self> {
         let (mut standing, mut cookie) = (Standing::Anonymous, CookieChange::Keep);
         if let Some(token) = token {
-            match sessions.store().load(token.id).await? {
+            match context.store.load(token.id).await? {
                 Some(record) if record.secret_hash.matches(&token.secret.hash()) => {
                     standing = Standing::Live(Stored::read(record)?);
                 }
@@ -84,7 +84,7 @@ impl Session {
             cookie,
         });
         Ok(Self(Arc::new(Inner {
-            sessions,
+            context,
             client,
             opened,
             state,
@@ -153,7 +153,7 @@ impl Session {
     /// [`InvalidData`](crate::ErrorKind::InvalidData) if the value is not JSON, too deep, or would make
     /// the data too large. Nothing is recorded then.
     pub fn insert<T: Serialize>(&self, key: &str, value: T) -> Result<()> {
-        let limits = self.0.sessions.rules().limits;
+        let limits = self.0.context.rules.limits;
         let value = data::encode(key, &value, limits)?;
         let mut state = self.state();
         let mut changes = state.changes.clone();
@@ -198,7 +198,7 @@ impl Session {
     }
 
     fn is_remembered(&self, stored: &Stored) -> bool {
-        self.0.sessions.rules().is_remembered(stored.record.lifetime.idle_timeout)
+        self.0.context.rules.is_remembered(stored.record.lifetime.idle_timeout)
     }
 
     /// The row, if there is one. Somebody else's end of the session is told, whatever it is asked
@@ -216,7 +216,7 @@ impl Session {
         if let Some(stored) = state.stored() {
             observed::refused_write(stored.record.id, "ended");
         }
-        state.become_(Standing::Ended, CookieChange::Remove);
+        state.switch_to(Standing::Ended, CookieChange::Remove);
     }
 
     fn logged_in(&self) -> Result<(Arc<Stored>, String)> {

@@ -60,7 +60,7 @@ impl State {
     }
 
     /// Another session, or none: what was recorded for the one before is not for it.
-    pub(super) fn become_(&mut self, standing: Standing, cookie: CookieChange) {
+    pub(super) fn switch_to(&mut self, standing: Standing, cookie: CookieChange) {
         self.standing = standing;
         self.changes = Changes::default();
         self.cookie = cookie;

@@ -4,9 +4,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{CookieChange, Session, Standing, Stored};
 use crate::{
+    context::observed,
     data::{self, Changes, Data},
     error::{Error, ErrorKind, Result},
-    sessions::observed,
     store::{NewSession, Save, Touch},
     token::{Secret, SessionId},
 };
@@ -51,7 +51,7 @@ impl Session {
         R: Send,
     {
         let _turn = self.0.turn.lock().await;
-        let limits = self.0.sessions.rules().limits;
+        let limits = self.0.context.rules.limits;
         let taken = self.take(|changes| changes.take_for(key));
         let mut returned = None;
         self.write(&mut |data| {
@@ -74,7 +74,7 @@ impl Session {
     /// As [`update`](Self::update). What was recorded stays recorded, but for an ended session.
     pub async fn save(&self) -> Result<()> {
         let _turn = self.0.turn.lock().await;
-        let limits = self.0.sessions.rules().limits;
+        let limits = self.0.context.rules.limits;
         let taken = self.take(std::mem::take);
         let creates_nothing = self.live()?.is_none() && !taken.changes.sets_any();
         if taken.changes.is_empty() || creates_nothing {
@@ -140,7 +140,7 @@ impl Session {
             return Ok(());
         }
         let lifetime = stored.record.lifetime.seen(stored.record.now());
-        self.0.sessions.store().touch(Touch { id: stored.record.id, lifetime }).await?;
+        self.0.context.store.touch(Touch { id: stored.record.id, lifetime }).await?;
         if let Standing::Live(stored) = &mut self.state().standing {
             Arc::make_mut(stored).record.lifetime = lifetime;
         }
@@ -163,7 +163,7 @@ impl Session {
             if turn.is_none() {
                 // Those of this node that were overtaken go one after the other, so that only
                 // nodes compete.
-                let next = self.0.sessions.turn(stored.record.id).lock();
+                let next = self.0.context.turn(stored.record.id).lock();
                 match tokio::time::timeout(LONGEST_WAIT, next).await {
                     Ok(guard) => turn = Some(guard),
                     Err(_) => break,
@@ -182,7 +182,7 @@ impl Session {
         let record = &stored.record;
         let lifetime = record.lifetime.seen(record.now());
         let save = Save { id: record.id, revision: record.revision, data: data.encode(), lifetime };
-        let written = self.0.sessions.store().save(save).await?;
+        let written = self.0.context.store.save(save).await?;
         if written && let Standing::Live(stored) = &mut self.state().standing {
             let stored = Arc::make_mut(stored);
             stored.record.revision += 1;
@@ -198,10 +198,10 @@ impl Session {
             id,
             secret_hash: secret.hash(),
             data: data.encode(),
-            timeouts: self.0.sessions.rules().anonymous,
+            timeouts: self.0.context.rules.anonymous,
             client: self.0.client.clone(),
         };
-        let record = self.0.sessions.store().create(new).await?.ok_or_else(Error::session_ended)?;
+        let record = self.0.context.store.create(new).await?.ok_or_else(Error::session_ended)?;
         self.adopt(Stored::read(record)?, secret, false);
         Ok(())
     }
@@ -212,7 +212,7 @@ impl Session {
     /// neither becomes that user nor sees what is theirs. It ends nothing either, since the browser
     /// may have the new cookie by the time it reads this response.
     pub(super) async fn reload(&self, stored: &Stored) -> Result<Arc<Stored>> {
-        let Some(mut fresh) = self.0.sessions.store().load(stored.record.id).await? else {
+        let Some(mut fresh) = self.0.context.store.load(stored.record.id).await? else {
             self.set_ended();
             return Err(Error::session_ended());
         };

@@ -1,10 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Inner, Observed, RecentCutoffs, Sessions};
+use super::Sessions;
 use crate::{
+    context::Context,
     error::Result,
     policy::Policy,
-    store::{Backend, Batched, OnLimit},
+    store::{Backend, Batched, OnLimit, Store},
 };
 
 /// Settings of [`Sessions`]. Defaults are those of [`Policy`].
@@ -99,7 +100,7 @@ impl SessionsBuilder {
     /// [`Configuration`](crate::ErrorKind::Configuration), naming the setting that makes no sense.
     pub fn build(self) -> Result<Sessions> {
         let rules = self.policy.rules()?;
-        let Backend(mut store) = self.backend;
+        let mut store: Arc<dyn Store> = self.backend.into();
         if self.batching {
             store = Arc::new(Batched::new(store));
         }
@@ -107,11 +108,6 @@ impl SessionsBuilder {
         if let Some(options) = self.cache {
             store = Arc::new(crate::store::Cached::new(store, options));
         }
-        Ok(Sessions(Arc::new(Inner {
-            store: Observed::new(store),
-            rules,
-            cutoffs: RecentCutoffs::default(),
-            turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
-        })))
+        Ok(Sessions(Context::new(store, rules)))
     }
 }

@@ -1,10 +1,11 @@
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
+    sync::Arc,
 };
 
-use super::{Sessions, check_user_id};
 use crate::{
+    context::{Context, check_user_id},
     error::Result,
     store::{Page, SessionInfo},
     token::SessionId,
@@ -17,13 +18,13 @@ use crate::{
 #[derive(Clone, Debug)]
 #[must_use = "a query does nothing until it is awaited"]
 pub struct UserSessions {
-    sessions: Sessions,
+    context: Arc<Context>,
     page: Page,
 }
 
 impl UserSessions {
-    pub(super) fn new(sessions: Sessions, user_id: String) -> Self {
-        Self { sessions, page: Page { user_id, before: None, limit: 100 } }
+    pub(super) fn new(context: Arc<Context>, user_id: String) -> Self {
+        Self { context, page: Page::of_user(user_id) }
     }
 
     /// Only sessions created before this one: the last id of the page before.
@@ -39,17 +40,9 @@ impl UserSessions {
     }
 
     /// All of them, page after page.
-    pub async fn all(mut self) -> Result<Vec<SessionInfo>> {
-        let mut all = Vec::new();
-        loop {
-            let page = self.clone().await?;
-            let is_last = page.len() < self.page.limit as usize;
-            all.extend(page);
-            match all.last() {
-                Some(last) if !is_last => self.page.before = Some(last.id),
-                _ => return Ok(all),
-            }
-        }
+    pub async fn all(self) -> Result<Vec<SessionInfo>> {
+        check_user_id(&self.page.user_id)?;
+        self.context.list_all(self.page).await
     }
 }
 
@@ -60,7 +53,7 @@ impl IntoFuture for UserSessions {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             check_user_id(&self.page.user_id)?;
-            self.sessions.store().list(&self.page).await
+            self.context.store.list(&self.page).await
         })
     }
 }

@@ -10,14 +10,20 @@ impl From<sqlx::Error> for Error {
             let message = "the database has no sessile schema: call Sessions::migrate(), or run the migrations with sqlx-cli";
             return Error::new(ErrorKind::Schema, message).with_source(source);
         }
-        #[cfg(feature = "postgres")]
-        if let sqlx::Error::Database(error) = &source
-            && error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some()
-        {
-            return Error::database(PostgresFailure::from(&**error));
-        }
-        Error::database(source)
+        let is_transient = is_transient(&source);
+        let error = without_details(source);
+        if is_transient { error.transient() } else { error }
     }
+}
+
+fn without_details(source: sqlx::Error) -> Error {
+    #[cfg(feature = "postgres")]
+    if let sqlx::Error::Database(error) = &source
+        && error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some()
+    {
+        return Error::database(PostgresFailure::from(&**error));
+    }
+    Error::database(source)
 }
 
 /// What a Postgres server said, without its details: those show whole rows.
@@ -61,17 +67,6 @@ pub(crate) fn of_migration(source: MigrateError) -> Error {
         _ => "the database's migrations are in a state that sessile cannot go on from".to_owned(),
     };
     Error::new(ErrorKind::Schema, message).with_source(source)
-}
-
-/// Whether what an error was made of may be over a moment later.
-pub(crate) fn is_transient_source(
-    source: &(dyn std::error::Error + Send + Sync + 'static),
-) -> bool {
-    #[cfg(feature = "postgres")]
-    if let Some(failure) = source.downcast_ref::<PostgresFailure>() {
-        return is_transient_code(&failure.code);
-    }
-    source.downcast_ref().is_some_and(is_transient)
 }
 
 /// Whether the same statement may succeed a moment later.

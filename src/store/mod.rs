@@ -3,6 +3,7 @@
 //! A [`Store`] knows rows and moments; it decides nothing. [`Sessions`](crate::Sessions) holds the
 //! policy. An application needs this module only to write a store of its own, or to wrap one.
 
+mod backend;
 mod batch;
 #[cfg(feature = "cache")]
 mod cache;
@@ -22,10 +23,11 @@ pub mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod whole;
 
-use std::{fmt::Debug, ops::Range, sync::Arc};
+use std::{fmt::Debug, ops::Range};
 
 use async_trait::async_trait;
 
+pub use backend::Backend;
 pub use batch::Batched;
 #[cfg(feature = "cache")]
 pub use cache::{CacheOptions, Cached};
@@ -155,43 +157,4 @@ pub struct Lanes {
     pub reads: usize,
     /// Of a verb that writes.
     pub writes: usize,
-}
-
-/// The database that [`Sessions`](crate::Sessions) uses: made of a pool, by
-/// [`connect`](crate::connect()), or of any [`Store`].
-#[derive(Clone, Debug)]
-pub struct Backend(pub(crate) Arc<dyn Store>);
-
-impl Backend {
-    /// From any store.
-    pub fn new(store: impl Store) -> Self {
-        Self(Arc::new(store))
-    }
-}
-
-impl From<Arc<dyn Store>> for Backend {
-    fn from(store: Arc<dyn Store>) -> Self {
-        Self(store)
-    }
-}
-
-/// The store itself, to put another one around it: `Sessions` puts its own around whatever it gets.
-impl From<Backend> for Arc<dyn Store> {
-    fn from(backend: Backend) -> Self {
-        backend.0
-    }
-}
-
-#[cfg(feature = "postgres")]
-impl From<sqlx::PgPool> for Backend {
-    fn from(pool: sqlx::PgPool) -> Self {
-        Self::new(postgres::PostgresStore::new(pool))
-    }
-}
-
-#[cfg(feature = "sqlite")]
-impl From<sqlx::SqlitePool> for Backend {
-    fn from(pool: sqlx::SqlitePool) -> Self {
-        Self::new(sqlite::SqliteStore::new(pool))
-    }
 }

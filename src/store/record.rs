@@ -278,6 +278,13 @@ pub struct Page {
     pub limit: u32,
 }
 
+impl Page {
+    /// The newest hundred of a user's.
+    pub fn of_user(user_id: String) -> Self {
+        Self { user_id, before: None, limit: 100 }
+    }
+}
+
 /// A live session as a list of devices or an admin page shows it: neither its secret nor its data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

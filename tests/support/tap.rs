@@ -277,7 +277,7 @@ impl Switch {
 impl Hook for Switch {
     async fn before(&self, _verb: Verb) -> Result<()> {
         if self.0.load(Ordering::SeqCst) {
-            return Err(Error::database(sqlx::Error::PoolTimedOut));
+            return Err(Error::database(sqlx::Error::PoolTimedOut).transient());
         }
         Ok(())
     }

@@ -14,7 +14,7 @@
 //! | `request failed` | error | `error`, `source` |
 //! | `session database failed` | error | `verb`, `error` |
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use tracing::{Instrument, Span, debug, debug_span, error, info, warn};
 
@@ -32,7 +32,7 @@ use crate::{
 pub(crate) struct Observed(Arc<dyn Store>);
 
 impl Observed {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self(store)
     }
 
@@ -119,7 +119,7 @@ impl Observed {
     }
 
     /// Returns whether the session was live.
-    pub(super) async fn end(&self, end: End, reason: &'static str) -> Result<bool> {
+    pub(crate) async fn end(&self, end: End, reason: &'static str) -> Result<bool> {
         let (id, user_id) = (end.id, end.user_id.clone());
         let span = debug_span!(target: "sessile", "end", session_id = %id, user_id);
         let was_live = !self.run("end", span, self.0.end(&[end])).await?.is_empty();
@@ -128,7 +128,7 @@ impl Observed {
         Ok(was_live)
     }
 
-    pub(super) async fn revoke(&self, scope: &Scope, reason: &'static str) -> Result<Revocation> {
+    pub(crate) async fn revoke(&self, scope: &Scope, reason: &'static str) -> Result<Revocation> {
         let (name, id, user_id) = match scope {
             Scope::User(user_id) => ("user", None, Some(user_id)),
             Scope::OthersOf(user_id, keep) => ("others", Some(*keep), Some(user_id)),
@@ -214,9 +214,8 @@ pub(crate) fn failed_request(error: &crate::Error) {
     }
 }
 
-pub(crate) fn swept(report: &crate::cleanup::CleanupReport) {
-    let (rows, batches) = (report.rows, report.batches);
-    let elapsed_ms = report.elapsed.as_millis() as u64;
+pub(crate) fn swept(rows: u64, batches: u64, elapsed: Duration) {
+    let elapsed_ms = elapsed.as_millis() as u64;
     if rows > 0 {
         info!(target: "sessile", rows, batches, elapsed_ms, "swept");
     } else {
