@@ -42,6 +42,30 @@ need_sqlx_cli() {
             --no-default-features --features postgres,sqlite,sqlx-toml
 }
 
+# The release before this one, which runs beside it while an application's nodes are replaced.
+earlier_release=7f2f9f0109b414c8d60dd20c2332e3d24cf83b7c
+
+# That release's example shop, whose path the tests find in SESSILE_EARLIER_SHOP. Does nothing where it is there.
+need_earlier_shop() {
+    local folder=$target/earlier/$earlier_release
+    export SESSILE_EARLIER_SHOP=$folder/target/debug/examples/shop
+    [[ ! -x $SESSILE_EARLIER_SHOP ]] || return 0
+    git -C "$root" cat-file -e "$earlier_release^{commit}" ||
+        fail "the tests build the release before, and this clone has no commit $earlier_release. Run: git fetch --unshallow"
+    printf 'Building the shop of the release before\n' >&2
+    mkdir -p "$folder"
+    git -C "$root" archive "$earlier_release" | tar -x -C "$folder"
+    # Nobody edits that release when a newer compiler warns of something in it.
+    sed -i '1i #![allow(warnings)]' "$folder/src/lib.rs" "$folder/examples/shop/main.rs"
+    # Its own program, beside the dependencies of this build: most of them are the same.
+    (
+        unset DATABASE_URL SESSILE_DATABASE_URL
+        cd "$folder"
+        CARGO_TARGET_DIR=$folder/target CARGO_BUILD_BUILD_DIR=$target \
+            cargo build --locked --all-features --example shop
+    )
+}
+
 # under_postgres [ARG…]: runs the calling script once more, inside scripts/postgres, unless it is.
 under_postgres() {
     [[ -n ${TEST_POSTGRES_URL:-} ]] || exec "$root/scripts/postgres" "$root/scripts/${0##*/}" "$@"

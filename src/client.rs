@@ -19,11 +19,18 @@ impl Client {
         Self::default()
     }
 
-    /// Sets the address.
+    /// Sets the address. An IPv4 address that is written as IPv6 (`::ffff:192.0.2.1`, as a socket
+    /// for both has it) is taken as the IPv4 address.
     #[must_use]
     pub fn ip(mut self, ip: impl Into<Option<IpAddr>>) -> Self {
-        self.ip = ip.into();
+        self.ip = ip.into().map(|ip| ip.to_canonical());
         self
+    }
+
+    /// The address as a database stores it.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn address(&self) -> Option<String> {
+        self.ip.map(address)
     }
 
     /// Sets the user agent: control characters are removed, and what is beyond 256 characters is
@@ -35,6 +42,18 @@ impl Client {
         self.user_agent = Some(cleaned).filter(|agent| !agent.is_empty());
         self
     }
+}
+
+/// As a database stores it.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) fn address(ip: IpAddr) -> String {
+    ip.to_canonical().to_string()
+}
+
+/// As it is shown, read from a database.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }
 
 #[cfg(test)]

@@ -20,10 +20,11 @@ struct Inner {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The session was ended while this request held it: logged out, revoked or expired.
-    /// Nothing was written. The layer clears the cookie.
+    /// Nothing was written.
     SessionEnded,
-    /// Another request gave the session a new secret first, or logged somebody in to it. Nothing was
-    /// changed; the browser has the new cookie.
+    /// Another request gave the session a new secret: it logged in, authenticated again or renewed
+    /// it. Nothing was changed. The browser has the new cookie, or gets it in a moment: let it try
+    /// again.
     Superseded,
     /// The operation is about a user, and the session is anonymous.
     NotLoggedIn,
@@ -31,6 +32,9 @@ pub enum ErrorKind {
     ReauthenticationRequired,
     /// The user's sessions were revoked after this authentication began: it has to be done again.
     LogInRefused,
+    /// No log-in of several requests is under way: none was begun, or it has lapsed. It has to begin
+    /// again.
+    NoPendingLogIn,
     /// The user has as many sessions as the policy allows, and it says to refuse more.
     TooManySessions,
     /// A value is too large, too deep or not JSON. The text names its key.
@@ -39,6 +43,8 @@ pub enum ErrorKind {
     WrongType,
     /// A user id is empty, too long, or holds U+0000.
     InvalidUserId,
+    /// A text is not the key of a page.
+    InvalidPageKey,
     /// A setting is out of range or contradicts another one.
     Configuration,
     /// The database has no `sessile` schema, or one that this version of the library does not know.
@@ -47,6 +53,29 @@ pub enum ErrorKind {
     Contention,
     /// The database failed or could not be reached.
     Database,
+}
+
+impl ErrorKind {
+    /// The kind as one word, for programs and metrics: `session_ended`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SessionEnded => "session_ended",
+            Self::Superseded => "superseded",
+            Self::NotLoggedIn => "not_logged_in",
+            Self::ReauthenticationRequired => "reauthentication_required",
+            Self::LogInRefused => "log_in_refused",
+            Self::NoPendingLogIn => "no_pending_log_in",
+            Self::TooManySessions => "too_many_sessions",
+            Self::InvalidData => "invalid_data",
+            Self::WrongType => "wrong_type",
+            Self::InvalidUserId => "invalid_user_id",
+            Self::InvalidPageKey => "invalid_page_key",
+            Self::Configuration => "configuration",
+            Self::Schema => "schema",
+            Self::Contention => "contention",
+            Self::Database => "database",
+        }
+    }
 }
 
 impl Error {
@@ -98,7 +127,7 @@ impl Error {
 
     pub(crate) fn superseded() -> Self {
         let message =
-            "another request renewed the session or logged in to it: try again with its cookie";
+            "another request renewed this session or logged in to it meanwhile: try again";
         Self::new(ErrorKind::Superseded, message)
     }
 

@@ -77,10 +77,10 @@ impl Lifetime {
     }
 
     /// Whether it is worth a write that the session was seen: a twentieth of its idle timeout has
-    /// passed since the last one, and its end would move.
-    pub(crate) fn touch_due(&self, now: DateTime<Utc>) -> bool {
-        now - self.last_seen_at >= seconds(self.idle_timeout) / 20
-            && self.seen(now).valid_until > self.valid_until
+    /// passed since the last one, or `at_most`, whichever is less. Also where its end would not move
+    /// any more, since "last seen" does.
+    pub(crate) fn touch_due(&self, now: DateTime<Utc>, at_most: TimeDelta) -> bool {
+        now - self.last_seen_at >= at_most.min(seconds(self.idle_timeout) / 20)
     }
 }
 
@@ -142,12 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn a_touch_is_due_after_a_twentieth_and_only_if_it_moves_the_end() {
+    fn a_touch_is_due_after_a_twentieth_or_the_interval_whichever_is_less() {
         let life = Lifetime::begin(at(1_000_000.0), Timeouts::new(100, 1000));
-        assert!(!life.touch_due(at(1_000_004.9)));
-        assert!(life.touch_due(at(1_000_005.0)));
+        assert!(!life.touch_due(at(1_000_004.9), seconds(300)));
+        assert!(life.touch_due(at(1_000_005.0), seconds(300)));
+        assert!(!life.touch_due(at(1_000_001.9), seconds(2)));
+        assert!(life.touch_due(at(1_000_002.0), seconds(2)));
         let at_its_absolute_end = life.seen(at(1_000_900.0));
-        assert!(!at_its_absolute_end.touch_due(at(1_000_950.0)));
+        assert!(at_its_absolute_end.touch_due(at(1_000_950.0), seconds(300)));
     }
 
     #[test]

@@ -77,10 +77,12 @@ mod expiry;
 #[cfg(feature = "http")]
 pub mod http;
 mod policy;
+mod realm;
 mod session;
 mod sessions;
 pub mod store;
 mod token;
+mod user_id;
 
 #[cfg(feature = "http")]
 pub use crate::http::{SessionCookie, SessionLayer};
@@ -91,9 +93,10 @@ pub use crate::{
     client::Client,
     error::{Error, ErrorKind, Result},
     policy::{Policy, days, hours, minutes, seconds},
-    session::{CookieChange, Device, LogIn, Session},
+    realm::Realm,
+    session::{BeginLogIn, CookieChange, Device, LogIn, Session},
     sessions::{Sessions, SessionsBuilder, UserSessions},
-    store::{OnLimit, Revocation, SessionInfo},
+    store::{OnLimit, PageKey, PendingLogIn, Revocation, SessionInfo},
     token::SessionId,
 };
 

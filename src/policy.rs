@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::{
     data::Limits,
     error::{Error, ErrorKind, Result},
-    expiry::{Timeouts, whole_seconds},
+    expiry::{Timeouts, seconds as seconds_of, whole_seconds},
     store::OnLimit,
 };
 
@@ -18,6 +20,9 @@ use crate::{
 /// | [`absolute_timeout`](Self::absolute_timeout) | 24 hours | the same |
 /// | [`anonymous_idle_timeout`](Self::anonymous_idle_timeout) | the idle timeout | |
 /// | [`remember_me`](Self::remember_me) | 30 days, idle and absolute | §2.1.3 (AAL1); only where a log-in asks for it |
+/// | [`persistent_anonymous_cookie`](Self::persistent_anonymous_cookie) | no | a visitor's cookie ends with the browser's window |
+/// | [`touch_interval`](Self::touch_interval) | 5 minutes | how exact "last seen" is, at most |
+/// | [`pending_log_in_timeout`](Self::pending_log_in_timeout) | 10 minutes | §3.1.3.2: a code that was sent is good for that long |
 /// | [`data_limit`](Self::data_limit) | 64 KiB | a session is read and written whole |
 /// | [`depth_limit`](Self::depth_limit) | 32 levels | parsers and databases have limits of their own beyond that |
 /// | [`sessions_per_user`](Self::sessions_per_user) | no limit | OWASP ASVS 5.0 §7.1.2 asks to decide and document it |
@@ -27,6 +32,9 @@ pub struct Policy {
     absolute_timeout: Duration,
     anonymous_idle_timeout: Option<Duration>,
     remember_me: Option<(Duration, Duration)>,
+    persistent_anonymous_cookie: bool,
+    touch_interval: Duration,
+    pending_log_in_timeout: Duration,
     data_limit: usize,
     depth_limit: usize,
     sessions_per_user: Option<(u32, OnLimit)>,
@@ -69,6 +77,9 @@ impl Policy {
             absolute_timeout,
             anonymous_idle_timeout: None,
             remember_me: None,
+            persistent_anonymous_cookie: false,
+            touch_interval: minutes(5),
+            pending_log_in_timeout: minutes(10),
             data_limit: 64 * 1024,
             depth_limit: 32,
             sessions_per_user: None,
@@ -76,7 +87,8 @@ impl Policy {
     }
 
     /// Ends a session this long after it was last seen. The moment is recorded once in a twentieth
-    /// of the timeout, so a session may end that much earlier than the last request would have it.
+    /// of the timeout, or once in a [`touch_interval`](Self::touch_interval) where that is less: so
+    /// a session may end that much earlier than the last request would have it.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
@@ -98,13 +110,45 @@ impl Policy {
         self
     }
 
-    /// The timeouts of a session whose log-in said [`remember_me`](crate::LogIn::remember_me).
+    /// The timeouts of a session whose log-in said [`remember_me`](crate::LogIn::remember_me), and
+    /// whose cookie therefore outlives the browser's window.
     ///
-    /// Later renewals know such a session by its idle timeout, so let it be longer than the others: only
-    /// then does the cookie go on to outlive the browser's window.
+    /// The session's row says that it is remembered, and holds the timeouts. A later change of the
+    /// policy changes neither.
     #[must_use]
     pub fn remember_me(mut self, idle: Duration, absolute: Duration) -> Self {
         self.remember_me = Some((idle, absolute));
+        self
+    }
+
+    /// Lets the cookie of a session to which nobody is logged in outlive the browser's window, until
+    /// the session's absolute end, so that a visitor finds their cart again the next day. Default:
+    /// no, as browsers do with a cookie that says nothing.
+    #[must_use]
+    pub fn persistent_anonymous_cookie(mut self, persistent: bool) -> Self {
+        self.persistent_anonymous_cookie = persistent;
+        self
+    }
+
+    /// How long after it was last recorded that a session was seen, it is recorded again at the
+    /// next request. A twentieth of the session's idle timeout, where that is less. Default: 5
+    /// minutes.
+    ///
+    /// Each such request costs a write of one row, shared with other requests and made behind the
+    /// response. It leaves all indexes alone.
+    #[must_use]
+    pub fn touch_interval(mut self, interval: Duration) -> Self {
+        self.touch_interval = interval;
+        self
+    }
+
+    /// How long a log-in of several requests may take, from
+    /// [`begin_log_in`](crate::Session::begin_log_in) to
+    /// [`complete_log_in`](crate::Session::complete_log_in). Default: 10 minutes; at most 12 hours,
+    /// since the database remembers for a day when sessions were revoked.
+    #[must_use]
+    pub fn pending_log_in_timeout(mut self, timeout: Duration) -> Self {
+        self.pending_log_in_timeout = timeout;
         self
     }
 
@@ -148,10 +192,18 @@ impl Policy {
         if matches!(self.sessions_per_user, Some((0, _))) {
             return Err(invalid("sessions_per_user has to be at least 1, or nobody could log in"));
         }
+        let touch_interval = checked("touch_interval", self.touch_interval)?;
+        let pending_log_in = checked("pending_log_in_timeout", self.pending_log_in_timeout)?;
+        if self.pending_log_in_timeout > hours(12) {
+            return Err(invalid("pending_log_in_timeout has to be at most 12 hours"));
+        }
         Ok(Rules {
             user,
             anonymous,
             remember_me,
+            persistent_anonymous_cookie: self.persistent_anonymous_cookie,
+            touch_interval: seconds_of(touch_interval),
+            pending_log_in,
             limits: Limits { bytes: self.data_limit, depth: self.depth_limit },
             sessions_per_user: self.sessions_per_user,
         })
@@ -164,27 +216,31 @@ pub(crate) struct Rules {
     pub(crate) user: Timeouts,
     pub(crate) anonymous: Timeouts,
     pub(crate) remember_me: Option<Timeouts>,
+    pub(crate) persistent_anonymous_cookie: bool,
+    pub(crate) touch_interval: TimeDelta,
+    /// In seconds.
+    pub(crate) pending_log_in: u32,
     pub(crate) limits: Limits,
     pub(crate) sessions_per_user: Option<(u32, OnLimit)>,
 }
 
 impl Rules {
-    /// Whether a row with this idle timeout was made by a log-in that said "remember me": it is the
-    /// only thing that makes it longer than the policy's.
-    pub(crate) fn is_remembered(&self, idle_timeout: u32) -> bool {
+    /// Whether a log-in said "remember me" for a row that does not say so itself, because the first
+    /// release wrote it: nothing else makes an idle timeout longer than the policy's.
+    pub(crate) fn was_remembered(&self, idle_timeout: u32) -> bool {
         idle_timeout > self.user.idle && idle_timeout > self.anonymous.idle
     }
 }
 
 fn timeouts(name: &str, idle: Duration, absolute: Duration) -> Result<Timeouts> {
-    let checked = |name: &str, duration| {
-        whole_seconds(duration).ok_or_else(|| {
-            invalid(format!("{name} has to be more than nothing and at most 68 years"))
-        })
-    };
     let idle = checked(name, idle)?;
     let absolute = checked("absolute_timeout", absolute)?;
     Ok(Timeouts::new(idle, absolute))
+}
+
+fn checked(name: &str, duration: Duration) -> Result<u32> {
+    whole_seconds(duration)
+        .ok_or_else(|| invalid(format!("{name} has to be more than nothing and at most 68 years")))
 }
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
@@ -233,6 +289,9 @@ mod tests {
             (Policy::default().absolute_timeout(Duration::MAX), "absolute_timeout"),
             (Policy::default().anonymous_idle_timeout(Duration::ZERO), "anonymous_idle_timeout"),
             (Policy::default().remember_me(Duration::ZERO, days(1)), "remember_me"),
+            (Policy::default().touch_interval(Duration::ZERO), "touch_interval"),
+            (Policy::default().pending_log_in_timeout(Duration::ZERO), "pending_log_in_timeout"),
+            (Policy::default().pending_log_in_timeout(hours(13)), "pending_log_in_timeout"),
             (Policy::default().data_limit(1), "data_limit"),
             (Policy::default().depth_limit(101), "depth_limit"),
             (Policy::default().sessions_per_user(0, OnLimit::Refuse), "sessions_per_user"),

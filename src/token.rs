@@ -104,6 +104,12 @@ impl SecretHash {
         &self.0
     }
 
+    /// Of a column that holds several, 32 bytes each.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn of_each(bytes: &[u8]) -> Vec<Self> {
+        bytes.as_chunks().0.iter().copied().map(Self).collect()
+    }
+
     /// Whether both are the same, in a time that does not depend on where they differ.
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

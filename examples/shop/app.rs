@@ -21,16 +21,20 @@ use crate::{
 
 const LARGEST_BODY: usize = 16 * 1024;
 
-pub(crate) fn router(sessions: Sessions, customers: Customers, slow_param: bool) -> Router {
+pub(crate) fn router(
+    sessions: Sessions,
+    customers: Customers,
+    cookie: SessionCookie,
+    slow_param: bool,
+) -> Router {
     let layer = SessionLayer::new(sessions)
-        // A shop on the internet speaks HTTPS and leaves this line out: the default cookie is
-        // stricter.
-        .cookie(SessionCookie::insecure_for_development())
+        .cookie(cookie)
         // Behind a proxy, the address is in a header of the proxy's.
         .client_ip(|_: &HeaderMap, extensions: &Extensions| {
             let ConnectInfo(address) = extensions.get::<ConnectInfo<SocketAddr>>()?;
             Some(address.ip())
-        });
+        })
+        .answer(Refusal::of_layer);
 
     let mut shop = Router::new()
         .route("/", get(catalogue::show))
@@ -51,6 +55,7 @@ pub(crate) fn router(sessions: Sessions, customers: Customers, slow_param: bool)
         .route("/confirm", get(password::confirm_form).post(password::confirm))
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "There is nothing here."))
         .with_state(customers)
+        .layer(from_fn(guard::reload_if_superseded))
         .layer(from_fn(refusal::explain_refusals));
     if slow_param {
         shop = shop.layer(from_fn(slow::slow_down));

@@ -13,7 +13,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::refusal::Refusal;
+use sessile::Session;
+
+use crate::refusal::{Refusal, Result};
 
 /// Refuses what another site makes a visitor's browser send, with the visitor's cookie.
 ///
@@ -50,6 +52,21 @@ fn is_from_here(headers: &HeaderMap, uri: &Uri) -> bool {
         }
         // "null" among them: a sandboxed frame, a file.
         _ => false,
+    }
+}
+
+/// Asks for a reload where another request has given the browser a newer cookie meanwhile.
+///
+/// The browser is logged in, and this request is not. So it gets neither a visitor's empty cart nor
+/// the way to the log-in. Only a log-in goes on: whoever gives the password gets a session.
+pub(crate) async fn reload_if_superseded(
+    session: Session,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
+    match session.is_superseded() && request.uri().path() != "/login" {
+        true => Err(Refusal::superseded()),
+        false => Ok(next.run(request).await),
     }
 }
 

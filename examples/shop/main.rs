@@ -62,7 +62,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 
     std::thread::spawn(device_name::prepare);
     let cleanup = sessions.spawn_cleanup(Schedule::every(options.cleanup_every));
-    let app = app::router(sessions, customers, options.slow_param);
+    let app = app::router(sessions, customers, options.cookie, options.slow_param);
     let listener = TcpListener::bind(&options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use sessile::OnLimit;
+use sessile::{OnLimit, SessionCookie};
 
 /// A small web shop whose sessions live in SQLite or Postgres.
 #[derive(Parser)]
@@ -42,6 +42,11 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value = "end-oldest")]
     pub(crate) on_limit: Limit,
 
+    /// What the session cookie is called. Browsers send a host's cookies to all of its ports, so a
+    /// second shop on this machine needs another name: or each replaces the other's cookie
+    #[arg(long = "cookie-name", value_name = "NAME", default_value = "id", value_parser = cookie_of_name)]
+    pub(crate) cookie: SessionCookie,
+
     /// Let any request wait ?slow_ms= between loading its session and saving it, for tests of races
     #[arg(long)]
     pub(crate) slow_param: bool,
@@ -62,6 +67,11 @@ impl From<Limit> for OnLimit {
             Limit::Refuse => Self::Refuse,
         }
     }
+}
+
+/// A shop on the internet speaks HTTPS and takes the default cookie instead, which is stricter.
+fn cookie_of_name(name: &str) -> sessile::Result<SessionCookie> {
+    SessionCookie::insecure_for_development().named(name)
 }
 
 fn listen_address(text: &str) -> Result<String, String> {

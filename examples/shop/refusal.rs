@@ -9,13 +9,14 @@ use axum::{
     http::{
         Method, StatusCode,
         header::{CONTENT_LENGTH, CONTENT_TYPE},
+        request::Parts,
     },
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
 use maud::{Markup, html};
 use serde_json::json;
-use sessile::Session;
+use sessile::{ErrorKind, Session};
 
 use crate::{
     answer::Wants,
@@ -48,6 +49,23 @@ impl Refusal {
         )
     }
 
+    /// Of a request with the cookie before the last one.
+    pub(crate) fn superseded() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "You logged in or gave your password in the meantime, perhaps in another tab. So nothing was done here. Please reload the page.",
+        )
+    }
+
+    /// What the session layer answers by itself, for [`explain_refusals`] to explain.
+    pub(crate) fn of_layer(error: &sessile::Error, _: &Parts) -> Response<String> {
+        let refusal = Self::from(error.clone());
+        let mut response = Response::new(String::new());
+        *response.status_mut() = refusal.status;
+        response.extensions_mut().insert(refusal);
+        response
+    }
+
     fn of(status: StatusCode) -> Self {
         match status {
             StatusCode::SERVICE_UNAVAILABLE => Self::unavailable(),
@@ -62,9 +80,10 @@ impl Refusal {
 impl From<sessile::Error> for Refusal {
     fn from(error: sessile::Error) -> Self {
         let status = error.status();
-        match status.is_server_error() {
-            true => Self::of(status),
-            false => Self::new(status, error.to_string()),
+        match error.kind() {
+            ErrorKind::Superseded => Self::superseded(),
+            _ if status.is_server_error() => Self::of(status),
+            _ => Self::new(status, error.to_string()),
         }
     }
 }
@@ -77,7 +96,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Turns an error without a text, of whatever origin, into `{"error": …}` or a page.
+/// Turns an error without a form, of whatever origin, into `{"error": …}` or a page.
 pub(crate) async fn explain_refusals(request: Request, next: Next) -> Response {
     let wants = Wants::of(request.headers());
     // Where a browser may come back to.
@@ -104,14 +123,15 @@ pub(crate) async fn explain_refusals(request: Request, next: Next) -> Response {
             Redirect::to(&format!("/login?next={path}")).into_response()
         }
         Wants::Html => {
-            // A database that has just failed is not asked again, and nobody is shown as logged out
-            // for it.
-            let session = match status.is_server_error() {
+            // A database that has just failed is not asked again. Nobody is shown as logged out for
+            // it, nor for a cookie that is too old by a moment.
+            let is_unknown = status.is_server_error() || status == StatusCode::CONFLICT;
+            let session = match is_unknown {
                 true => None,
                 false => Session::of(&extensions).await.ok(),
             };
-            let visitor = session.map(|session| Visitor::of(&session, path));
-            (status, error_page(visitor.as_ref(), status, &message)).into_response()
+            let visitor = session.map(|session| Visitor::of(&session, path.clone()));
+            (status, error_page(visitor.as_ref(), status, &message, &path)).into_response()
         }
     };
     // Its cookie, or what is allowed in its place, stays.
@@ -124,11 +144,12 @@ pub(crate) async fn explain_refusals(request: Request, next: Next) -> Response {
     Response::from_parts(head, Body::new(body))
 }
 
-fn error_page(visitor: Option<&Visitor>, status: StatusCode, message: &str) -> Markup {
+fn error_page(visitor: Option<&Visitor>, status: StatusCode, message: &str, path: &str) -> Markup {
     let title = match status {
         StatusCode::NOT_FOUND => "Not found",
         StatusCode::SERVICE_UNAVAILABLE => "Closed for a moment",
         StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::CONFLICT => "Once more, please",
         _ if status.is_server_error() => "Something broke",
         _ => "That did not work",
     };
@@ -137,7 +158,11 @@ fn error_page(visitor: Option<&Visitor>, status: StatusCode, message: &str) -> M
             p.eyebrow { "Error " (status.as_u16()) }
             h1 { (title) }
             p.lead { (message) }
-            p { a.button href="/" { "Back to the shop" } }
+            @if status == StatusCode::CONFLICT {
+                p { a.button.primary href=(path) { "Reload" } }
+            } @else {
+                p { a.button href="/" { "Back to the shop" } }
+            }
         }
     };
     page::render(visitor, title, &content)

@@ -10,15 +10,17 @@ use chrono::{DateTime, Utc};
 
 use self::{cutoffs::RecentCutoffs, observed::Observed};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::Result,
     policy::Rules,
-    store::{End, Page, Revocation, Scope, SessionInfo, Store},
+    realm::Realm,
+    store::{Page, Revocation, Revoke, SessionInfo, Store},
     token::SessionId,
 };
 
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) store: Observed,
+    pub(crate) realm: Realm,
     pub(crate) rules: Rules,
     cutoffs: RecentCutoffs,
     /// Who writes to a contended session next, on this node: see `Session::write`.
@@ -26,29 +28,32 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(store: Arc<dyn Store>, rules: Rules) -> Arc<Self> {
+    pub(crate) fn new(store: Arc<dyn Store>, realm: Realm, rules: Rules) -> Arc<Self> {
         Arc::new(Self {
-            store: Observed::new(store),
+            store: Observed::new(store, realm.clone()),
+            realm,
             rules,
             cutoffs: RecentCutoffs::default(),
             turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
         })
     }
 
-    pub(crate) async fn end(&self, end: End, reason: &'static str) -> Result<bool> {
-        self.store.end(end, reason).await
-    }
-
-    pub(crate) async fn end_all(&self, scope: Scope, reason: &'static str) -> Result<Revocation> {
-        let revocation = self.store.revoke(&scope, reason).await?;
-        if let (Scope::User(user_id) | Scope::OthersOf(user_id, _), Some(at)) =
-            (&scope, revocation.cutoff)
-        {
-            self.cutoffs.note(user_id, at);
-        } else if let Some(at) = revocation.cutoff {
-            self.cutoffs.note("", at);
+    /// Ends what `revoke` says, and remembers when. `None` where its holder does not hold.
+    pub(crate) async fn revoke(
+        &self,
+        revoke: &Revoke,
+        reason: &'static str,
+    ) -> Result<Option<Revocation>> {
+        let revocation = self.store.revoke(revoke, reason).await?;
+        if let Some(at) = revocation.and_then(|revocation| revocation.cutoff) {
+            self.cutoffs.note(revoke.scope.user_id().unwrap_or_default(), at);
         }
         Ok(revocation)
+    }
+
+    /// The newest of a user's sessions in this realm.
+    pub(crate) fn first_page(&self, user_id: String) -> Page {
+        Page { realm: self.realm.clone(), user_id, after: None, limit: 100, by: None }
     }
 
     /// All pages of a list, from the given one on.
@@ -58,8 +63,8 @@ impl Context {
             let found = self.store.list(&page).await?;
             let is_last = found.len() < page.limit as usize;
             all.extend(found);
-            match all.last() {
-                Some(last) if !is_last => page.before = Some(last.id),
+            match all.last().and_then(SessionInfo::page_key) {
+                Some(last) if !is_last => page.after = Some(last),
                 _ => return Ok(all),
             }
         }
@@ -75,19 +80,4 @@ impl Context {
         // The end of a UUIDv7 is random.
         &self.turns[usize::from(id.as_uuid().as_bytes()[15]) % 64]
     }
-}
-
-/// The same for every database: Postgres cannot store U+0000, and a key of an index has a size.
-pub(crate) fn check_user_id(user_id: &str) -> Result<()> {
-    const MAX: usize = 255;
-    let message = if user_id.is_empty() {
-        "the user id is empty"
-    } else if user_id.len() > MAX {
-        "the user id is longer than 255 bytes"
-    } else if user_id.contains('\0') {
-        "the user id holds U+0000"
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(ErrorKind::InvalidUserId, message))
 }

@@ -1,18 +1,25 @@
 //! The one place that emits spans and events. By public id only: no token, no hash, no value.
 //!
+//! A warning is for what an operator should look at. What any client can cause at will is at debug
+//! level, so that nobody can fill the log.
+//!
 //! | event (target `sessile`) | level | fields |
 //! |---|---|---|
 //! | `session created` | debug | `session_id` |
 //! | `session renewed` | info | `session_id`, `user_id` |
+//! | `log-in begun` (of several requests) | debug | `session_id`, `user_id` |
 //! | `logged in` | info | `session_id`, `user_id`, `ended` (by the limit) |
-//! | `log-in refused` | warn | `user_id`, `reason` |
+//! | `log-in refused` (to whoever has the password) | warn | `user_id`, `reason` |
 //! | `reauthenticated` | info | `session_id`, `user_id` |
 //! | `sessions revoked` | info | `scope`, `session_id`, `user_id`, `reason`, `ended` |
-//! | `cookie refused` | warn, or debug | `session_id`, `reason` |
-//! | `write refused` | info | `session_id`, `reason` |
+//! | `cookie refused` | debug | `session_id`, `reason` |
+//! | `write refused` | debug | `session_id`, `reason` |
+//! | `cache headers overruled` | warn once, then debug | `cache_control` |
 //! | `swept` | info, or debug for nothing | `rows`, `batches`, `elapsed_ms` |
 //! | `request failed` | error | `error`, `source` |
 //! | `session database failed` | error | `verb`, `error` |
+//! | `touches lost`, `the cache is off: …` (the stores' own) | warn | `error` |
+//! | `the schema is of a newer release, …` (the stores' own) | info | `release`, `needs_release` |
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -20,20 +27,21 @@ use tracing::{Instrument, Span, debug, debug_span, error, info, warn};
 
 use crate::{
     error::{ErrorKind, Result},
+    realm::Realm,
     store::{
         End, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation,
-        Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
+        Revoke, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
     },
-    token::{SessionId, Token},
+    token::SessionId,
 };
 
-/// A store whose every call is traced.
+/// A store as one realm sees it, whose every call is traced.
 #[derive(Debug)]
-pub(crate) struct Observed(Arc<dyn Store>);
+pub(crate) struct Observed(Arc<dyn Store>, Realm);
 
 impl Observed {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self(store)
+    pub(crate) fn new(store: Arc<dyn Store>, realm: Realm) -> Self {
+        Self(store, realm)
     }
 
     async fn run<T>(
@@ -52,42 +60,61 @@ impl Observed {
         result
     }
 
-    pub(crate) async fn load(&self, id: SessionId) -> Result<Option<Record>> {
+    /// The live ones among these sessions, if they are of this realm: one statement.
+    pub(crate) async fn load_all(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        let id = ids.first().map(tracing::field::display);
+        let span = debug_span!(target: "sessile", "load", session_id = id);
+        let mut records = self.run("load", span, self.0.load(ids)).await?;
+        records.retain(|record| record.realm == self.1);
+        Ok(records)
+    }
+
+    /// One session as the database has it now, if it is of this realm.
+    pub(crate) async fn load_now(&self, id: SessionId) -> Result<Option<Record>> {
         let span = debug_span!(target: "sessile", "load", session_id = %id);
-        let records = self.run("load", span, self.0.load(&[id])).await?;
-        Ok(records.into_iter().next())
+        let record = self.run("load", span, self.0.load_now(&[id])).await?.pop();
+        Ok(record.filter(|record| record.realm == self.1))
     }
 
     pub(crate) async fn create(&self, session: NewSession) -> Result<Option<Record>> {
         let id = session.id;
+        let pending = session.pending.clone();
         let span = debug_span!(target: "sessile", "create", session_id = %id);
         let records = self.run("create", span, self.0.create(&[session])).await?;
         debug!(target: "sessile", session_id = %id, "session created");
+        if let Some(pending) = pending {
+            log_in_begun(id, pending.user_id.as_deref());
+        }
         Ok(records.into_iter().next())
     }
 
     pub(crate) async fn save(&self, save: Save) -> Result<bool> {
-        let span = debug_span!(target: "sessile", "save", session_id = %save.id);
+        let span = debug_span!(target: "sessile", "save", session_id = %save.holder.id);
         let written = self.run("save", span, self.0.save(&[save])).await?;
         Ok(!written.is_empty())
     }
 
     pub(crate) async fn touch(&self, touch: Touch) -> Result<()> {
-        let span = debug_span!(target: "sessile", "touch", session_id = %touch.id);
+        let span = debug_span!(target: "sessile", "touch", session_id = %touch.holder.id);
         self.run("touch", span, self.0.touch(&[touch])).await
     }
 
     pub(crate) async fn renew(&self, renewal: &Renewal, user_id: Option<&str>) -> Result<bool> {
-        let span = debug_span!(target: "sessile", "renew", session_id = %renewal.id);
+        let id = renewal.holder.id;
+        let span = debug_span!(target: "sessile", "renew", session_id = %id);
         let renewed = self.run("renew", span, self.0.renew(renewal)).await?;
-        if renewed {
-            info!(target: "sessile", session_id = %renewal.id, user_id, "session renewed");
+        match &renewal.pending {
+            Some(pending) if renewed => log_in_begun(id, pending.user_id.as_deref()),
+            None if renewed => {
+                info!(target: "sessile", session_id = %id, user_id, "session renewed");
+            }
+            _ => {}
         }
         Ok(renewed)
     }
 
     pub(crate) async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
-        let id = to.renewal.id;
+        let id = to.renewal.holder.id;
         let span = debug_span!(target: "sessile", "reauthenticate", session_id = %id);
         let record = self.run("reauthenticate", span, self.0.reauthenticate(to)).await?;
         if record.is_some() {
@@ -123,22 +150,30 @@ impl Observed {
         let (id, user_id) = (end.id, end.user_id.clone());
         let span = debug_span!(target: "sessile", "end", session_id = %id, user_id);
         let was_live = !self.run("end", span, self.0.end(&[end])).await?.is_empty();
-        let ended = u64::from(was_live);
-        info!(target: "sessile", scope = "session", session_id = %id, user_id, reason, ended, "sessions revoked");
+        if was_live {
+            info!(target: "sessile", scope = "session", session_id = %id, user_id, reason, ended = 1, "sessions revoked");
+        }
         Ok(was_live)
     }
 
-    pub(crate) async fn revoke(&self, scope: &Scope, reason: &'static str) -> Result<Revocation> {
-        let (name, id, user_id) = match scope {
-            Scope::User(user_id) => ("user", None, Some(user_id)),
-            Scope::OthersOf(user_id, keep) => ("others", Some(*keep), Some(user_id)),
-            Scope::All => ("all", None, None),
+    /// `None` where the holder does not hold.
+    pub(crate) async fn revoke(
+        &self,
+        revoke: &Revoke,
+        reason: &'static str,
+    ) -> Result<Option<Revocation>> {
+        let name = match revoke.scope {
+            Scope::User(_) => "user",
+            Scope::OthersOf(..) => "others",
+            Scope::All => "all",
         };
+        let (id, user_id) = (revoke.scope.keeps(), revoke.scope.user_id());
         let id = id.map(tracing::field::display);
         let span = debug_span!(target: "sessile", "revoke", scope = name, session_id = id, user_id);
-        let revocation = self.run("revoke", span, self.0.revoke(scope)).await?;
-        let ended = revocation.ended;
-        info!(target: "sessile", scope = name, session_id = id, user_id, reason, ended, "sessions revoked");
+        let revocation = self.run("revoke", span, self.0.revoke(revoke)).await?;
+        if let Some(Revocation { ended, .. }) = revocation {
+            info!(target: "sessile", scope = name, session_id = id, user_id, reason, ended, "sessions revoked");
+        }
         Ok(revocation)
     }
 
@@ -149,12 +184,12 @@ impl Observed {
 
     pub(crate) async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
         let span = debug_span!(target: "sessile", "find", session_id = %id);
-        self.run("find", span, self.0.find(id)).await
+        self.run("find", span, self.0.find(&self.1, id)).await
     }
 
     pub(crate) async fn count(&self, user_id: Option<&str>) -> Result<u64> {
         let span = debug_span!(target: "sessile", "count", user_id);
-        self.run("count", span, self.0.count(user_id)).await
+        self.run("count", span, self.0.count(&self.1, user_id)).await
     }
 
     pub(crate) async fn sweep(&self, limit: u32) -> Result<Swept> {
@@ -184,24 +219,29 @@ impl Observed {
     }
 }
 
-/// A cookie that names no session, before any query.
-pub(crate) fn refused_cookie(reason: &'static str) {
-    warn!(target: "sessile", reason, "cookie refused");
+fn log_in_begun(id: SessionId, user_id: Option<&str>) {
+    debug!(target: "sessile", session_id = %id, user_id, "log-in begun");
 }
 
-/// A cookie whose session is gone, or was renewed. The second is what a stolen cookie looks like,
-/// and a slow tab too.
-pub(crate) fn refused_token(token: &Token, found: bool) {
-    let session_id = tracing::field::display(token.id);
-    if found {
-        warn!(target: "sessile", session_id, reason = "wrong or replaced secret", "cookie refused");
-    } else {
-        debug!(target: "sessile", session_id, reason = "ended", "cookie refused");
-    }
+/// A cookie that is not taken for a session.
+pub(crate) fn refused_cookie(id: Option<SessionId>, reason: &'static str) {
+    let session_id = id.map(tracing::field::display);
+    debug!(target: "sessile", session_id, reason, "cookie refused");
 }
 
 pub(crate) fn refused_write(id: SessionId, reason: &'static str) {
-    info!(target: "sessile", session_id = %id, reason, "write refused");
+    debug!(target: "sessile", session_id = %id, reason, "write refused");
+}
+
+/// A handler lets shared caches keep a response that sets a cookie.
+#[cfg(feature = "http")]
+pub(crate) fn overruled_caching(is_first: bool, chosen: Option<&http::HeaderValue>) {
+    let cache_control = chosen.and_then(|value| value.to_str().ok());
+    if is_first {
+        warn!(target: "sessile", cache_control, "cache headers overruled");
+    } else {
+        debug!(target: "sessile", cache_control, "cache headers overruled");
+    }
 }
 
 /// An answer that the client is not told the reason of, or that no handler gave. What the database failed at was

@@ -4,17 +4,22 @@ pub use ::cookie::SameSite;
 use ::cookie::{Cookie, CookieBuilder};
 use ::http::HeaderValue;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    realm::Realm,
+};
 
 /// The attributes of the session cookie.
 ///
-/// Default: `__Host-id=…; Path=/; Secure; HttpOnly; SameSite=Lax`, without `Domain` and, but for
-/// "remember me", without `Max-Age`. The `__Host-` prefix makes a browser refuse such a cookie from
+/// Default: `__Host-id=…; Path=/; Secure; HttpOnly; SameSite=Lax`, without `Domain`; `Max-Age` only
+/// where the log-in said "remember me", or the policy lets a visitor's cookie last. In a realm its
+/// name is the realm's: `__Host-office`. The `__Host-` prefix makes a browser refuse such a cookie from
 /// plain HTTP, from a sibling subdomain and for another path (OWASP ASVS 5.0 §3.3.1, RFC 6265bis
 /// §4.1.3). `HttpOnly` and `Path=/` are not options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCookie {
-    name: String,
+    /// `None` for the realm's.
+    name: Option<String>,
     domain: Option<String>,
     same_site: SameSite,
     secure: bool,
@@ -24,7 +29,7 @@ pub struct SessionCookie {
 impl Default for SessionCookie {
     fn default() -> Self {
         Self {
-            name: "__Host-id".to_owned(),
+            name: None,
             domain: None,
             same_site: SameSite::Lax,
             secure: true,
@@ -41,12 +46,32 @@ impl SessionCookie {
 
     /// For development over plain HTTP: `id=…; Path=/; HttpOnly; SameSite=Lax`. Anyone on the way
     /// can read and replace it.
+    ///
+    /// Cookies know no ports: two applications on `localhost` share this one, and each takes the
+    /// other's for an ended session. [`named`](Self::named) gives one of them a name of its own.
     pub fn insecure_for_development() -> Self {
-        Self { name: "id".to_owned(), secure: false, ..Self::default() }
+        Self { secure: false, ..Self::default() }
+    }
+
+    /// The same cookie under another name.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](ErrorKind::Configuration) if browsers refuse the combination.
+    pub fn named(self, name: impl Into<String>) -> Result<Self> {
+        SessionCookieBuilder(self).name(name).build()
+    }
+
+    /// With the realm's name, unless it has one of its own.
+    pub(super) fn of_realm(mut self, realm: &Realm) -> Self {
+        let name = if realm.as_str().is_empty() { "id" } else { realm.as_str() };
+        let prefix = if self.secure { "__Host-" } else { "" };
+        self.name.get_or_insert_with(|| format!("{prefix}{name}"));
+        self
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.name
+        self.name.as_deref().unwrap_or(if self.secure { "__Host-id" } else { "id" })
     }
 
     pub(super) fn set(&self, value: &str, max_age: Option<Duration>) -> HeaderValue {
@@ -66,8 +91,27 @@ impl SessionCookie {
         header(&removal.build())
     }
 
+    /// Removes what an earlier or another configuration may have left under the same name, which is
+    /// another cookie to a browser: partitioned or not, for the domain or for this host.
+    pub(super) fn remove_variants(&self) -> Vec<HeaderValue> {
+        let domains: &[Option<String>] = match &self.domain {
+            Some(_) => &[self.domain.clone(), None],
+            None => &[None],
+        };
+        let partitions: &[bool] = if self.secure { &[false, true] } else { &[false] };
+        let variants = domains.iter().flat_map(|domain| {
+            let with = move |&partitioned: &bool| Self {
+                domain: domain.clone(),
+                partitioned,
+                ..self.clone()
+            };
+            partitions.iter().map(with)
+        });
+        variants.filter(|variant| variant != self).map(|variant| variant.remove()).collect()
+    }
+
     fn attributes<'a>(&'a self, value: &'a str) -> CookieBuilder<'a> {
-        let cookie = Cookie::build((self.name.as_str(), value))
+        let cookie = Cookie::build((self.name(), value))
             .path("/")
             .http_only(true)
             .same_site(self.same_site)
@@ -94,9 +138,9 @@ fn header(cookie: &Cookie<'_>) -> HeaderValue {
 pub struct SessionCookieBuilder(SessionCookie);
 
 impl SessionCookieBuilder {
-    /// Default: `__Host-id`. Two layers on one site need two names.
+    /// Default: `__Host-id`, or `__Host-` and the realm. Two applications on one host need two names.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.0.name = name.into();
+        self.0.name = Some(name.into());
         self
     }
 
@@ -135,21 +179,21 @@ impl SessionCookieBuilder {
     pub fn build(self) -> Result<SessionCookie> {
         let Self(cookie) = self;
         let invalid = |message: String| Err(Error::new(ErrorKind::Configuration, message));
-        if cookie.name.is_empty() || !cookie.name.bytes().all(is_token) {
+        if cookie.name().is_empty() || !cookie.name().bytes().all(is_token) {
             return invalid(format!(
                 "{:?} is not a cookie name: letters, digits and !#$%&'*+-.^_`|~",
-                cookie.name
+                cookie.name()
             ));
         }
         // Browsers compare the prefixes without regard to case.
-        let name = cookie.name.to_ascii_lowercase();
+        let name = cookie.name().to_ascii_lowercase();
         let prefix =
             ["__host-", "__secure-", "__http-"].into_iter().find(|prefix| name.starts_with(prefix));
         if let Some(domain) = &cookie.domain {
             if prefix == Some("__host-") {
                 return invalid(format!(
                     "a cookie named {} cannot have a Domain: name it __Secure-id, say",
-                    cookie.name
+                    cookie.name()
                 ));
             }
             let label = |label: &str| {
@@ -165,7 +209,7 @@ impl SessionCookieBuilder {
             if prefix.is_some() {
                 return invalid(format!(
                     "browsers refuse a cookie named {} over plain HTTP: name it without the prefix",
-                    cookie.name
+                    cookie.name()
                 ));
             }
             if cookie.same_site == SameSite::None || cookie.partitioned {
@@ -223,6 +267,37 @@ mod tests {
     }
 
     #[test]
+    fn the_name_is_the_realms_unless_it_is_given() {
+        let office: Realm = "office".parse().unwrap();
+        let (default, development) =
+            (SessionCookie::default(), SessionCookie::insecure_for_development());
+        assert_eq!(default.clone().of_realm(&Realm::default()).name(), "__Host-id");
+        assert_eq!(default.clone().of_realm(&office).name(), "__Host-office");
+        assert_eq!(development.clone().of_realm(&Realm::default()).name(), "id");
+        assert_eq!(development.of_realm(&office).name(), "office");
+        assert_eq!(default.named("mine").unwrap().of_realm(&office).name(), "mine");
+    }
+
+    #[test]
+    fn variants_are_the_cookies_that_a_browser_tells_apart() {
+        let of = |cookie: &SessionCookie| {
+            let variants = cookie.remove_variants();
+            let told = |value: &HeaderValue| {
+                let value = text(value);
+                assert!(value.contains("Max-Age=0"), "{value}");
+                (value.contains("; Domain="), value.contains("; Partitioned"))
+            };
+            variants.iter().map(told).collect::<Vec<_>>()
+        };
+        let builder = SessionCookie::builder;
+        assert_eq!(of(&SessionCookie::default()), [(false, true)]);
+        assert_eq!(of(&builder().partitioned().build().unwrap()), [(false, false)]);
+        assert_eq!(of(&SessionCookie::insecure_for_development()), []);
+        let domain = builder().name("s").domain("example.org").build().unwrap();
+        assert_eq!(of(&domain), [(true, true), (false, false), (false, true)]);
+    }
+
+    #[test]
     fn what_browsers_refuse_does_not_build() {
         let builder = SessionCookie::builder;
         let refused = [
@@ -233,7 +308,7 @@ mod tests {
             (builder().name("__HOST-x").domain("example.org"), "cannot have a Domain"),
             (builder().name("x").domain(".example.org"), "not a domain"),
             (builder().name("x").domain("a;b"), "not a domain"),
-            (builder().insecure_for_development(), "over plain HTTP"),
+            (builder().name("__Host-id").insecure_for_development(), "over plain HTTP"),
             (builder().name("__Secure-x").insecure_for_development(), "over plain HTTP"),
             (
                 builder().name("x").same_site(SameSite::None).insecure_for_development(),
@@ -247,5 +322,8 @@ mod tests {
             assert!(error.to_string().contains(why), "{error}");
         }
         assert!(builder().name("id").insecure_for_development().build().is_ok());
+        let development = SessionCookie::insecure_for_development();
+        assert!(development.clone().named("__Host-x").is_err());
+        assert_eq!(development.named("shop").unwrap().name(), "shop");
     }
 }

@@ -4,6 +4,7 @@ use axum_core::{
     response::{IntoResponse, Response},
 };
 
+use super::answer;
 use crate::{context::observed, error::Error, session::Session};
 
 /// Loads the session: one query, none without a cookie. Extracted twice in a request it is the same
@@ -16,14 +17,14 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// [`Error::status`], and the error's text where the client is to blame.
+/// [`Error::status`], and the error's text where the client can do something about it. In a build
+/// for debugging, also the text of what was set up wrongly: a forgotten layer, say.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
         if status.is_server_error() {
             observed::failed_request(&self);
-            return (status, "The session is not available at the moment.\n").into_response();
         }
-        (status, format!("{self}\n")).into_response()
+        (status, format!("{}\n", answer::message(&self))).into_response()
     }
 }

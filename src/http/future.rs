@@ -18,68 +18,102 @@ pin_project! {
     /// what its handler left to write.
     pub struct ResponseFuture<F, B> {
         #[pin]
-        inner: F,
-        slot: Slot,
-        // Boxed only for a response that waits for a write.
-        finishing: Option<(Response<B>, Finish)>,
+        state: State<F, B>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum State<F, B> {
+        Running {
+            #[pin]
+            inner: F,
+            slot: Slot,
+            // Boxed only for a response that waits for a write.
+            finishing: Option<(Response<B>, Finish)>,
+        },
+        // An outer layer does it.
+        Passing {
+            #[pin]
+            inner: F,
+        },
+        Refused { response: Option<Response<B>> },
     }
 }
 
 impl<F, B> ResponseFuture<F, B> {
     pub(super) fn new(inner: F, slot: Slot) -> Self {
-        Self { inner, slot, finishing: None }
+        Self { state: State::Running { inner, slot, finishing: None } }
+    }
+
+    pub(super) fn passing(inner: F) -> Self {
+        Self { state: State::Passing { inner } }
+    }
+
+    pub(super) fn refused(response: Response<B>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
     }
 }
 
 impl<F, B, E> Future for ResponseFuture<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: Default,
+    B: From<String>,
 {
     type Output = Result<Response<B>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if this.finishing.is_none() {
-            let mut response = ready!(this.inner.poll(cx))?;
-            let Some(session) = this.slot.session().filter(|session| session.is_pending()) else {
+        let (inner, slot, finishing) = match self.project().state.project() {
+            Projected::Running { inner, slot, finishing } => (inner, slot, finishing),
+            Projected::Passing { inner } => return inner.poll(cx),
+            Projected::Refused { response } => {
+                return Poll::Ready(Ok(response.take().expect("it is polled once")));
+            }
+        };
+        if finishing.is_none() {
+            let mut response = ready!(inner.poll(cx))?;
+            let Some(session) = slot.session().filter(|session| session.is_pending()) else {
+                slot.complete(&CookieChange::Keep, response.headers_mut());
                 return Poll::Ready(Ok(response));
             };
             if response.status().is_server_error() {
-                let change = session.abandon();
-                change_after_failure(this.slot, &change, &mut response);
+                let change = new_secret_only(session.abandon());
+                slot.complete(&change, response.headers_mut());
                 return Poll::Ready(Ok(response));
             }
             let session = session.clone();
-            *this.finishing = Some((response, Box::pin(async move { session.finish().await })));
+            *finishing = Some((response, Box::pin(async move { session.finish().await })));
         }
-        let (_, finish) = this.finishing.as_mut().expect("it was just set, or before");
+        let (_, finish) = finishing.as_mut().expect("it was just set, or before");
         let result = ready!(finish.as_mut().poll(cx));
-        let (mut response, _) = this.finishing.take().expect("it was polled");
-        match result {
-            Ok(change) => this.slot.change_cookie(&change, response.headers_mut()),
+        let (mut response, _) = finishing.take().expect("it was polled");
+        let change = match result {
+            Ok(change) => change,
             Err(error) => {
-                observed::failed_request(&error);
-                response = Response::new(B::default());
-                *response.status_mut() = error.status();
-                let change = this.slot.session().map(crate::Session::abandon).unwrap_or_default();
-                change_after_failure(this.slot, &change, &mut response);
+                // The others are the client's doing, which tells it and nobody else.
+                if error.status().is_server_error() {
+                    observed::failed_request(&error);
+                }
+                response = slot.answer(&error);
+                slot.session().map(|session| new_secret_only(session.abandon())).unwrap_or_default()
             }
-        }
+        };
+        slot.complete(&change, response.headers_mut());
         Poll::Ready(Ok(response))
     }
 }
 
 /// A failure takes no cookie away. A new secret that the database has already is handed out all the
 /// same: the old one is dead.
-fn change_after_failure<B>(slot: &Slot, change: &CookieChange, response: &mut Response<B>) {
-    if matches!(change, CookieChange::Set { .. }) {
-        slot.change_cookie(change, response.headers_mut());
+fn new_secret_only(change: CookieChange) -> CookieChange {
+    match change {
+        CookieChange::Set { .. } => change,
+        CookieChange::Keep | CookieChange::Remove => CookieChange::Keep,
     }
 }
 
 impl<F, B> fmt::Debug for ResponseFuture<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

@@ -1,10 +1,14 @@
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
-use ::http::{Extensions, HeaderMap};
+use ::http::{Extensions, HeaderMap, Response, request::Parts};
 use tower_layer::Layer;
 
 use super::{SessionCookie, SessionService};
-use crate::Sessions;
+use crate::{Sessions, error::Error};
 
 /// Gives every request a [`Session`](crate::Session), loaded when it is first asked for.
 ///
@@ -24,28 +28,45 @@ use crate::Sessions;
 /// Router::new().route("/", get(visits)).layer(SessionLayer::new(sessions))
 /// # }
 /// ```
+///
+/// # Several layers
+///
+/// Inside of another layer over the same `Sessions`, a layer does nothing: the request has its
+/// session already. Two different `Sessions` need two [realms](crate::SessionsBuilder::realm), or two
+/// cookies' names; under one name every request is answered with 500 and an error that says so.
 #[derive(Clone, Debug)]
 pub struct SessionLayer(Arc<Config>);
 
 type ClientIp = Arc<dyn Fn(&HeaderMap, &Extensions) -> Option<IpAddr> + Send + Sync>;
+pub(super) type Hook = Arc<dyn Fn(&Error, &Parts) -> Response<String> + Send + Sync>;
 
 #[derive(Clone)]
 pub(super) struct Config {
     pub(super) sessions: Sessions,
+    /// Under the name that it has for these sessions' realm.
     pub(super) cookie: SessionCookie,
     pub(super) client_ip: Option<ClientIp>,
+    pub(super) answer: Option<Hook>,
+    /// Whether a handler was found that lets shared caches keep a cookie.
+    pub(super) told_of_caching: Arc<AtomicBool>,
 }
 
 impl SessionLayer {
     /// With the default cookie, and without addresses in the list of devices.
     pub fn new(sessions: Sessions) -> Self {
-        Self(Arc::new(Config { sessions, cookie: SessionCookie::default(), client_ip: None }))
+        Self(Arc::new(Config {
+            cookie: SessionCookie::default().of_realm(sessions.realm()),
+            sessions,
+            client_ip: None,
+            answer: None,
+            told_of_caching: Arc::default(),
+        }))
     }
 
     /// Sets the cookie's attributes.
     #[must_use]
     pub fn cookie(self, cookie: SessionCookie) -> Self {
-        self.with(|config| config.cookie = cookie)
+        self.with(|config| config.cookie = cookie.of_realm(config.sessions.realm()))
     }
 
     /// Where a request's address is found, for the list of devices. Only the application knows
@@ -57,6 +78,39 @@ impl SessionLayer {
         find: impl Fn(&HeaderMap, &Extensions) -> Option<IpAddr> + Send + Sync + 'static,
     ) -> Self {
         self.with(|config| config.client_ip = Some(Arc::new(find)))
+    }
+
+    /// The application's own form of the answers that the layer gives by itself, where a handler's
+    /// answer cannot stand because what it recorded was not written: 401, 409, 413 and 503. Gets the
+    /// error and the request's head, without its extensions.
+    ///
+    /// Default: a sentence, as JSON (`{"error": "session_ended", "message": "…"}`) if the request's
+    /// `Accept` asks for it and for no page, else as plain text.
+    ///
+    /// ```
+    /// # fn example(layer: sessile::SessionLayer) -> sessile::SessionLayer {
+    /// use sessile::ErrorKind;
+    ///
+    /// layer.answer(|error, _request| match error.kind() {
+    ///     ErrorKind::SessionEnded => http::Response::builder()
+    ///         .status(303)
+    ///         .header("location", "/login")
+    ///         .body(String::new())
+    ///         .expect("a valid response"),
+    ///     _ => {
+    ///         let mut response = http::Response::new(format!("<p>{error}"));
+    ///         *response.status_mut() = error.status();
+    ///         response
+    ///     }
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn answer(
+        self,
+        answer: impl Fn(&Error, &Parts) -> Response<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.answer = Some(Arc::new(answer)))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {

@@ -6,7 +6,15 @@ use std::{
 use ::http::{Request, Response};
 use tower_service::Service;
 
-use super::{ResponseFuture, layer::Config, slot::Slot};
+use super::{
+    ResponseFuture,
+    layer::Config,
+    slot::{Slot, Slots},
+};
+use crate::{
+    context::observed,
+    error::{Error, ErrorKind},
+};
 
 /// What [`SessionLayer`](super::SessionLayer) makes of a service.
 #[derive(Clone, Debug)]
@@ -18,7 +26,7 @@ pub struct SessionService<S> {
 impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for SessionService<S>
 where
     S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
-    ResponseBody: Default,
+    ResponseBody: From<String>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -29,8 +37,28 @@ where
     }
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let slot = Slot::of_request(&self.config, request.headers(), request.extensions());
-        request.extensions_mut().insert(slot.clone());
+        let outer = request.extensions_mut().remove::<Slots>();
+        let same = Slots::each(outer.as_ref()).find(|slot| slot.is_of(&self.config.sessions));
+        if let Some(same) = same.cloned() {
+            request.extensions_mut().insert(Slots::around(same, outer));
+            return ResponseFuture::passing(self.inner.call(request));
+        }
+        let name = self.config.cookie.name();
+        let is_in_conflict = Slots::each(outer.as_ref()).any(|slot| slot.cookie() == name);
+        let slot = Slot::of_request(&self.config, &request);
+        if is_in_conflict {
+            let error = two_of_one_name(name);
+            observed::failed_request(&error);
+            return ResponseFuture::refused(slot.answer(&error));
+        }
+        request.extensions_mut().insert(Slots::around(slot.clone(), outer));
         ResponseFuture::new(self.inner.call(request), slot)
     }
+}
+
+fn two_of_one_name(name: &str) -> Error {
+    let message = format!(
+        "two layers with different Sessions use the cookie {name}: give one of them a realm, or a cookie of another name"
+    );
+    Error::new(ErrorKind::Configuration, message)
 }

@@ -1,21 +1,25 @@
-use std::{fmt, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use ::http::{
-    Extensions, HeaderMap, HeaderValue,
-    header::{CACHE_CONTROL, SET_COOKIE, USER_AGENT, VARY},
+    Extensions, HeaderMap, HeaderValue, Request, Response,
+    header::{SET_COOKIE, USER_AGENT},
 };
 use tokio::sync::OnceCell;
 
-use super::{
-    cookie_header::{self, Found},
-    layer::Config,
-};
+use super::{answer::Asked, caching, cookie_header, layer::Config};
 use crate::{
+    Sessions,
     client::Client,
-    context::observed,
     error::{Error, ErrorKind, Result},
-    session::{CookieChange, Session},
-    token::Token,
+    session::{CookieChange, Presented, Session},
 };
 
 /// A request's session before anybody asked for it.
@@ -24,57 +28,68 @@ pub(super) struct Slot(Arc<Inner>);
 
 struct Inner {
     config: Arc<Config>,
-    token: Option<Token>,
+    presented: Presented,
+    asked: Asked,
     ip: Option<IpAddr>,
     user_agent: Option<HeaderValue>,
     arrived: Instant,
+    /// Whether anybody asked for the session, also if it could not be loaded.
+    was_asked_for: AtomicBool,
     session: OnceCell<Session>,
 }
 
+/// A request's slots, the one of the innermost layer first: it is the one that handlers see.
+#[derive(Clone, Debug)]
+pub(super) struct Slots {
+    innermost: Slot,
+    outer: Option<Arc<Slots>>,
+}
+
+impl Slots {
+    pub(super) fn around(innermost: Slot, outer: Option<Self>) -> Self {
+        Self { innermost, outer: outer.map(Arc::new) }
+    }
+
+    pub(super) fn each(slots: Option<&Self>) -> impl Iterator<Item = &Slot> {
+        std::iter::successors(slots, |slots| slots.outer.as_deref()).map(|slots| &slots.innermost)
+    }
+}
+
 impl Slot {
-    pub(super) fn of_request(
-        config: &Arc<Config>,
-        headers: &HeaderMap,
-        extensions: &Extensions,
-    ) -> Self {
-        let token = match cookie_header::find(headers, config.cookie.name()) {
-            Found::Nothing => None,
-            Found::One(value) => {
-                let token = Token::parse(value);
-                if token.is_none() {
-                    observed::refused_cookie("malformed");
-                }
-                token
-            }
-            Found::Several => {
-                observed::refused_cookie("the request brought several of that name");
-                None
-            }
-        };
+    pub(super) fn of_request<B>(config: &Arc<Config>, request: &Request<B>) -> Self {
+        let headers = request.headers();
+        let find_ip = config.client_ip.as_ref();
         Self(Arc::new(Inner {
-            token,
-            ip: config.client_ip.as_ref().and_then(|find| find(headers, extensions)),
+            presented: Presented::of(cookie_header::values(headers, config.cookie.name())),
+            asked: Asked::of(request, config.answer.as_ref()),
+            ip: find_ip.and_then(|find| find(headers, request.extensions())),
             user_agent: headers.get(USER_AGENT).cloned(),
             arrived: Instant::now(),
+            was_asked_for: AtomicBool::default(),
             session: OnceCell::new(),
             config: config.clone(),
         }))
     }
 
+    pub(super) fn is_of(&self, sessions: &Sessions) -> bool {
+        Arc::ptr_eq(self.0.config.sessions.context(), sessions.context())
+    }
+
+    pub(super) fn cookie(&self) -> &str {
+        self.0.config.cookie.name()
+    }
+
     /// The session, loaded by whoever asks first. A failure is not kept: the next one asks again.
     async fn load(&self) -> Result<Session> {
         let request = &self.0;
+        request.was_asked_for.store(true, Ordering::Relaxed);
         let load = || {
             let mut client = Client::new().ip(request.ip);
             if let Some(agent) = &request.user_agent {
                 client = client.user_agent(&String::from_utf8_lossy(agent.as_bytes()));
             }
-            Session::open(
-                request.config.sessions.context().clone(),
-                request.token.clone(),
-                client,
-                request.arrived,
-            )
+            let context = request.config.sessions.context().clone();
+            Session::open(context, &request.presented, client, request.arrived)
         };
         request.session.get_or_try_init(load).await.cloned()
     }
@@ -84,23 +99,31 @@ impl Slot {
         self.0.session.get()
     }
 
+    /// The layer's own answer.
+    pub(super) fn answer<B: From<String>>(&self, error: &Error) -> Response<B> {
+        self.0.asked.answer(error, self.0.config.answer.as_ref())
+    }
+
     /// Tells the browser, and keeps what it is told out of shared caches.
-    pub(super) fn change_cookie(&self, change: &CookieChange, headers: &mut HeaderMap) {
+    pub(super) fn complete(&self, change: &CookieChange, headers: &mut HeaderMap) {
+        if self.0.was_asked_for.load(Ordering::Relaxed) {
+            caching::vary_by_cookie(headers);
+        }
         let cookie = &self.0.config.cookie;
         let value = match change {
             CookieChange::Keep => return,
             CookieChange::Set { value, max_age } => cookie.set(value, *max_age),
             CookieChange::Remove => cookie.remove(),
         };
-        headers.append(SET_COOKIE, value);
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        let names_cookie = |value: &HeaderValue| {
-            let mut names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-            names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"cookie"))
-        };
-        if !headers.get_all(VARY).iter().any(names_cookie) {
-            headers.append(VARY, HeaderValue::from_static("cookie"));
+        // First what may be in the browser under the same name and other attributes, since it sent
+        // several: the one that is set now comes last, and stays.
+        if self.0.presented.cookies > 1 {
+            for removal in cookie.remove_variants() {
+                headers.append(SET_COOKIE, removal);
+            }
         }
+        headers.append(SET_COOKIE, value);
+        caching::keep_out(headers, &self.0.config.told_of_caching);
     }
 }
 
@@ -120,12 +143,12 @@ impl Session {
     /// [`Configuration`](ErrorKind::Configuration) if the layer is missing,
     /// [`Database`](ErrorKind::Database).
     pub async fn of(extensions: &Extensions) -> Result<Self> {
-        let slot = extensions.get::<Slot>().ok_or_else(|| {
+        let slots = extensions.get::<Slots>().ok_or_else(|| {
             Error::new(
                 ErrorKind::Configuration,
                 "no session: add SessionLayer to the router, around this route",
             )
         })?;
-        slot.load().await
+        slots.innermost.load().await
     }
 }

@@ -7,24 +7,25 @@ impl Error {
     ///
     /// | kind | status |
     /// |---|---|
-    /// | `SessionEnded`, `NotLoggedIn`, `LogInRefused` | 401 |
+    /// | `SessionEnded`, `NotLoggedIn`, `LogInRefused`, `NoPendingLogIn` | 401 |
     /// | `ReauthenticationRequired`, `TooManySessions` | 403 |
     /// | `Superseded` | 409 |
     /// | `InvalidData` | 413 |
-    /// | `InvalidUserId` | 400 |
+    /// | `InvalidUserId`, `InvalidPageKey` | 400 |
     /// | `Database`, `Schema`, `Contention` | 503 |
     /// | `WrongType`, `Configuration` | 500 |
     pub fn status(&self) -> StatusCode {
         match self.kind() {
-            ErrorKind::SessionEnded | ErrorKind::NotLoggedIn | ErrorKind::LogInRefused => {
-                StatusCode::UNAUTHORIZED
-            }
+            ErrorKind::SessionEnded
+            | ErrorKind::NotLoggedIn
+            | ErrorKind::LogInRefused
+            | ErrorKind::NoPendingLogIn => StatusCode::UNAUTHORIZED,
             ErrorKind::ReauthenticationRequired | ErrorKind::TooManySessions => {
                 StatusCode::FORBIDDEN
             }
             ErrorKind::Superseded => StatusCode::CONFLICT,
             ErrorKind::InvalidData => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorKind::InvalidUserId => StatusCode::BAD_REQUEST,
+            ErrorKind::InvalidUserId | ErrorKind::InvalidPageKey => StatusCode::BAD_REQUEST,
             ErrorKind::Database | ErrorKind::Schema | ErrorKind::Contention => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -3,10 +3,10 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{CookieChange, Session, Standing};
+use super::{CookieChange, Session, Standing, Stored};
 use crate::{
-    error::Result,
-    store::{End, Page, Revocation, Scope},
+    error::{Error, ErrorKind, Result},
+    store::{End, Holder, Page, Revocation, Revoke, Scope, SessionInfo},
     token::SessionId,
 };
 
@@ -18,15 +18,15 @@ pub struct Device {
     pub id: SessionId,
     /// Whether it is the one that asks.
     pub current: bool,
-    /// The address at creation, log-in or renewal, whichever was last.
+    /// The address, when it was last seen.
     pub ip: Option<IpAddr>,
-    /// The user agent, likewise.
+    /// The user agent at creation, log-in or renewal, whichever was last.
     pub user_agent: Option<String>,
     /// When it was first written.
     pub created_at: DateTime<Utc>,
     /// When its user last authenticated.
     pub authenticated_at: Option<DateTime<Utc>>,
-    /// When it was last seen, to about a twentieth of its idle timeout.
+    /// When it was last seen, to about a [`touch_interval`](crate::Policy::touch_interval).
     pub last_seen_at: DateTime<Utc>,
     /// When it ends unless it is seen before.
     pub expires_at: DateTime<Utc>,
@@ -35,28 +35,60 @@ pub struct Device {
 impl Session {
     /// Ends this session, at once and on every node, and removes its cookie. What is written
     /// afterwards begins a new one.
+    ///
+    /// Where the request brought the cookies of several live sessions, so that none is its session,
+    /// all of them end.
+    ///
+    /// # Errors
+    ///
+    /// [`Superseded`](crate::ErrorKind::Superseded) if another request has given the session a new
+    /// secret: nothing has ended, and the browser's new cookie is left alone. Let it try again.
     pub async fn log_out(&self) -> Result<Revocation> {
         let _turn = self.0.turn.lock().await;
-        let Some(stored) = self.state().stored().cloned() else {
-            return Ok(Revocation::default());
+        let held = match &self.state().standing {
+            Standing::Live(stored) => Some(stored.clone()),
+            Standing::Superseded(_) => return Err(Error::superseded()),
+            Standing::Anonymous | Standing::Ended => None,
         };
-        let end = End { id: stored.record.id, user_id: None };
-        let was_live = self.0.context.end(end, "logged out").await?;
-        self.has_gone();
+        let Some(stored) = held else {
+            let mut ended = 0;
+            for rival in &self.0.rivals {
+                ended += u64::from(self.end_itself(*rival).await?);
+            }
+            let cookie =
+                if self.0.brought_cookie { CookieChange::Remove } else { CookieChange::Keep };
+            self.state().leave(cookie);
+            return Ok(Revocation::new(ended, None));
+        };
+        let was_live = self.end_itself(stored.holder()).await?;
+        if !was_live {
+            let error = self.why_not(&stored).await;
+            if error.kind() != ErrorKind::SessionEnded {
+                return Err(error);
+            }
+        }
+        self.state().leave(CookieChange::Remove);
         Ok(Revocation::new(u64::from(was_live), None))
+    }
+
+    async fn end_itself(&self, holder: Holder) -> Result<bool> {
+        let realm = self.0.context.realm.clone();
+        let end = End { id: holder.id, realm, user_id: None, by: Some(holder) };
+        self.0.context.store.end(end, "logged out").await
     }
 
     /// Ends the user's other sessions, and refuses log-ins that are in flight.
     ///
     /// # Errors
     ///
-    /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn).
+    /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn),
+    /// [`SessionEnded`](crate::ErrorKind::SessionEnded),
+    /// [`Superseded`](crate::ErrorKind::Superseded). Nothing has ended then.
     pub async fn log_out_others(&self) -> Result<Revocation> {
+        let _turn = self.0.turn.lock().await;
         let (stored, user_id) = self.logged_in()?;
-        self.0
-            .context
-            .end_all(Scope::OthersOf(user_id, stored.record.id), "logged out others")
-            .await
+        let scope = Scope::OthersOf(user_id, stored.record.id);
+        self.revoke(&stored, scope, "logged out others").await
     }
 
     /// Ends all sessions of the user, this one too, and refuses log-ins that are in flight. When it
@@ -64,14 +96,30 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn).
+    /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn),
+    /// [`SessionEnded`](crate::ErrorKind::SessionEnded),
+    /// [`Superseded`](crate::ErrorKind::Superseded). Nothing has ended then.
     pub async fn log_out_everywhere(&self) -> Result<Revocation> {
         let _turn = self.0.turn.lock().await;
-        let (_, user_id) = self.logged_in()?;
+        let (stored, user_id) = self.logged_in()?;
         let revocation =
-            self.0.context.end_all(Scope::User(user_id), "logged out everywhere").await?;
-        self.has_gone();
+            self.revoke(&stored, Scope::User(user_id), "logged out everywhere").await?;
+        self.state().leave(CookieChange::Remove);
         Ok(revocation)
+    }
+
+    async fn revoke(
+        &self,
+        stored: &Stored,
+        scope: Scope,
+        reason: &'static str,
+    ) -> Result<Revocation> {
+        let realm = self.0.context.realm.clone();
+        let revoke = Revoke { realm, scope, by: Some(stored.holder()) };
+        match self.0.context.revoke(&revoke, reason).await? {
+            Some(revocation) => Ok(revocation),
+            None => Err(self.why_not(stored).await),
+        }
     }
 
     /// Ends one of the user's sessions. Returns whether there was one: an id of somebody else's is
@@ -79,27 +127,45 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn).
+    /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn),
+    /// [`SessionEnded`](crate::ErrorKind::SessionEnded),
+    /// [`Superseded`](crate::ErrorKind::Superseded). Nothing has ended then.
     pub async fn log_out_device(&self, id: SessionId) -> Result<bool> {
         let _turn = self.0.turn.lock().await;
         let (stored, user_id) = self.logged_in()?;
-        let end = End { id, user_id: Some(user_id) };
-        let was_live = self.0.context.end(end, "logged out from another device").await?;
-        if stored.record.id == id {
-            self.has_gone();
+        let realm = self.0.context.realm.clone();
+        let end = End { id, realm, user_id: Some(user_id), by: Some(stored.holder()) };
+        let was_live = self.0.context.store.end(end, "logged out from another device").await?;
+        if !was_live {
+            // There is no such device, or this handle may not end it any more.
+            self.reload(&stored).await?;
+        } else if stored.record.id == id {
+            self.state().leave(CookieChange::Remove);
         }
         Ok(was_live)
     }
 
-    /// The user's live sessions, newest first.
+    /// The user's live sessions, the newest log-in first, by the database's clock.
+    ///
+    /// # Cost
+    ///
+    /// One statement, however many there are.
     ///
     /// # Errors
     ///
-    /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn).
+    /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn),
+    /// [`SessionEnded`](crate::ErrorKind::SessionEnded),
+    /// [`Superseded`](crate::ErrorKind::Superseded).
     pub async fn devices(&self) -> Result<Vec<Device>> {
         let (stored, user_id) = self.logged_in()?;
-        let sessions = self.0.context.list_all(Page::of_user(user_id)).await?;
-        let device = |info: crate::SessionInfo| Device {
+        let by = Some(stored.holder());
+        let page = Page { by, limit: u32::MAX, ..self.0.context.first_page(user_id) };
+        let sessions = self.0.context.store.list(&page).await?;
+        if sessions.is_empty() {
+            // It would be among them.
+            return Err(self.why_not(&stored).await);
+        }
+        let device = |info: SessionInfo| Device {
             id: info.id,
             current: info.id == stored.record.id,
             ip: info.ip,
@@ -110,9 +176,5 @@ impl Session {
             expires_at: info.expires_at,
         };
         Ok(sessions.into_iter().map(device).collect())
-    }
-
-    fn has_gone(&self) {
-        self.state().switch_to(Standing::Anonymous, CookieChange::Remove);
     }
 }

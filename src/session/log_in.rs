@@ -9,12 +9,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{CookieChange, Session, Standing, Stored};
 use crate::{
-    context::check_user_id,
     error::{Error, ErrorKind, Result},
     expiry::{Lifetime, Timeouts},
     policy::Rules,
-    store::{self, LogInOutcome, Reauthentication, Renewal, Revocation},
+    store::{self, Began, LogInOutcome, Reauthentication, Renewal, Revocation},
     token::{Secret, SessionId},
+    user_id::check_user_id,
 };
 
 /// A log-in on its way. Await it.
@@ -22,11 +22,19 @@ use crate::{
 #[must_use = "a log-in does nothing until it is awaited"]
 pub struct LogIn<'a> {
     session: &'a Session,
-    user_id: String,
+    who: Who,
     remember_me: bool,
     discard_data: bool,
     began: Instant,
     after: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug)]
+enum Who {
+    /// Authenticated in this request.
+    User(String),
+    /// Who is completing a log-in of several requests: named at its beginning, or now.
+    Pending(Option<String>),
 }
 
 impl LogIn<'_> {
@@ -44,10 +52,10 @@ impl LogIn<'_> {
         self
     }
 
-    /// When the authentication began, where that is not when the request arrived: earlier if it
-    /// took several requests (a password, then a code), later on a socket. A revocation of the
-    /// user's sessions since then refuses the log-in; so does an authentication that began a day
-    /// ago.
+    /// When the authentication began, where that is not when the request arrived: later on a socket.
+    /// A revocation of the user's sessions since then refuses the log-in; so does an authentication
+    /// that began a day ago. A log-in of several requests has its beginning in the database, by
+    /// [`begin_log_in`](Session::begin_log_in), and needs no other.
     pub fn authentication_began(mut self, at: Instant) -> Self {
         self.began = at;
         self
@@ -79,16 +87,63 @@ impl Session {
     /// another user's never does. If the session has ended meanwhile, or another request renewed
     /// it, the user gets a new one.
     ///
+    /// A log-in that was sent twice, by a double click say, is one session all the same: of the same
+    /// user and the same cookie, less than a minute apart. Whichever answer the browser keeps, it is
+    /// logged in; the secret of the other one dies with the first request a minute later.
+    ///
+    /// # Cost
+    ///
+    /// Four round trips on Postgres, one or two more where the policy limits the sessions of a user.
+    ///
     /// # Errors
     ///
     /// [`LogInRefused`](ErrorKind::LogInRefused) if the user's sessions were revoked since the
     /// authentication began; [`TooManySessions`](ErrorKind::TooManySessions),
     /// [`InvalidUserId`](ErrorKind::InvalidUserId); [`Configuration`](ErrorKind::Configuration) for
     /// "remember me" where the policy has none. Nothing was changed then.
+    ///
+    /// Either refusal may be that of a *second* try, when the first one went through and its answer
+    /// was lost:
+    ///
+    /// - `LogInRefused`: "log out everywhere" was pressed, here or on another device, after the
+    ///   password was sent. Let the user give it again.
+    /// - `TooManySessions`: the session of the lost answer may be one of those that fill the limit.
+    ///   The user has just proved who they are, so the application can show
+    ///   [`Sessions::of_user`](crate::Sessions::of_user) and offer to end one of them, with
+    ///   [`Sessions::revoke`](crate::Sessions::revoke). [`OnLimit::EndOldest`](crate::OnLimit) never
+    ///   refuses.
     pub fn log_in(&self, user_id: impl Into<String>) -> LogIn<'_> {
+        self.log_in_of(Who::User(user_id.into()))
+    }
+
+    /// Completes the log-in of several requests that [`begin_log_in`](Self::begin_log_in) began for
+    /// a user: as [`log_in`](Self::log_in), with the same options and errors, except that its
+    /// authentication began when that one did.
+    ///
+    /// # Errors
+    ///
+    /// [`NoPendingLogIn`](ErrorKind::NoPendingLogIn) if none was begun, if it has lapsed, or if it
+    /// was begun for no user; [`Superseded`](ErrorKind::Superseded),
+    /// [`SessionEnded`](ErrorKind::SessionEnded) if the handle is no longer the session. Then as
+    /// `log_in`.
+    pub fn complete_log_in(&self) -> LogIn<'_> {
+        self.log_in_of(Who::Pending(None))
+    }
+
+    /// Completes a log-in that [`begin_log_in`](Self::begin_log_in) began while nobody knew whose it
+    /// is: an OAuth provider has just told. As [`complete_log_in`](Self::complete_log_in).
+    ///
+    /// # Errors
+    ///
+    /// Also [`NoPendingLogIn`](ErrorKind::NoPendingLogIn) if it was begun for another user.
+    pub fn complete_log_in_as(&self, user_id: impl Into<String>) -> LogIn<'_> {
+        self.log_in_of(Who::Pending(Some(user_id.into())))
+    }
+
+    fn log_in_of(&self, who: Who) -> LogIn<'_> {
         LogIn {
             session: self,
-            user_id: user_id.into(),
+            who,
             remember_me: false,
             discard_data: false,
             began: self.0.opened,
@@ -97,42 +152,40 @@ impl Session {
     }
 
     /// Records that the session's user has authenticated again: gives it a new secret and restarts
-    /// its time.
+    /// its time, with the timeouts that its log-in gave it.
     ///
     /// # Errors
     ///
-    /// [`NotLoggedIn`](ErrorKind::NotLoggedIn), [`SessionEnded`](ErrorKind::SessionEnded);
-    /// [`Superseded`](ErrorKind::Superseded) if another request renewed the session meanwhile
-    /// without authenticating.
+    /// [`NotLoggedIn`](ErrorKind::NotLoggedIn), [`SessionEnded`](ErrorKind::SessionEnded),
+    /// [`Superseded`](ErrorKind::Superseded). Nothing was changed then.
     pub async fn reauthenticate(&self) -> Result<()> {
         let _turn = self.0.turn.lock().await;
         let (stored, user_id) = self.logged_in()?;
         let now = stored.record.now();
-        let timeouts = self.timeouts_again(&stored);
-        let secret = Secret::generate()?;
-        let to = Reauthentication {
-            renewal: self.renewal(&stored, &secret),
-            user_id,
-            lifetime: Lifetime::begin(now, timeouts),
-        };
-        if let Some(record) = self.0.context.store.reauthenticate(&to).await? {
-            self.adopt(Stored::read(record)?, secret, self.is_remembered(&stored));
-            return Ok(());
+        let (secret, renewal) = self.renewal(&stored)?;
+        let new_hash = renewal.new_hash;
+        let lifetime = Lifetime::begin(now, timeouts_again(&stored));
+        let to = Reauthentication { renewal, user_id, lifetime };
+        match self.0.context.store.reauthenticate(&to).await? {
+            Some(record) => {
+                self.adopt(Stored::read(record, new_hash)?, secret);
+                Ok(())
+            }
+            None => Err(self.why_not(&stored).await),
         }
-        let fresh = self.reload(&stored).await?;
-        if fresh.record.authenticated_at > stored.record.authenticated_at {
-            return Ok(());
-        }
-        Err(Error::superseded())
     }
 
     /// Succeeds only if the user authenticated at most this long ago: for what a stolen cookie must
     /// not do.
     ///
+    /// It asks nobody: the session is as it was when the request loaded it, or last wrote to it. What
+    /// happens to the session in between counts at the next call that acts.
+    ///
     /// # Errors
     ///
     /// [`ReauthenticationRequired`](ErrorKind::ReauthenticationRequired),
-    /// [`NotLoggedIn`](ErrorKind::NotLoggedIn).
+    /// [`NotLoggedIn`](ErrorKind::NotLoggedIn); [`SessionEnded`](ErrorKind::SessionEnded) and
+    /// [`Superseded`](ErrorKind::Superseded) if that is known by now.
     pub fn require_recent(&self, within: Duration) -> Result<()> {
         let (stored, _) = self.logged_in()?;
         let within = TimeDelta::from_std(within).unwrap_or(TimeDelta::MAX);
@@ -148,95 +201,108 @@ impl Session {
     /// Gives the session a new secret; the old cookie is dead at once. For changes of privilege
     /// that are not a log-in. Does nothing for a session without a row.
     ///
-    /// Where another request renewed it first, that was it: the browser has the other cookie.
-    ///
     /// # Errors
     ///
-    /// [`SessionEnded`](ErrorKind::SessionEnded).
+    /// [`SessionEnded`](ErrorKind::SessionEnded), [`Superseded`](ErrorKind::Superseded). Nothing was
+    /// changed then.
     pub async fn renew(&self) -> Result<()> {
         let _turn = self.0.turn.lock().await;
-        let Some(stored) = self.live()? else {
+        let Some(mut stored) = self.live()? else {
             return Ok(());
         };
+        let (secret, renewal) = self.renewal(&stored)?;
+        if !self.0.context.store.renew(&renewal, stored.record.user_id.as_deref()).await? {
+            return Err(self.why_not(&stored).await);
+        }
+        let fresh = Arc::make_mut(&mut stored);
+        (fresh.record.secret_hash, fresh.hash) = (renewal.new_hash, renewal.new_hash);
+        fresh.record.twins.clear();
+        self.adopt(stored, secret);
+        Ok(())
+    }
+
+    fn renewal(&self, stored: &Stored) -> Result<(Secret, Renewal)> {
         let secret = Secret::generate()?;
-        let renewal = self.renewal(&stored, &secret);
-        if self.0.context.store.renew(&renewal, stored.record.user_id.as_deref()).await? {
-            let mut stored = stored;
-            Arc::make_mut(&mut stored).record.secret_hash = renewal.new_hash;
-            let is_remembered = self.is_remembered(&stored);
-            self.adopt(stored, secret, is_remembered);
-            return Ok(());
-        }
-        self.reload(&stored).await.map(drop)
-    }
-
-    fn renewal(&self, stored: &Stored, secret: &Secret) -> Renewal {
-        Renewal {
-            id: stored.record.id,
-            old_hash: stored.record.secret_hash,
+        let renewal = Renewal {
+            holder: stored.holder(),
             new_hash: secret.hash(),
+            at: stored.record.now(),
             client: self.0.client.clone(),
-        }
+            pending: None,
+        };
+        Ok((secret, renewal))
     }
+}
 
-    /// The timeouts that its log-in gave the session, by today's policy.
-    fn timeouts_again(&self, stored: &Stored) -> Timeouts {
-        let rules = &self.0.context.rules;
-        match rules.remember_me {
-            Some(remembered) if rules.is_remembered(stored.record.lifetime.idle_timeout) => {
-                remembered
-            }
-            _ => rules.user,
-        }
-    }
+/// The timeouts that its log-in gave a session. They are the row's own, so that no later policy
+/// changes them.
+fn timeouts_again(stored: &Stored) -> Timeouts {
+    let (record, lifetime) = (&stored.record, &stored.record.lifetime);
+    let begun = record.authenticated_at.unwrap_or(record.created_at);
+    let absolute = (lifetime.absolute_expires_at - begun).num_seconds();
+    Timeouts::new(lifetime.idle_timeout, u32::try_from(absolute).unwrap_or(lifetime.idle_timeout))
 }
 
 impl LogIn<'_> {
     async fn run(self) -> Result<()> {
         let session = self.session;
-        check_user_id(&self.user_id)?;
-        let timeouts = self.timeouts(&session.0.context.rules)?;
+        let context = &session.0.context;
+        let timeouts = self.timeouts(&context.rules)?;
         let _turn = session.0.turn.lock().await;
+        let (user_id, began) = self.user()?;
+        check_user_id(&user_id)?;
         let secret = Secret::generate()?;
 
-        let before = session.state().stored().cloned();
-        let is_others = before.as_ref().is_some_and(|stored| self.is_others(stored));
-        let drops_data = self.discard_data || is_others;
+        let before = match &session.state().standing {
+            Standing::Live(stored) | Standing::Superseded(stored) => Some(stored.clone()),
+            Standing::Anonymous | Standing::Ended => None,
+        };
+        let is_others = |stored: &Arc<Stored>| {
+            stored.record.user_id.as_ref().is_some_and(|other| *other != user_id)
+        };
+        let drops_data = self.discard_data || before.as_ref().is_some_and(is_others);
+        let after = match began {
+            Began::Here(instant) => context.cutoff_before(&user_id, instant),
+            Began::At(_) => None,
+        };
         let mut request = store::LogIn {
             id: before.as_ref().map_or_else(SessionId::generate, |stored| stored.record.id),
-            old_hash: before.as_ref().map(|stored| stored.record.secret_hash),
+            realm: context.realm.clone(),
+            old_hash: before.as_ref().map(|stored| stored.hash),
             new_hash: secret.hash(),
-            user_id: self.user_id.clone(),
+            user_id,
             data: drops_data.then(|| "{}".to_owned()),
             timeouts,
+            remembered: self.remember_me,
             client: session.0.client.clone(),
-            began: self.began,
-            after: self.after.max(session.0.context.cutoff_before(&self.user_id, self.began)),
-            limit: session.0.context.rules.sessions_per_user,
+            began,
+            after: self.after.max(after),
+            limit: context.rules.sessions_per_user,
         };
-        let mut outcome = session.0.context.store.log_in(&request).await?;
+        let mut outcome = context.store.log_in(&request).await?;
         if let (LogInOutcome::Absent, Some(stored)) = (&outcome, before) {
             // It has ended, or has another secret by now, which this request's browser may never
             // have had. The user gets a session of their own, with what this request was allowed to
             // see if the other one still lives.
-            let has_ended = match session.reload(&stored).await {
-                Ok(_) => false,
-                Err(error) if error.kind() == ErrorKind::Superseded => false,
-                Err(error) if error.kind() == ErrorKind::SessionEnded => true,
-                Err(error) => return Err(error),
+            let was_superseded = session.is_superseded();
+            let error = session.why_not(&stored).await;
+            let keeps_data = match error.kind() {
+                ErrorKind::Superseded => !drops_data && !was_superseded,
+                ErrorKind::SessionEnded => false,
+                _ => return Err(error),
             };
-            request.data = (!drops_data && !has_ended).then(|| stored.data.encode());
+            request.data = keeps_data.then(|| stored.data.encode());
             request.id = SessionId::generate();
             request.old_hash = None;
-            outcome = session.0.context.store.log_in(&request).await?;
+            outcome = context.store.log_in(&request).await?;
         }
         match outcome {
             LogInOutcome::LoggedIn(record, _) => {
-                let stored = Stored::read(*record)?;
+                let stored = Stored::read(*record, request.new_hash)?;
                 if drops_data {
-                    session.state().switch_to(Standing::Anonymous, CookieChange::Keep);
+                    session.state().leave(CookieChange::Keep);
                 }
-                session.adopt(stored, secret, self.remember_me);
+                session.adopt(stored, secret);
                 Ok(())
             }
             LogInOutcome::Refused => Err(Error::new(
@@ -252,6 +318,31 @@ impl LogIn<'_> {
         }
     }
 
+    /// Who logs in, and when the authentication began.
+    fn user(&self) -> Result<(String, Began)> {
+        let named = match &self.who {
+            Who::User(user_id) => return Ok((user_id.clone(), Began::Here(self.began))),
+            Who::Pending(named) => named.as_ref(),
+        };
+        let stored = self.session.live()?;
+        let Some(pending) = stored.as_ref().and_then(|stored| stored.record.pending()) else {
+            let message = "no log-in is under way: none was begun here, or it has lapsed";
+            return Err(Error::new(ErrorKind::NoPendingLogIn, message));
+        };
+        let user_id = match (&pending.user_id, named) {
+            (Some(begun), Some(named)) if begun != named => {
+                let message = "the log-in that was begun is another user's";
+                return Err(Error::new(ErrorKind::NoPendingLogIn, message));
+            }
+            (Some(user_id), _) | (None, Some(user_id)) => user_id.clone(),
+            (None, None) => {
+                let message = "the log-in was begun for no user: use complete_log_in_as";
+                return Err(Error::new(ErrorKind::NoPendingLogIn, message));
+            }
+        };
+        Ok((user_id, Began::At(pending.began_at)))
+    }
+
     fn timeouts(&self, rules: &Rules) -> Result<Timeouts> {
         if !self.remember_me {
             return Ok(rules.user);
@@ -262,9 +353,5 @@ impl LogIn<'_> {
                 "the policy has no \"remember me\": set Policy::remember_me",
             )
         })
-    }
-
-    fn is_others(&self, stored: &Stored) -> bool {
-        stored.record.user_id.as_ref().is_some_and(|user_id| *user_id != self.user_id)
     }
 }

@@ -1,7 +1,9 @@
 //! The handle that a request holds.
 
+mod begin;
 mod end;
 mod log_in;
+mod open;
 mod state;
 mod write;
 
@@ -14,13 +16,15 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use self::open::Presented;
 use self::state::{Standing, State, Stored};
-pub use self::{end::Device, log_in::LogIn, state::CookieChange};
+pub use self::{begin::BeginLogIn, end::Device, log_in::LogIn, state::CookieChange};
 use crate::{
     client::Client,
     context::{Context, observed},
     data::{self, Data},
     error::{Error, Result},
+    store::{Holder, SecretCheck},
     token::{Secret, SessionId, Token},
 };
 
@@ -37,61 +41,53 @@ use crate::{
 ///   durable when it returns.
 ///
 /// A session has no row and no cookie until something is written. Writes are merged by top-level
-/// key with what other requests wrote meanwhile. A session that is ended by somebody else while
-/// this request holds it stays ended: writes then fail with
-/// [`SessionEnded`](crate::ErrorKind::SessionEnded). One that somebody logs in to meanwhile is
-/// theirs: a request with the old cookie does not become them, and its writes fail with
-/// [`Superseded`](crate::ErrorKind::Superseded).
+/// key with what other requests wrote meanwhile.
+///
+/// # A handle that is no longer the session
+///
+/// Everything that a handle does, and every fresh fact that it takes over, is conditional on its row
+/// still having the secret that the request came with, in the statement itself. Otherwise nothing
+/// is done, and the error says why:
+///
+/// - [`SessionEnded`](crate::ErrorKind::SessionEnded): somebody logged it out or revoked it, or it
+///   expired. It stays ended.
+/// - [`Superseded`](crate::ErrorKind::Superseded): another request logged in to it, authenticated
+///   again or renewed it, and so has a newer cookie. The browser has that cookie too, or gets it in
+///   a moment; a thief does not.
+///
+/// A request that *comes* with a secret which was replaced less than a minute ago is superseded from
+/// the start: it reads as anonymous, [`is_superseded`](Self::is_superseded) tells it from a visitor,
+/// and its writes fail.
+///
+/// | what a handle that is no longer the session is asked for | what it does |
+/// |---|---|
+/// | `id`, `user_id`, `authenticated_at`, `created_at`, `expires_at`, `get`, `contains`, `keys`, `data`, `pending_log_in` | shows the row as it was loaded, and nothing once the handle knows |
+/// | `insert`, `remove`, `clear` | record, which cannot fail on this account; the write then does, and the layer answers 401 or 409 |
+/// | `update`, `save`, `refresh`, `renew`, `reauthenticate`, `begin_log_in`, `complete_log_in`, `devices`, `log_out_others`, `log_out_everywhere`, `log_out_device` | fails, nothing is done |
+/// | `require_recent` | goes by what was loaded; fails once the handle knows |
+/// | `log_out` | of an ended session: removes the cookie; of a superseded one: fails |
+/// | `log_in` | is the exception: whoever has just authenticated gets a session, whatever they came with |
+/// | `finish` | fails if anything is recorded, else leaves the cookie alone |
+/// | `abandon` | forgets what is recorded |
 #[derive(Clone)]
-pub struct Session(Arc<Inner>);
+pub struct Session(Arc<SessionInner>);
 
-struct Inner {
+struct SessionInner {
     context: Arc<Context>,
     client: Client,
     /// When the request arrived: no authentication that it makes began earlier.
     opened: Instant,
+    /// Whether the request had a cookie of the session's name, good or not.
+    brought_cookie: bool,
+    /// Live sessions of which the request brought the cookies, where it brought several and none is
+    /// its session.
+    rivals: Vec<Holder>,
     state: Mutex<State>,
     /// One write at a time through this handle.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Session {
-    pub(crate) async fn open(
-        context: Arc<Context>,
-        token: Option<Token>,
-        client: Client,
-        opened: Instant,
-    ) -> Result<Self> {
-        let (mut standing, mut cookie) = (Standing::Anonymous, CookieChange::Keep);
-        if let Some(token) = token {
-            match context.store.load(token.id).await? {
-                Some(record) if record.secret_hash.matches(&token.secret.hash()) => {
-                    standing = Standing::Live(Stored::read(record)?);
-                }
-                // The cookie stays: it is an old one of a session that was renewed a moment ago,
-                // and the browser may have the new one by the time it reads this response.
-                Some(_) => observed::refused_token(&token, true),
-                None => {
-                    observed::refused_token(&token, false);
-                    cookie = CookieChange::Remove;
-                }
-            }
-        }
-        let state = Mutex::new(State {
-            standing,
-            changes: data::Changes::default(),
-            writing: data::Changes::default(),
-            cookie,
-        });
-        Ok(Self(Arc::new(Inner {
-            context,
-            client,
-            opened,
-            state,
-            turn: tokio::sync::Mutex::default(),
-        })))
-    }
-
     /// The public handle; `None` while nothing was written.
     pub fn id(&self) -> Option<SessionId> {
         self.state().stored().map(|stored| stored.record.id)
@@ -102,7 +98,14 @@ impl Session {
         self.state().stored().and_then(|stored| stored.record.user_id.clone())
     }
 
-    /// When the user last authenticated.
+    /// Whether another request has given the session a new secret since this one left its browser, or
+    /// while it runs: the browser is logged in, but this request is not. Answer "reload" or 409, not
+    /// with the way to the log-in.
+    pub fn is_superseded(&self) -> bool {
+        matches!(self.state().standing, Standing::Superseded(_))
+    }
+
+    /// When the user last authenticated, as it was read.
     pub fn authenticated_at(&self) -> Option<DateTime<Utc>> {
         self.state().stored().and_then(|stored| stored.record.authenticated_at)
     }
@@ -184,39 +187,55 @@ impl Session {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Holds this row from now on, whose secret the browser is to get, and to keep when its window
-    /// is closed if the session is remembered.
-    fn adopt(&self, stored: Arc<Stored>, secret: Secret, is_remembered: bool) {
+    /// Holds this row from now on, whose secret the browser is to get.
+    fn adopt(&self, stored: Arc<Stored>, secret: Secret) {
         let record = &stored.record;
         let left = (record.lifetime.absolute_expires_at - record.now()).to_std().ok();
         let mut state = self.state();
         state.cookie = CookieChange::Set {
             value: Token { id: record.id, secret }.encode(),
-            max_age: left.filter(|_| is_remembered),
+            max_age: left.filter(|_| stored.is_persistent(&self.0.context.rules)),
         };
         state.standing = Standing::Live(stored);
     }
 
-    fn is_remembered(&self, stored: &Stored) -> bool {
-        self.0.context.rules.is_remembered(stored.record.lifetime.idle_timeout)
-    }
-
-    /// The row, if there is one. Somebody else's end of the session is told, whatever it is asked
-    /// for.
+    /// The row, if there is one. Whatever is asked for, it is told if this is not the session any
+    /// more.
     fn live(&self) -> Result<Option<Arc<Stored>>> {
         match &self.state().standing {
             Standing::Live(stored) => Ok(Some(stored.clone())),
             Standing::Anonymous => Ok(None),
             Standing::Ended => Err(Error::session_ended()),
+            Standing::Superseded(_) => Err(Error::superseded()),
         }
     }
 
-    fn set_ended(&self) {
-        let mut state = self.state();
-        if let Some(stored) = state.stored() {
+    /// Why the row did not let this handle do something: reads it again, and takes over what it is
+    /// by now where it still has this handle's secret.
+    async fn reload(&self, stored: &Stored) -> Result<Arc<Stored>> {
+        let Some(fresh) = self.0.context.store.load_now(stored.record.id).await? else {
             observed::refused_write(stored.record.id, "ended");
+            self.state().standing = Standing::Ended;
+            return Err(Error::session_ended());
+        };
+        let is_ours = fresh.check(&stored.hash) == SecretCheck::Current;
+        let fresh = Stored::read(fresh, stored.hash)?;
+        if !is_ours {
+            observed::refused_write(fresh.record.id, "superseded");
+            self.state().standing = Standing::Superseded(fresh);
+            return Err(Error::superseded());
         }
-        state.switch_to(Standing::Ended, CookieChange::Remove);
+        self.state().standing = Standing::Live(fresh.clone());
+        Ok(fresh)
+    }
+
+    /// The error of something that was conditional on the handle's secret and was not done.
+    async fn why_not(&self, stored: &Stored) -> Error {
+        match self.reload(stored).await {
+            // It was another one's for a moment: of a transaction that was rolled back, say.
+            Ok(_) => Error::superseded(),
+            Err(error) => error,
+        }
     }
 
     fn logged_in(&self) -> Result<(Arc<Stored>, String)> {

@@ -3,7 +3,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::{
     data::{Changes, Data},
     error::Result,
-    store::Record,
+    policy::Rules,
+    store::{Holder, Record},
+    token::SecretHash,
 };
 
 /// What the handle knows and has to do.
@@ -20,9 +22,11 @@ pub(super) enum Standing {
     /// There is no row.
     Anonymous,
     Live(Arc<Stored>),
-    /// Somebody else ended it while this handle held it: nothing is written any more, but by a new
-    /// log-in.
+    /// Somebody else ended it while this handle held it. Only a new log-in writes anything.
     Ended,
+    /// Another request replaced the secret that this one came with: the row as it was read last,
+    /// which shows nothing. Only a new log-in writes anything.
+    Superseded(Arc<Stored>),
 }
 
 /// A row as it was last read or written through this handle.
@@ -30,26 +34,56 @@ pub(super) enum Standing {
 pub(super) struct Stored {
     /// Its `data` is empty: it was moved to the other field.
     pub(super) record: Record,
+    /// Of the secret that makes the row this handle's: the record's, or one of its twins.
+    pub(super) hash: SecretHash,
     pub(super) data: Data,
 }
 
 impl Stored {
-    pub(super) fn read(mut record: Record) -> Result<Arc<Self>> {
+    pub(super) fn read(mut record: Record, hash: SecretHash) -> Result<Arc<Self>> {
         let data = Data::decode(&std::mem::take(&mut record.data))?;
-        Ok(Arc::new(Self { record, data }))
+        Ok(Arc::new(Self { record, hash, data }))
+    }
+
+    pub(super) fn holder(&self) -> Holder {
+        Holder { id: self.record.id, secret_hash: self.hash }
     }
 
     /// Whether it is worth a write that the session was seen.
-    pub(super) fn touch_due(&self) -> bool {
-        self.record.lifetime.touch_due(self.record.now())
+    pub(super) fn touch_due(&self, rules: &Rules) -> bool {
+        self.settles() || self.record.lifetime.touch_due(self.record.now(), rules.touch_interval)
+    }
+
+    /// Whether this request shows which secret the browser kept, of several that a log-in which was
+    /// sent twice has handed out.
+    pub(super) fn settles(&self) -> bool {
+        !self.record.twins.is_empty() && self.record.is_settled()
+    }
+
+    /// Whether the cookie outlives the browser's window.
+    pub(super) fn is_persistent(&self, rules: &Rules) -> bool {
+        match (&self.record.user_id, self.record.remembered) {
+            (None, _) => rules.persistent_anonymous_cookie,
+            (Some(_), Some(remembered)) => remembered,
+            (Some(_), None) => rules.was_remembered(self.record.lifetime.idle_timeout),
+        }
     }
 }
 
 impl State {
+    pub(super) fn new(cookie: CookieChange) -> Self {
+        Self {
+            standing: Standing::Anonymous,
+            changes: Changes::default(),
+            writing: Changes::default(),
+            cookie,
+        }
+    }
+
     pub(super) fn stored(&self) -> Option<&Arc<Stored>> {
         match &self.standing {
             Standing::Live(stored) => Some(stored),
-            Standing::Anonymous | Standing::Ended => None,
+            Standing::Anonymous | Standing::Ended | Standing::Superseded(_) => None,
         }
     }
 
@@ -59,11 +93,9 @@ impl State {
         self.changes.preview(&self.writing.preview(&stored))
     }
 
-    /// Another session, or none: what was recorded for the one before is not for it.
-    pub(super) fn switch_to(&mut self, standing: Standing, cookie: CookieChange) {
-        self.standing = standing;
-        self.changes = Changes::default();
-        self.cookie = cookie;
+    /// No session any more: what was recorded for the one before is not for the next one.
+    pub(super) fn leave(&mut self, cookie: CookieChange) {
+        *self = Self::new(cookie);
     }
 }
 

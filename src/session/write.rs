@@ -4,10 +4,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{CookieChange, Session, Standing, Stored};
 use crate::{
-    context::observed,
     data::{self, Changes, Data},
     error::{Error, ErrorKind, Result},
-    store::{NewSession, Save, Touch},
+    store::{NewPendingLogIn, NewSession, Save, Touch},
     token::{Secret, SessionId},
 };
 
@@ -38,9 +37,10 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionEnded`](ErrorKind::SessionEnded), [`InvalidData`](ErrorKind::InvalidData),
-    /// [`WrongType`](ErrorKind::WrongType); [`Contention`](ErrorKind::Contention) where other
-    /// requests were faster a hundred times, or ten seconds long. Nothing was written then.
+    /// [`SessionEnded`](ErrorKind::SessionEnded), [`Superseded`](ErrorKind::Superseded),
+    /// [`InvalidData`](ErrorKind::InvalidData), [`WrongType`](ErrorKind::WrongType);
+    /// [`Contention`](ErrorKind::Contention) where other requests were faster a hundred times, or
+    /// ten seconds long. Nothing was written then.
     pub async fn update<T, R>(
         &self,
         key: &str,
@@ -71,13 +71,17 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update). What was recorded stays recorded, but for an ended session.
+    /// As [`update`](Self::update). What was recorded stays recorded: the response fails too, unless
+    /// [`abandon`](Self::abandon) forgets it.
     pub async fn save(&self) -> Result<()> {
         let _turn = self.0.turn.lock().await;
         let limits = self.0.context.rules.limits;
         let taken = self.take(std::mem::take);
+        if taken.changes.is_empty() {
+            return Ok(());
+        }
         let creates_nothing = self.live()?.is_none() && !taken.changes.sets_any();
-        if taken.changes.is_empty() || creates_nothing {
+        if creates_nothing {
             return Ok(());
         }
         self.write(&mut |data| taken.changes.apply(data, limits, None)).await?;
@@ -91,7 +95,7 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionEnded`](ErrorKind::SessionEnded) if it was logged out, revoked or has expired
-    /// since.
+    /// since; [`Superseded`](ErrorKind::Superseded).
     pub async fn refresh(&self) -> Result<()> {
         let _turn = self.0.turn.lock().await;
         if let Some(stored) = self.live()? {
@@ -105,12 +109,11 @@ impl Session {
     /// that the session was seen if that is due, and says what the response has to do to the
     /// cookie.
     ///
-    /// A session that has ended meanwhile is no error here: its cookie goes.
+    /// # Errors
+    ///
+    /// As [`save`](Self::save), if anything was recorded that is not written.
     pub async fn finish(&self) -> Result<CookieChange> {
-        match self.save().await {
-            Err(error) if error.kind() != ErrorKind::SessionEnded => return Err(error),
-            _ => {}
-        }
+        self.save().await?;
         // The response is no worse for a touch that failed, which was logged.
         self.touch().await.ok();
         Ok(self.abandon())
@@ -128,7 +131,8 @@ impl Session {
     #[cfg(feature = "http")]
     pub(crate) fn is_pending(&self) -> bool {
         let state = self.state();
-        let touch_due = state.stored().is_some_and(|stored| stored.touch_due());
+        let touch_due =
+            state.stored().is_some_and(|stored| stored.touch_due(&self.0.context.rules));
         !state.changes.is_empty() || state.cookie != CookieChange::Keep || touch_due
     }
 
@@ -136,13 +140,20 @@ impl Session {
         let Some(stored) = self.live()? else {
             return Ok(());
         };
-        if !stored.touch_due() {
+        if !stored.touch_due(&self.0.context.rules) {
             return Ok(());
         }
         let lifetime = stored.record.lifetime.seen(stored.record.now());
-        self.0.context.store.touch(Touch { id: stored.record.id, lifetime }).await?;
+        let (ip, settles) = (self.0.client.ip, stored.settles());
+        let touch = Touch { holder: stored.holder(), lifetime, ip, settles };
+        self.0.context.store.touch(touch).await?;
         if let Standing::Live(stored) = &mut self.state().standing {
-            Arc::make_mut(stored).record.lifetime = lifetime;
+            let stored = Arc::make_mut(stored);
+            stored.record.lifetime = lifetime;
+            if settles {
+                stored.record.secret_hash = stored.hash;
+                stored.record.twins.clear();
+            }
         }
         Ok(())
     }
@@ -154,7 +165,7 @@ impl Session {
         let mut turn = None;
         for _ in 0..TRIES {
             let Some(stored) = self.live()? else {
-                return self.create(change(&Data::default())?).await;
+                return self.create(change(&Data::default())?, None).await;
             };
             let data = change(&stored.data)?;
             if self.try_save(&stored, data).await? {
@@ -181,7 +192,13 @@ impl Session {
     async fn try_save(&self, stored: &Stored, data: Data) -> Result<bool> {
         let record = &stored.record;
         let lifetime = record.lifetime.seen(record.now());
-        let save = Save { id: record.id, revision: record.revision, data: data.encode(), lifetime };
+        let save = Save {
+            holder: stored.holder(),
+            revision: record.revision,
+            data: data.encode(),
+            lifetime,
+            ip: self.0.client.ip,
+        };
         let written = self.0.context.store.save(save).await?;
         if written && let Standing::Live(stored) = &mut self.state().standing {
             let stored = Arc::make_mut(stored);
@@ -192,38 +209,21 @@ impl Session {
         Ok(written)
     }
 
-    async fn create(&self, data: Data) -> Result<()> {
+    pub(super) async fn create(&self, data: Data, pending: Option<NewPendingLogIn>) -> Result<()> {
         let (id, secret) = (SessionId::generate(), Secret::generate()?);
+        let hash = secret.hash();
         let new = NewSession {
             id,
-            secret_hash: secret.hash(),
+            realm: self.0.context.realm.clone(),
+            secret_hash: hash,
             data: data.encode(),
             timeouts: self.0.context.rules.anonymous,
             client: self.0.client.clone(),
+            pending,
         };
         let record = self.0.context.store.create(new).await?.ok_or_else(Error::session_ended)?;
-        self.adopt(Stored::read(record)?, secret, false);
+        self.adopt(Stored::read(record, hash)?, secret);
         Ok(())
-    }
-
-    /// Takes over the row as it is now, but not its secret: the request goes on as who it came as.
-    ///
-    /// Whoever logged in to the session meanwhile had the new cookie, and this request has not: it
-    /// neither becomes that user nor sees what is theirs. It ends nothing either, since the browser
-    /// may have the new cookie by the time it reads this response.
-    pub(super) async fn reload(&self, stored: &Stored) -> Result<Arc<Stored>> {
-        let Some(mut fresh) = self.0.context.store.load(stored.record.id).await? else {
-            self.set_ended();
-            return Err(Error::session_ended());
-        };
-        if fresh.user_id != stored.record.user_id {
-            observed::refused_write(fresh.id, "superseded");
-            return Err(Error::superseded());
-        }
-        fresh.secret_hash = stored.record.secret_hash;
-        let fresh = Stored::read(fresh)?;
-        self.state().standing = Standing::Live(fresh.clone());
-        Ok(fresh)
     }
 
     fn take(&self, take: impl FnOnce(&mut Changes) -> Changes) -> Taken<'_> {
@@ -251,9 +251,6 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let mut state = self.session.state();
         state.writing = Changes::default();
-        if matches!(state.standing, Standing::Ended) {
-            return;
-        }
         let mut changes = std::mem::take(&mut self.changes);
         changes.then(std::mem::take(&mut state.changes));
         state.changes = changes;

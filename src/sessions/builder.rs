@@ -5,6 +5,7 @@ use crate::{
     context::Context,
     error::Result,
     policy::Policy,
+    realm::Realm,
     store::{Backend, Batched, OnLimit, Store},
 };
 
@@ -13,6 +14,7 @@ use crate::{
 #[must_use]
 pub struct SessionsBuilder {
     backend: Backend,
+    realm: String,
     policy: Policy,
     batching: bool,
     #[cfg(feature = "cache")]
@@ -23,11 +25,23 @@ impl SessionsBuilder {
     pub(super) fn new(backend: Backend) -> Self {
         Self {
             backend,
+            realm: String::new(),
             policy: Policy::default(),
             batching: true,
             #[cfg(feature = "cache")]
             cache: None,
         }
+    }
+
+    /// Which of several applications on this database these sessions are of: see [`Realm`] for what
+    /// a name may hold. Default: the empty one. The default cookie's name says it too
+    /// (`__Host-office`).
+    ///
+    /// Use realms once all nodes know of them: the first release takes every session for one of its
+    /// own, and its `revoke_all` ends those of all realms.
+    pub fn realm(mut self, name: impl Into<String>) -> Self {
+        self.realm = name.into();
+        self
     }
 
     /// Replaces all settings of the policy.
@@ -57,6 +71,24 @@ impl SessionsBuilder {
     /// See [`Policy::remember_me`].
     pub fn remember_me(mut self, idle: Duration, absolute: Duration) -> Self {
         self.policy = self.policy.remember_me(idle, absolute);
+        self
+    }
+
+    /// See [`Policy::persistent_anonymous_cookie`].
+    pub fn persistent_anonymous_cookie(mut self, persistent: bool) -> Self {
+        self.policy = self.policy.persistent_anonymous_cookie(persistent);
+        self
+    }
+
+    /// See [`Policy::touch_interval`].
+    pub fn touch_interval(mut self, interval: Duration) -> Self {
+        self.policy = self.policy.touch_interval(interval);
+        self
+    }
+
+    /// See [`Policy::pending_log_in_timeout`].
+    pub fn pending_log_in_timeout(mut self, timeout: Duration) -> Self {
+        self.policy = self.policy.pending_log_in_timeout(timeout);
         self
     }
 
@@ -100,6 +132,7 @@ impl SessionsBuilder {
     /// [`Configuration`](crate::ErrorKind::Configuration), naming the setting that makes no sense.
     pub fn build(self) -> Result<Sessions> {
         let rules = self.policy.rules()?;
+        let realm: Realm = self.realm.parse()?;
         let mut store: Arc<dyn Store> = self.backend.into();
         if self.batching {
             store = Arc::new(Batched::new(store));
@@ -108,6 +141,6 @@ impl SessionsBuilder {
         if let Some(options) = self.cache {
             store = Arc::new(crate::store::Cached::new(store, options));
         }
-        Ok(Sessions(Context::new(store, rules)))
+        Ok(Sessions(Context::new(store, realm, rules)))
     }
 }

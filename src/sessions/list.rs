@@ -5,16 +5,16 @@ use std::{
 };
 
 use crate::{
-    context::{Context, check_user_id},
+    context::Context,
     error::Result,
-    store::{Page, SessionInfo},
-    token::SessionId,
+    store::{Page, PageKey, SessionInfo},
+    user_id::check_user_id,
 };
 
-/// A page of a user's live sessions, newest first. Await it.
+/// A page of a user's live sessions, the newest log-in first, by the database's clock. Await it.
 ///
-/// The key of the page is the id, not an offset: sessions that come and go between two pages move
-/// nothing.
+/// A page ends at a [`PageKey`], not at an offset: sessions that come and go between two pages move
+/// nothing. One whose user authenticates again in between moves to the front.
 #[derive(Clone, Debug)]
 #[must_use = "a query does nothing until it is awaited"]
 pub struct UserSessions {
@@ -24,12 +24,13 @@ pub struct UserSessions {
 
 impl UserSessions {
     pub(super) fn new(context: Arc<Context>, user_id: String) -> Self {
-        Self { context, page: Page::of_user(user_id) }
+        let page = context.first_page(user_id);
+        Self { context, page }
     }
 
-    /// Only sessions created before this one: the last id of the page before.
-    pub fn before(mut self, id: SessionId) -> Self {
-        self.page.before = Some(id);
+    /// Goes on after the page that ended with this key: [`SessionInfo::page_key`] of its last one.
+    pub fn after(mut self, key: PageKey) -> Self {
+        self.page.after = Some(key);
         self
     }
 

@@ -9,11 +9,13 @@ pub use self::{builder::SessionsBuilder, list::UserSessions};
 use crate::{
     cleanup::{Cleanup, CleanupBuilder, CleanupReport, Schedule},
     client::Client,
-    context::{Context, check_user_id, observed},
+    context::Context,
     error::Result,
-    session::Session,
-    store::{Backend, End, Revocation, Scope, SessionInfo},
-    token::{SessionId, Token},
+    realm::Realm,
+    session::{Presented, Session},
+    store::{Backend, End, Revocation, Revoke, Scope, SessionInfo},
+    token::SessionId,
+    user_id::check_user_id,
 };
 
 /// All the sessions of an application: made once, cloned cheaply, shared by its router, its jobs
@@ -55,28 +57,34 @@ impl Sessions {
         self.0.store.migrate().await
     }
 
-    /// The session that a cookie's value names, or an anonymous one: what the layer and the
-    /// adapters are made of.
-    ///
-    /// One query; none without a cookie, or for a value that this library cannot have written.
-    pub async fn open(&self, cookie: Option<&[u8]>, client: Client) -> Result<Session> {
-        let token = cookie.and_then(|value| {
-            let token = Token::parse(value);
-            if token.is_none() {
-                observed::refused_cookie("malformed");
-            }
-            token
-        });
-        Session::open(self.0.clone(), token, client, Instant::now()).await
+    /// Which of several applications on the database these are the sessions of.
+    pub fn realm(&self) -> &Realm {
+        &self.0.realm
     }
 
-    /// A user's live sessions, newest first: await it for the first hundred, or page through it.
+    /// The session that a request's cookies name, or an anonymous one: what the layer and the
+    /// adapters are made of. Takes the values of all cookies of the session's name.
+    ///
+    /// One query; none without a cookie, or for values that this library cannot have written. Of
+    /// several values, the one that names a live session counts. Two live ones are none, and so are
+    /// more than four.
+    pub async fn open<'a>(
+        &self,
+        cookies: impl IntoIterator<Item = &'a [u8]>,
+        client: Client,
+    ) -> Result<Session> {
+        let (arrived, presented) = (Instant::now(), Presented::of(cookies));
+        Session::open(self.0.clone(), &presented, client, arrived).await
+    }
+
+    /// A user's live sessions, the newest log-in first: await it for the first hundred, or page
+    /// through it.
     ///
     /// ```no_run
     /// # async fn example(sessions: sessile::Sessions) -> Result<(), sessile::Error> {
     /// let newest = sessions.of_user("ada").limit(20).await?;
-    /// if let Some(last) = newest.last() {
-    ///     let older = sessions.of_user("ada").before(last.id).limit(20).await?;
+    /// if let Some(last) = newest.last().and_then(|last| last.page_key()) {
+    ///     let older = sessions.of_user("ada").after(last).limit(20).await?;
     /// }
     /// # Ok(()) }
     /// ```
@@ -102,7 +110,8 @@ impl Sessions {
 
     /// Ends one session, at once and on every node. Returns whether it was live.
     pub async fn revoke(&self, id: SessionId) -> Result<bool> {
-        self.0.end(End { id, user_id: None }, "revoked").await
+        let end = End { id, realm: self.realm().clone(), user_id: None, by: None };
+        self.0.store.end(end, "revoked").await
     }
 
     /// Ends all sessions of a user. When it returns, no request gets into any of them, and a log-in
@@ -111,18 +120,25 @@ impl Sessions {
     /// [`store::sqlite`](crate::store::sqlite::revoke_user).
     pub async fn revoke_user(&self, user_id: &str) -> Result<Revocation> {
         check_user_id(user_id)?;
-        self.0.end_all(Scope::User(user_id.to_owned()), "revoked").await
+        self.revoke_all_in(Scope::User(user_id.to_owned())).await
     }
 
     /// Ends all sessions of a user but one, as [`revoke_user`](Self::revoke_user) does.
     pub async fn revoke_others(&self, user_id: &str, keep: SessionId) -> Result<Revocation> {
         check_user_id(user_id)?;
-        self.0.end_all(Scope::OthersOf(user_id.to_owned(), keep), "revoked").await
+        self.revoke_all_in(Scope::OthersOf(user_id.to_owned(), keep)).await
     }
 
-    /// Ends every session there is, anonymous ones too, and refuses every log-in that is in flight.
+    /// Ends every session of this realm, anonymous ones too, and refuses every log-in that is in
+    /// flight.
     pub async fn revoke_all(&self) -> Result<Revocation> {
-        self.0.end_all(Scope::All, "revoked").await
+        self.revoke_all_in(Scope::All).await
+    }
+
+    async fn revoke_all_in(&self, scope: Scope) -> Result<Revocation> {
+        let revoke = Revoke { realm: self.realm().clone(), scope, by: None };
+        // Without a holder, nothing keeps it from being done.
+        Ok(self.0.revoke(&revoke, "revoked").await?.unwrap_or_default())
     }
 
     /// Deletes all expired rows now, in batches. An expired session is unusable with or without it.

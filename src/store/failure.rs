@@ -54,9 +54,11 @@ impl std::error::Error for PostgresFailure {}
 
 pub(crate) fn of_migration(source: MigrateError) -> Error {
     let message = match &source {
-        MigrateError::Execute(_) | MigrateError::ExecuteMigration(..) => {
-            return Error::new(ErrorKind::Database, "a migration failed and was rolled back")
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            let is_transient = is_transient(error);
+            let error = Error::new(ErrorKind::Database, "a migration failed and was rolled back")
                 .with_source(source);
+            return if is_transient { error.transient() } else { error };
         }
         MigrateError::VersionMissing(version) => format!(
             "the database's schema is newer than this version of sessile (it has migration {version}): update the application"

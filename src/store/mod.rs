@@ -34,12 +34,14 @@ pub use cache::{CacheOptions, Cached};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use connect::connect;
 pub use record::{
-    Admission, End, Invalidation, LogIn, LogInOutcome, NewSession, OnLimit, Page, Reauthentication,
-    Record, Renewal, Revocation, Save, Scope, SessionInfo, Survey, Swept, Touch,
+    Admission, Began, Cutoff, End, Holder, Invalidation, LogIn, LogInOutcome, NewPendingLogIn,
+    NewSession, OnLimit, Page, PageKey, PendingLogIn, Reauthentication, Record, Renewal, Replaced,
+    Revocation, Revoke, Save, Scope, SecretCheck, SessionInfo, Survey, Swept, Touch,
 };
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    realm::Realm,
     token::SessionId,
 };
 pub use crate::{
@@ -64,50 +66,61 @@ pub use crate::{
 /// - Dropping a returned future leaves the database with the whole effect of the verb or with none.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
-    /// The live ones among `ids`, in any order.
+    /// The live ones among `ids`, of whatever realm, in any order.
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>>;
+
+    /// As [`load`](Self::load), but as the database has them now. A wrapper that keeps copies must not
+    /// answer with one.
+    async fn load_now(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        self.load(ids).await
+    }
 
     /// Inserts anonymous sessions that begin now, and returns their records in any order.
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>>;
 
-    /// Writes `data` where the row is live and its revision still is the given one, and counts the
-    /// revision up. Returns the ids that were written; the others have ended or were changed.
+    /// Writes `data` where the row is live, has the holder's secret and still is of the given
+    /// revision, and counts the revision up. Returns the ids that were written; the others have
+    /// ended or were changed.
     async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>>;
 
-    /// Moves what a touch moves, where the row is live, was seen before that, and has the timeouts
-    /// that the touch was computed from. May do so a little later: `flush` waits for it.
+    /// Moves what a touch moves, where the row is live, has the holder's secret, was seen before
+    /// that, and has the timeouts that the touch was computed from. May do so a little later: `flush`
+    /// waits for it.
     async fn touch(&self, touches: &[Touch]) -> Result<()>;
 
-    /// Replaces the secret where the row is live and still has the old one. Returns whether it did.
+    /// Replaces the secret where the row is live and still has the holder's, which is kept as the
+    /// replaced one. Returns whether it did.
     async fn renew(&self, renewal: &Renewal) -> Result<bool>;
 
     /// Replaces the secret and restarts the session's time, where the row is live, has the old
     /// secret and belongs to the user. Returns the new record, or `None` where it did not.
     async fn reauthenticate(&self, reauthentication: &Reauthentication) -> Result<Option<Record>>;
 
-    /// Binds a user to a session, in one transaction that holds the user's lock: admits the log-in
-    /// ([`LogIn::admit`]), enforces the limit, then updates the row where it is live and has the
-    /// old secret, or inserts it.
+    /// Binds a user to a session, in one transaction that holds the user's lock and then
+    /// everybody's: admits the log-in ([`LogIn::admit`]), enforces the limit, then updates the row
+    /// where it is live and has the old secret (or is the [same log-in's](LogIn)), or inserts it.
+    /// Ends every pending log-in of the row.
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome>;
 
-    /// Deletes the rows. Returns the ids of those that were live. Comes to its end though its future
-    /// is dropped.
+    /// Deletes the rows that are of their realm, and their user's, and whose holder holds. Returns
+    /// the ids of those that were live. Comes to its end though its future is dropped.
     async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>>;
 
-    /// Deletes the sessions in `scope`, after it has taken the lock that log-ins take and recorded
-    /// the cut-off. Comes to its end though its future is dropped.
-    async fn revoke(&self, scope: &Scope) -> Result<Revocation>;
+    /// Deletes the sessions in its scope, after it has taken the lock that log-ins take and recorded
+    /// the cut-off. Returns `None`, and changes nothing, where its holder does not hold. Comes to its
+    /// end though its future is dropped.
+    async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>>;
 
-    /// Live sessions of a user, newest first.
+    /// Live sessions of a user, the newest log-in first.
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>>;
 
     /// One live session, as a list shows it.
-    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>>;
+    async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>>;
 
-    /// How many sessions are live: one user's, or all.
-    async fn count(&self, user_id: Option<&str>) -> Result<u64>;
+    /// How many sessions of the realm are live: one user's, or all.
+    async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64>;
 
-    /// Deletes at most `limit` rows whose `expires_at` has passed, unless another sweeper is at
+    /// Deletes at most `limit` rows of all realms whose `expires_at` has passed, unless another sweeper is at
     /// work. Costs one index probe when there are none.
     async fn sweep(&self, limit: u32) -> Result<Swept>;
 

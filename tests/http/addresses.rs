@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::{Json, extract::ConnectInfo, routing::get};
 use http::{Extensions, HeaderMap};
 use serde_json::{Value, json};
-use sessile::{Error, Session};
+use sessile::{Error, Session, minutes};
 
 use crate::{
     site::{Library, Visitor, routes},
@@ -16,7 +16,7 @@ use crate::{
 cases! {
     a_user_agent_is_listed_as_it_can_be_shown,
     an_address_is_found_where_the_application_says,
-    a_device_is_listed_as_it_was_at_its_last_log_in,
+    a_device_shows_its_last_log_in_and_where_it_was_last_seen,
 }
 
 fn devices() -> axum::Router {
@@ -89,7 +89,8 @@ async fn an_address_is_found_where_the_application_says(db: Db) {
         (Some("203.0.113.7"), json!("203.0.113.7")),
         (Some("2001:db8::7"), json!("2001:db8::7")),
         (Some("2001:0DB8:0:0:0:0:0:7"), json!("2001:db8::7")),
-        (Some("::ffff:203.0.113.7"), json!("::ffff:203.0.113.7")),
+        (Some("::ffff:203.0.113.7"), json!("203.0.113.7")),
+        (Some("::FFFF:CB00:7107"), json!("203.0.113.7")),
         (Some("not an address"), json!(null)),
     ];
     for (header, expected) in cases {
@@ -99,7 +100,7 @@ async fn an_address_is_found_where_the_application_says(db: Db) {
     }
 }
 
-async fn a_device_is_listed_as_it_was_at_its_last_log_in(db: Db) {
+async fn a_device_shows_its_last_log_in_and_where_it_was_last_seen(db: Db) {
     async fn get(visitor: &mut Visitor, site: &crate::site::Site, path: &str, agent: &str) {
         let mut lines = visitor.lines();
         lines.push(format!("User-Agent: {agent}").into_bytes());
@@ -114,7 +115,7 @@ async fn a_device_is_listed_as_it_was_at_its_last_log_in(db: Db) {
     let steps = [
         ("/log-in/ada", "one", "one", "203.0.113.3"),
         ("/get/a", "reads", "one", "203.0.113.3"),
-        ("/put/a/1", "writes", "one", "203.0.113.3"),
+        ("/put/a/1", "writes", "one", "203.0.113.6"),
         ("/renew", "renews it", "renews it", "203.0.113.9"),
         ("/log-in/ada", "again", "again", "203.0.113.5"),
     ];
@@ -126,4 +127,11 @@ async fn a_device_is_listed_as_it_was_at_its_last_log_in(db: Db) {
         assert_eq!(list[0]["ip"], ip, "{path}");
         assert_eq!(list.as_array().unwrap().len(), 1);
     }
+    // A request that only reads tells where it came from when a touch is due.
+    db.pass(minutes(4)).await;
+    get(&mut visitor, &site, "/get/a", "much later").await;
+    site.sessions.flush().await.unwrap();
+    let list: Value = serde_json::from_str(&visitor.get("/devices").await.body).unwrap();
+    assert_eq!(list[0]["user_agent"], "again");
+    assert_eq!(list[0]["ip"], "203.0.113.10");
 }

@@ -1,12 +1,14 @@
 //! What the log says: enough for whoever runs the site, and never a credential.
 
+use std::collections::BTreeSet;
+
 use axum::routing::get;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use sessile::{Error, Session, SessionId, minutes};
+use sessile::{Error, Session, SessionId, Sessions, minutes};
 
 use crate::{
     log::Log,
-    site::{Library, Site, routes},
+    site::{Library, Site, cookies, routes},
     spy::INTERNAL,
     support::{
         Db,
@@ -90,9 +92,17 @@ async fn a_refused_cookie_is_told_by_its_public_id() {
     old.clone().get("/").await;
     let events = log.take_events("cookie refused");
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0]["level"], "WARN");
+    assert_eq!(events[0]["level"], "DEBUG");
     assert_eq!(events[0]["fields"]["session_id"], id_of(old.token()));
-    assert_eq!(events[0]["fields"]["reason"], "wrong or replaced secret");
+    assert_eq!(events[0]["fields"]["reason"], "superseded");
+
+    db.pass(minutes(1)).await;
+    old.clone().get("/").await;
+    let events = log.take_events("cookie refused");
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["level"], "DEBUG");
+    assert_eq!(events[0]["fields"]["session_id"], id_of(old.token()));
+    assert_eq!(events[0]["fields"]["reason"], "wrong secret");
 
     site.sessions.revoke_user("ada").await.unwrap();
     log.take();
@@ -101,6 +111,145 @@ async fn a_refused_cookie_is_told_by_its_public_id() {
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["level"], "DEBUG");
     assert_eq!(events[0]["fields"]["reason"], "ended");
+}
+
+/// Two live cookies of one name, or more than four, are nobody: the log says why.
+#[tokio::test]
+async fn cookies_of_which_none_is_taken_are_told() {
+    let log = Log::begin();
+    let db = Db::sqlite().await;
+    let site = Site::serve(&db, routes()).await;
+    let (guest, ada) = (site.guest().await, site.user("ada").await);
+    log.take();
+    assert_eq!(site.get("/", &[cookies(&[guest.token(), ada.token()])]).await.body, "nobody");
+    let mut told = Vec::new();
+    for event in log.take_events("cookie refused") {
+        assert_eq!(event["level"], "DEBUG");
+        assert_eq!(event["fields"]["reason"], "the request brought another live one");
+        told.push(event["fields"]["session_id"].as_str().unwrap().to_owned());
+    }
+    told.sort_unstable();
+    let mut expected = [id_of(guest.token()), id_of(ada.token())];
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+
+    let mut five = vec![ada.token().to_owned()];
+    for _ in 0..4 {
+        five.push(site.guest().await.token().to_owned());
+    }
+    log.take();
+    let five: Vec<_> = five.iter().map(String::as_str).collect();
+    assert_eq!(site.get("/", &[cookies(&five)]).await.body, "nobody");
+    let told = log.take_events("cookie refused");
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["level"], "DEBUG");
+    assert_eq!(told[0]["fields"]["reason"], "more than four of that name");
+}
+
+/// Whoever can send requests could otherwise fill the log, and call an operator at night.
+#[tokio::test]
+async fn nothing_that_a_client_can_send_is_a_warning() {
+    let log = Log::begin();
+    let db = Db::sqlite().await;
+    let again = |session: Session| async move { session.reauthenticate().await };
+    let devices = |session: Session| async move { session.devices().await.map(drop) };
+    let update = |session: Session| async move { session.update("n", |n: &mut u32| *n += 1).await };
+    let recent = |session: Session| async move { session.require_recent(minutes(5)) };
+    let complete = |session: Session| async move { session.complete_log_in().await };
+    // As a log-out in another tab would do it.
+    let ends = |sessions: Sessions| {
+        async move |session: Session| {
+            if let Some(id) = session.id() {
+                sessions.revoke(id).await?;
+            }
+            session.insert("a", "late")
+        }
+    };
+    let library = Library::over(&db);
+    let app = routes()
+        .route("/again", get(again))
+        .route("/devices", get(devices))
+        .route("/update", get(update))
+        .route("/recent", get(recent))
+        .route("/complete", get(complete))
+        .route("/ends", get(ends(library.sessions.clone())));
+    let site = library.serve(app).await;
+
+    let mut ada = site.user("ada").await;
+    let oldest = ada.token().to_owned();
+    ada.get("/again").await;
+    let superseded = ada.token().to_owned();
+    ada.get("/again").await;
+    let ended = site.user("eve").await.token().to_owned();
+    site.sessions.revoke_user("eve").await.unwrap();
+    let (guest, other) = (site.guest().await, site.guest().await);
+    let mut forged = URL_SAFE_NO_PAD.decode(guest.token()).unwrap();
+    forged[40] ^= 1;
+    let forged = URL_SAFE_NO_PAD.encode(forged);
+    let long = "x".repeat(100_000);
+    let shapes: Vec<Vec<&str>> = vec![
+        vec![],
+        vec![""],
+        vec!["x"],
+        vec![&long],
+        vec!["\u{e9}\u{2003}", "' or 1=1 --", "%00", "=", "\"\""],
+        vec![&ended],
+        vec![&forged],
+        vec![&oldest],
+        vec![&superseded],
+        vec![&superseded, &oldest],
+        vec![&superseded, &ended, "x"],
+        vec![guest.token(), other.token()],
+        vec![guest.token(), &ended],
+        vec![&oldest, &superseded, &ended, &forged, other.token(), guest.token(), ada.token()],
+        vec![other.token()],
+    ];
+    let headers: [&[u8]; 4] = [
+        b"Accept: application/json",
+        b"Accept: \xff\xfe, ;;;q=, application/",
+        b"User-Agent: \xff\xfe \xc2\x9b31m",
+        b"X-Forwarded-For: nowhere",
+    ];
+    let paths = [
+        "/",
+        "/get/a",
+        "/untouched",
+        "/no-such-route",
+        "/put/a/2",
+        "/update",
+        "/again",
+        "/devices",
+        "/recent",
+        "/complete",
+        "/ends",
+        "/log-out",
+    ];
+    log.take();
+    let (mut statuses, mut lines) = (BTreeSet::new(), String::new());
+    for (shape, header) in shapes.iter().zip(headers.iter().cycle()) {
+        for path in paths {
+            let sent = [cookies(shape), header.to_vec()];
+            statuses.insert(site.get(path, &sent).await.status);
+            lines += &log.take();
+        }
+    }
+    // All of it was met.
+    assert_eq!(statuses, [200, 401, 404, 409].into());
+    for reason in [
+        "malformed",
+        "ended",
+        "wrong secret",
+        "superseded",
+        "the request brought another live one",
+        "more than four of that name",
+    ] {
+        assert!(lines.contains(reason), "{reason}");
+    }
+    for line in lines.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let level = event["level"].as_str().unwrap();
+        assert!(!["WARN", "ERROR"].contains(&level), "{line}");
+    }
 }
 
 #[tokio::test]
@@ -165,8 +314,11 @@ async fn a_write_to_an_ended_session_is_told() {
     let mut guest = site.guest().await;
     let id = id_of(guest.token());
     log.take();
-    assert!(guest.get("/ended").await.removes_the_cookie());
+    let response = guest.get("/ended").await;
+    assert_eq!((response.status, response.sets_no_cookie()), (401, true));
     let events = log.take_events("write refused");
     assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["level"], "DEBUG");
+    assert_eq!(events[0]["fields"]["reason"], "ended");
     assert_eq!(events[0]["fields"]["session_id"], id);
 }

@@ -8,14 +8,17 @@ use axum::{
     routing::get,
 };
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
-use sessile::{Error, Session, days};
+use sessile::{Error, Session, days, minutes};
 
 use crate::{
-    site::{Site, routes},
+    site::{Library, Site, routes},
     support::{Db, cases},
 };
 
-cases! { remember_me_gives_the_cookie_the_time_that_is_left }
+cases! {
+    remember_me_gives_the_cookie_the_time_that_is_left,
+    a_visitors_cookie_can_last_until_the_sessions_end,
+}
 
 fn attributes(of: &[&str]) -> BTreeSet<String> {
     of.iter().map(ToString::to_string).collect()
@@ -73,6 +76,47 @@ async fn remember_me_gives_the_cookie_the_time_that_is_left(db: Db) {
     assert!(cookie.attributes.iter().all(|one| !one.starts_with("Max-Age")), "{cookie:?}");
 }
 
+async fn a_visitors_cookie_can_last_until_the_sessions_end(db: Db) {
+    let renew = |session: Session| async move { session.renew().await };
+    let remember = |session: Session| async move { session.log_in("ada").remember_me(true).await };
+    let app = || routes().route("/renew", get(renew)).route("/remember", get(remember));
+    let max_age = |response: crate::wire::Response| {
+        let cookie = response.set_cookie();
+        cookie.attribute("Max-Age").map(|age| age.parse::<u64>().unwrap())
+    };
+    let just_under = |age: Option<u64>, limit: std::time::Duration| {
+        let limit = limit.as_secs();
+        assert!(age.is_some_and(|age| (limit - 15..=limit).contains(&age)), "{age:?} of {limit}");
+    };
+    let library = Library::with(&db, |builder| {
+        builder
+            .persistent_anonymous_cookie(true)
+            .idle_timeout(minutes(30))
+            .anonymous_idle_timeout(days(7))
+            .absolute_timeout(days(14))
+    });
+    let site = library.serve(app()).await;
+    let mut visitor = site.visitor();
+    just_under(max_age(visitor.get("/put/a/1").await), days(14));
+    // A write does not set it again: its age says the session's end already.
+    assert!(visitor.get("/put/a/2").await.sets_no_cookie());
+    db.pass(days(5)).await;
+    just_under(max_age(visitor.get("/renew").await), days(9));
+    // The option is about visitors. A user's cookie lasts where the log-in says so.
+    let mut user = visitor.clone();
+    assert_eq!(max_age(user.get("/log-in/ada").await), None);
+    assert_eq!(max_age(user.get("/renew").await), None);
+    just_under(max_age(user.get("/remember").await), days(30));
+    user.get("/log-out").await;
+    just_under(max_age(user.get("/put/a/1").await), days(14));
+
+    // By default a visitor's cookie ends with the browser.
+    let site = Site::serve(&db, app()).await;
+    let mut visitor = site.visitor();
+    assert_eq!(max_age(visitor.get("/put/a/1").await), None);
+    assert_eq!(max_age(visitor.get("/renew").await), None);
+}
+
 #[tokio::test]
 async fn a_response_that_sets_the_cookie_is_for_no_cache() {
     let db = Db::sqlite().await;
@@ -86,7 +130,7 @@ async fn a_response_that_sets_the_cookie_is_for_no_cache() {
 }
 
 #[tokio::test]
-async fn a_response_that_leaves_the_cookie_alone_says_nothing_of_it() {
+async fn a_response_that_leaves_the_cookie_alone_says_only_whether_it_depends_on_it() {
     let db = Db::sqlite().await;
     let site = Site::serve(&db, routes()).await;
     let mut guest = site.guest().await;
@@ -97,7 +141,9 @@ async fn a_response_that_leaves_the_cookie_alone_says_nothing_of_it() {
                 continue;
             }
             assert!(response.sets_no_cookie(), "{path}");
-            assert_eq!(headers_for_caches(&response), (vec![], vec![]), "{path}");
+            let asked = !["/untouched", "/no-such-route"].contains(&path);
+            let vary = if asked { vec!["cookie"] } else { vec![] };
+            assert_eq!(headers_for_caches(&response), (vec![], vary), "{path}");
         }
     }
     assert!(guest.get("/put/a/3").await.sets_no_cookie());

@@ -1,9 +1,6 @@
 //! An application on a port of its own, and those who visit it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-};
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use axum::{
     Router,
@@ -18,6 +15,9 @@ use crate::{
     support::Db,
     wire::{Connection, Response},
 };
+
+/// How the layer and [`Error`] answer what is not the visitor's fault.
+pub(crate) const NOT_NOW: &str = "The session is not available at the moment.\n";
 
 /// The library over a spied database.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ impl Site {
 
     /// A browser that was never here.
     pub(crate) fn visitor(&self) -> Visitor {
-        Visitor { address: self.address, cookies: BTreeMap::new() }
+        Visitor { address: self.address, cookies: Vec::new() }
     }
 
     /// A browser with an anonymous session that holds `{"a": "1"}`. Needs [`routes`].
@@ -110,10 +110,28 @@ impl Drop for Site {
 
 /// A browser: sends back the cookies that it got. Clones are further tabs with the cookies of the
 /// moment.
+///
+/// It takes every site for `https://test`, whatever its port is, as browsers do with cookies.
 #[derive(Clone, Debug)]
 pub(crate) struct Visitor {
     address: SocketAddr,
-    cookies: BTreeMap<String, String>,
+    /// In the order in which they were first set, which is the order in which they are sent.
+    cookies: Vec<Kept>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    key: Key,
+    value: String,
+}
+
+/// What makes two cookies of one name and path two cookies (RFC 6265bis §5.7, CHIPS).
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    name: String,
+    /// `None` for the host alone.
+    domain: Option<String>,
+    partitioned: bool,
 }
 
 impl Visitor {
@@ -131,12 +149,28 @@ impl Visitor {
 
     pub(crate) fn keep_cookies_of(&mut self, response: &Response) {
         for cookie in response.set_cookies() {
-            if cookie.attributes.contains("Max-Age=0") {
-                self.cookies.remove(&cookie.name);
-            } else {
-                self.cookies.insert(cookie.name, cookie.value);
-            }
+            self.keep(&cookie);
         }
+    }
+
+    /// A cookie of this host's, or planted by a sibling of it: by the server's words.
+    pub(crate) fn keep(&mut self, cookie: &SetCookie) {
+        assert!(cookie.is_taken_by_browsers(), "{cookie:?}");
+        let key = cookie.key();
+        if cookie.is_removal() {
+            self.cookies.retain(|kept| kept.key != key);
+            return;
+        }
+        match self.cookies.iter_mut().find(|kept| kept.key == key) {
+            Some(kept) => kept.value.clone_from(&cookie.value),
+            None => self.cookies.push(Kept { key, value: cookie.value.clone() }),
+        }
+    }
+
+    /// Goes to another application on the same host.
+    pub(crate) fn at(&mut self, site: &Site) -> &mut Self {
+        self.address = site.address;
+        self
     }
 
     /// Sends the request and leaves the rest to the test.
@@ -148,12 +182,17 @@ impl Visitor {
 
     /// The header lines of its requests.
     pub(crate) fn lines(&self) -> Vec<Vec<u8>> {
-        let pairs = self.cookies.iter().map(|(name, value)| format!("{name}={value}"));
+        let pairs = self.cookies.iter().map(|kept| format!("{}={}", kept.key.name, kept.value));
         let pairs: Vec<_> = pairs.collect();
         if pairs.is_empty() {
             return Vec::new();
         }
         vec![format!("Cookie: {}", pairs.join("; ")).into_bytes()]
+    }
+
+    /// How many of that name it sends.
+    pub(crate) fn cookies_of(&self, name: &str) -> usize {
+        self.cookies.iter().filter(|kept| kept.key.name == name).count()
     }
 
     pub(crate) fn has_cookie(&self) -> bool {
@@ -162,9 +201,15 @@ impl Visitor {
 
     /// The value of its only cookie.
     pub(crate) fn token(&self) -> &str {
-        assert_eq!(self.cookies.len(), 1, "{:?}", self.cookies.keys());
-        self.cookies.values().next().unwrap()
+        assert_eq!(self.cookies.len(), 1, "{:?}", self.cookies);
+        &self.cookies[0].value
     }
+}
+
+/// A line with a cookie of the default name, and further ones.
+pub(crate) fn cookies(values: &[&str]) -> Vec<u8> {
+    let pairs: Vec<_> = values.iter().map(|value| format!("__Host-id={value}")).collect();
+    format!("Cookie: {}", pairs.join("; ")).into_bytes()
 }
 
 /// A `Set-Cookie` header.
@@ -175,19 +220,45 @@ pub(crate) struct SetCookie {
     pub(crate) attributes: BTreeSet<String>,
 }
 
+impl SetCookie {
+    pub(crate) fn read(header: &str) -> Self {
+        let mut parts = header.split("; ").map(str::to_owned);
+        let pair = parts.next().unwrap();
+        let (name, value) = pair.split_once('=').unwrap();
+        Self { name: name.to_owned(), value: value.to_owned(), attributes: parts.collect() }
+    }
+
+    /// The value of an attribute.
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find_map(|one| one.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    pub(crate) fn is_removal(&self) -> bool {
+        self.value.is_empty() && self.attributes.contains("Max-Age=0")
+    }
+
+    fn key(&self) -> Key {
+        Key {
+            name: self.name.clone(),
+            domain: self.attribute("Domain").map(str::to_owned),
+            partitioned: self.attributes.contains("Partitioned"),
+        }
+    }
+
+    fn is_taken_by_browsers(&self) -> bool {
+        let has = |attribute| self.attributes.contains(attribute);
+        let needs_secure = has("Partitioned")
+            || has("SameSite=None")
+            || self.name.starts_with("__Host-")
+            || self.name.starts_with("__Secure-");
+        let is_host_only = has("Path=/") && self.attribute("Domain").is_none();
+        (has("Secure") || !needs_secure) && (is_host_only || !self.name.starts_with("__Host-"))
+    }
+}
+
 impl Response {
     pub(crate) fn set_cookies(&self) -> Vec<SetCookie> {
-        let read = |header: &str| {
-            let mut parts = header.split("; ").map(str::to_owned);
-            let pair = parts.next().unwrap();
-            let (name, value) = pair.split_once('=').unwrap();
-            SetCookie {
-                name: name.to_owned(),
-                value: value.to_owned(),
-                attributes: parts.collect(),
-            }
-        };
-        self.all("set-cookie").into_iter().map(read).collect()
+        self.all("set-cookie").into_iter().map(SetCookie::read).collect()
     }
 
     /// The only `Set-Cookie`.
@@ -204,7 +275,7 @@ impl Response {
     /// Whether it takes the session's cookie away, and sets nothing else.
     pub(crate) fn removes_the_cookie(&self) -> bool {
         let all = self.set_cookies();
-        all.len() == 1 && all[0].value.is_empty() && all[0].attributes.contains("Max-Age=0")
+        all.len() == 1 && all[0].is_removal()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 use sessile::{
-    Client, ErrorKind, Sessions,
+    Client, ErrorKind, Realm, Sessions,
     store::{NewSession, Store, Timeouts},
 };
 use sqlx::{SqlitePool, query_scalar};
@@ -83,10 +83,12 @@ async fn the_log_is_carried_into_the_file_beside_the_writer() {
 fn new_session() -> NewSession {
     NewSession {
         id: Uuid::now_v7().into(),
+        realm: Realm::default(),
         secret_hash: [0; 32].into(),
         data: "x".repeat(300),
         timeouts: Timeouts::new(3600, 86_400),
         client: Client::new(),
+        pending: None,
     }
 }
 

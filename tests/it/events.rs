@@ -1,4 +1,4 @@
-//! Each event of the table in `src/sessions/observed.rs`, in each of its forms.
+//! Each event of the table in `src/context/observed.rs` that is not about HTTP, in each of its forms.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use sessile::{Client, Error, OnLimit, Result, SessionId, minutes};
 
 use crate::{
     capture::Capture,
+    leak::token,
     support::{
         Browser, Db, cases,
         tap::{Hook, Verb},
@@ -15,7 +16,11 @@ use crate::{
 };
 
 cases! {
-    every_refusal_is_told_with_its_reason,
+    a_refused_cookie_is_told_with_its_reason,
+    a_refused_write_is_told_with_its_reason,
+    a_refused_log_in_is_told_with_its_reason,
+    a_log_in_of_several_requests_is_told_from_its_beginning,
+    touches_that_are_lost_are_told,
     every_revocation_is_told_with_its_reason,
     a_sweep_is_told_by_its_rows,
     a_failing_database_is_told_by_its_verb,
@@ -26,26 +31,65 @@ fn user_id() -> String {
     format!("user {}", uuid::Uuid::now_v7())
 }
 
-async fn every_refusal_is_told_with_its_reason(db: Db) {
+/// None of them is above debug level: any client can cause them at will.
+async fn a_refused_cookie_is_told_with_its_reason(db: Db) {
+    let logs = Capture::begin();
+    let sessions = db.sessions().await;
+    let (mut browser, id) = Browser::with(&sessions, "n", json!(1)).await;
+    let old = browser.clone();
+    let session = browser.open(&sessions).await;
+    session.renew().await.unwrap();
+    browser.finish(&session).await;
+    old.open(&sessions).await;
+    db.pass(minutes(1)).await;
+    old.open(&sessions).await;
+    let (other, other_id) = Browser::with(&sessions, "n", json!(2)).await;
+    let both = [&browser, &other].map(|browser| browser.cookie.as_deref().unwrap().as_bytes());
+    sessions.open(both, Client::new()).await.unwrap();
+    sessions.revoke(id).await.unwrap();
+    browser.open(&sessions).await;
+    let expected = ["superseded", "wrong secret", "the request brought another live one", "ended"]
+        .map(|reason| json!({"message": "DEBUG", "session_id": id, "reason": reason}));
+    assert_eq!(logs.events("cookie refused", &id.to_string()), expected);
+    assert_eq!(logs.events("cookie refused", &other_id.to_string()).len(), 1);
+
+    sessions.open([&b"nonsense"[..]], Client::new()).await.unwrap();
+    let malformed = json!({"message": "DEBUG", "reason": "malformed"});
+    assert!(logs.events("cookie refused", "malformed").contains(&malformed));
+    let many: Vec<String> = (0..5).map(|n| token(&id.as_uuid().into_bytes(), &[n; 32])).collect();
+    sessions.open(many.iter().map(String::as_bytes), Client::new()).await.unwrap();
+    let many = json!({"message": "DEBUG", "reason": "more than four of that name"});
+    assert!(logs.events("cookie refused", "more than four").contains(&many));
+}
+
+async fn a_refused_write_is_told_with_its_reason(db: Db) {
+    let logs = Capture::begin();
+    let sessions = db.sessions().await;
+    let (browser, id) = Browser::with(&sessions, "n", json!(1)).await;
+    let (overtaken, ended) = (browser.open(&sessions).await, browser.open(&sessions).await);
+    browser.open(&sessions).await.renew().await.unwrap();
+    for write in ["renew", "save"] {
+        overtaken.insert("n", 2).unwrap();
+        match write {
+            "renew" => overtaken.renew().await.unwrap_err(),
+            _ => overtaken.save().await.unwrap_err(),
+        };
+    }
+    sessions.revoke(id).await.unwrap();
+    ended.insert("n", 3).unwrap();
+    ended.save().await.unwrap_err();
+    // The second one of the overtaken handle's asked nobody: it knew.
+    let expected = ["superseded", "ended"]
+        .map(|reason| json!({"message": "DEBUG", "session_id": id, "reason": reason}));
+    assert_eq!(logs.events("write refused", &id.to_string()), expected);
+}
+
+/// Whoever causes them has the password.
+async fn a_refused_log_in_is_told_with_its_reason(db: Db) {
     let logs = Capture::begin();
     let user_id = user_id();
     let builder = db.builder().await.sessions_per_user(1, OnLimit::Refuse);
     let sessions = builder.build().unwrap();
-    let (browser, id) = Browser::with(&sessions, "n", json!(1)).await;
-    let session = browser.open(&sessions).await;
-    session.renew().await.unwrap();
-    browser.open(&sessions).await;
-    sessions.revoke(id).await.unwrap();
-    browser.open(&sessions).await;
-    let expected = [
-        json!({"message": "WARN", "session_id": id, "reason": "wrong or replaced secret"}),
-        json!({"message": "DEBUG", "session_id": id, "reason": "ended"}),
-    ];
-    assert_eq!(logs.events("cookie refused", &id.to_string()), expected);
-    sessions.open(Some(b"nonsense"), Client::new()).await.unwrap();
-    let malformed = json!({"message": "WARN", "reason": "malformed"});
-    assert!(logs.events("cookie refused", "malformed").contains(&malformed));
-
     let late = Browser::default().open(&sessions).await;
     sessions.revoke_user(&user_id).await.unwrap();
     late.log_in(&user_id).await.unwrap_err();
@@ -55,6 +99,37 @@ async fn every_refusal_is_told_with_its_reason(db: Db) {
     let expected = ["revoked since the authentication began", "limit of sessions"]
         .map(|reason| json!({"message": "WARN", "user_id": user_id, "reason": reason}));
     assert_eq!(logs.events("log-in refused", &user_id), expected);
+}
+
+async fn a_log_in_of_several_requests_is_told_from_its_beginning(db: Db) {
+    let logs = Capture::begin();
+    let sessions = db.sessions().await;
+    let user_id = user_id();
+    let mut browser = Browser::default();
+    let session = browser.open(&sessions).await;
+    // It makes the session, …
+    session.begin_log_in().user(&user_id).await.unwrap();
+    browser.finish(&session).await;
+    let id = session.id().unwrap();
+    // … or begins anew in one that is there.
+    let session = browser.open(&sessions).await;
+    session.begin_log_in().await.unwrap();
+    browser.finish(&session).await;
+    let session = browser.open(&sessions).await;
+    session.complete_log_in_as(&user_id).await.unwrap();
+    let about = id.to_string();
+    let begun = [
+        json!({"message": "DEBUG", "session_id": id, "user_id": user_id}),
+        json!({"message": "DEBUG", "session_id": id}),
+    ];
+    assert_eq!(logs.events("log-in begun", &about), begun);
+    assert_eq!(
+        logs.events("session created", &about),
+        [json!({"message": "DEBUG", "session_id": id})]
+    );
+    assert!(logs.events("session renewed", &about).is_empty(), "it is no renewal");
+    let logged_in = json!({"message": "INFO", "session_id": id, "user_id": user_id, "ended": 0});
+    assert_eq!(logs.events("logged in", &about), [logged_in]);
 }
 
 async fn every_revocation_is_told_with_its_reason(db: Db) {
@@ -157,4 +232,34 @@ async fn a_failing_database_is_told_by_its_verb(db: Db) {
         json!({"message": "ERROR", "verb": verb, "error": "the session database failed", "source": null})
     });
     assert_eq!(events, expected);
+}
+
+/// A database that takes no touch, and says why.
+#[derive(Debug)]
+struct Untouched(String);
+
+#[async_trait]
+impl Hook for Untouched {
+    async fn before(&self, verb: Verb) -> Result<()> {
+        match verb {
+            Verb::Touch => Err(Error::database(sqlx::Error::Protocol(self.0.clone()))),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn touches_that_are_lost_are_told(db: Db) {
+    let sessions = db.tapped(&Arc::new(Untouched("no touch".to_owned()))).build().unwrap();
+    let (browser, _) = Browser::with(&sessions, "n", json!(1)).await;
+    db.pass(minutes(10)).await;
+    let logs = Capture::begin();
+    browser.open(&sessions).await.finish().await.unwrap();
+    let told = async {
+        while logs.events("touches lost", "error").is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("it is told");
+    let expected = json!({"message": "WARN", "error": "the session database failed"});
+    assert!(logs.events("touches lost", "error").contains(&expected));
 }

@@ -45,7 +45,7 @@ async fn a_life_is_logged_by_public_id(db: Db) {
         (
             "cookie refused",
             &id,
-            json!({"message": "WARN", "session_id": id, "reason": "wrong or replaced secret"}),
+            json!({"message": "DEBUG", "session_id": id, "reason": "wrong secret"}),
         ),
         (
             "sessions revoked",
@@ -53,7 +53,7 @@ async fn a_life_is_logged_by_public_id(db: Db) {
             json!({"message": "INFO", "scope": "session", "session_id": id,
             "user_id": ada, "reason": "limit", "ended": 1}),
         ),
-        ("write refused", &id, json!({"message": "INFO", "session_id": id, "reason": "ended"})),
+        ("write refused", &id, json!({"message": "DEBUG", "session_id": id, "reason": "ended"})),
         (
             "log-in refused",
             &ada,

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod browsers;
 #[cfg(feature = "cache")]
 mod cache;
 mod capture;
@@ -11,14 +12,20 @@ mod cleanup;
 mod conformance;
 mod connections;
 mod events;
+mod handles;
+mod last_seen;
 mod leak;
+mod log_ins;
 mod logs;
 mod migrations;
+mod notifications;
 mod plans;
 mod policies;
 mod promises;
 mod races;
+mod realms;
 mod remembered;
+mod round_trips;
 mod schedule;
 mod transactions;
 mod tx;

@@ -1,8 +1,23 @@
-//! What the statements cost the database: by an index, whatever the size of the table.
+//! What the statements cost the database: by an index, whatever the size of the table; touches without a
+//! new entry in one; and log-ins in few round trips.
 
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use sessile::{
+    Client, OnLimit, Realm,
+    store::{
+        Began, Holder, LogIn, LogInOutcome, NewSession, Record, Store, Timeouts, Touch,
+        postgres::PostgresStore,
+    },
+};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool, query_scalar};
+use uuid::Uuid;
 
-use crate::support::{Db, Pool};
+use crate::{
+    round_trips::RoundTrips,
+    support::{Db, Pool},
+};
 
 /// Rows of as many users, all of them live.
 const ROWS: u32 = 20_000;
@@ -49,10 +64,10 @@ fn statements(backend: &str) -> Vec<String> {
 fn reads_all(statement: &str) -> bool {
     let text = statement.split_whitespace().collect::<Vec<_>>().join(" ");
     // Counting, ending everybody's, sweeping by pages, and ledgers of migrations.
-    text.contains("is null or user_id = $1) and now()")
-        || text.contains("is null or user_id = ?1) and cast")
-        || text.contains("delete from sessile.sessions returning now()")
-        || text.starts_with("delete from sessions returning cast")
+    text.contains("is null or user_id = $1) and realm = $2 and now()")
+        || text.contains("is null or user_id = ?1) and realm = ?2 and cast")
+        || text.contains("delete from sessile.sessions where realm = $1 returning now()")
+        || text.starts_with("delete from sessions where realm = ?1 returning cast")
         || text.contains("ctid")
         || text.contains("_migrations")
 }
@@ -111,5 +126,120 @@ async fn sqlite_scans_no_table_for_a_request() {
         explained += u32::from(plan.iter().any(|step| begins(step, "SEARCH ")));
     }
     assert!(explained >= 10, "{explained}");
+    db.drop().await;
+}
+
+fn new_session(data: String) -> NewSession {
+    NewSession {
+        id: Uuid::now_v7().into(),
+        realm: Realm::default(),
+        secret_hash: secret_hash(),
+        data,
+        timeouts: Timeouts::new(3600, 86_400),
+        client: Client::new().ip(Some([192, 0, 2, 1].into())).user_agent("Lynx"),
+        pending: None,
+    }
+}
+
+fn secret_hash() -> sessile::store::SecretHash {
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(Uuid::now_v7().as_bytes());
+    bytes.into()
+}
+
+fn log_in(to: Option<&Record>) -> LogIn {
+    let new = new_session(String::new());
+    LogIn {
+        id: to.map_or(new.id, |record| record.id),
+        realm: new.realm,
+        old_hash: to.map(|record| record.secret_hash),
+        new_hash: new.secret_hash,
+        user_id: "ada".to_owned(),
+        data: to.is_none().then(|| "{}".to_owned()),
+        timeouts: new.timeouts,
+        remembered: false,
+        client: new.client,
+        began: Began::Here(std::time::Instant::now()),
+        after: None,
+        limit: None,
+    }
+}
+
+/// Sessions that are used all the time, from addresses that change: nothing of it is in an index, but
+/// the sweep's key, which moves every half of an idle timeout. There is room for each version of a
+/// row: how soon the server reuses it depends on what else it does, in other databases too.
+#[tokio::test]
+async fn postgres_touches_leave_the_indexes_alone() {
+    const SESSIONS: i32 = 200;
+    const TOUCHES: i32 = 10;
+    let db = Db::postgres().await;
+    let Pool::Postgres(pool) = &db.pool else { unreachable!() };
+    let room = "alter table sessile.sessions set (fillfactor = 10)";
+    sqlx::query(room).execute(pool).await.unwrap();
+    let store = PostgresStore::new(pool.clone());
+    let data = format!(r#"{{"cart":"{}"}}"#, "x".repeat(200));
+    let new: Vec<_> = (0..SESSIONS).map(|_| new_session(data.clone())).collect();
+    let records = store.create(&new).await.unwrap();
+    for touch in 1..=TOUCHES {
+        let touch = |record: &Record| Touch {
+            holder: Holder { id: record.id, secret_hash: record.secret_hash },
+            lifetime: record.lifetime.seen(record.now + TimeDelta::seconds(180) * touch),
+            ip: Some([192, 0, 2, u8::try_from(touch).unwrap()].into()),
+            settles: false,
+        };
+        store.touch(&records.iter().map(touch).collect::<Vec<_>>()).await.unwrap();
+    }
+    let all = i64::from(SESSIONS * TOUCHES);
+    let counted = async || -> (i64, i64) {
+        // Each connection tells what it did about a second later, or when it closes.
+        sqlx::query("select pg_stat_clear_snapshot()").execute(pool).await.unwrap();
+        let counts =
+            "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relname = 'sessions'";
+        sqlx::query_as(counts).fetch_one(pool).await.unwrap()
+    };
+    let told = async {
+        loop {
+            let (updated, hot) = counted().await;
+            if updated >= all {
+                return (updated, hot);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (updated, hot) =
+        tokio::time::timeout(Duration::from_secs(30), told).await.expect("the touches are counted");
+    assert_eq!(updated, all);
+    assert!(hot * 10 >= updated * 8, "{hot} of {updated} were heap-only");
+    db.drop().await;
+}
+
+/// Whether it makes a row or binds one that is there.
+#[tokio::test]
+async fn postgres_logs_in_within_four_round_trips() {
+    let db = Db::postgres().await;
+    let trips = RoundTrips::to(&db.url).await;
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::dedicated(trips.pool().await));
+    for is_prepared in [false, true] {
+        let visitor = store.create(&[new_session("{}".to_owned())]).await.unwrap().remove(0);
+        for to in [None, Some(&visitor)] {
+            trips.begin();
+            let outcome = store.log_in(&log_in(to)).await.unwrap();
+            assert!(matches!(outcome, LogInOutcome::LoggedIn(..)), "{outcome:?}");
+            let made = trips.made();
+            assert!(!is_prepared || made <= 4, "{made} round trips, binds: {}", to.is_some());
+            assert!(made >= 3, "{made} cannot be all");
+        }
+        // The limit takes one to count, and one more where sessions have to end.
+        for limit in [100, 1] {
+            trips.begin();
+            let limited = LogIn { limit: Some((limit, OnLimit::EndOldest)), ..log_in(None) };
+            let outcome = store.log_in(&limited).await.unwrap();
+            let LogInOutcome::LoggedIn(_, ended) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(ended.is_empty(), limit == 100);
+            let made = trips.made();
+            let most = if ended.is_empty() { 5 } else { 6 };
+            assert!(!is_prepared || made <= most, "{made} round trips, limit {limit}");
+        }
+    }
     db.drop().await;
 }

@@ -1,5 +1,7 @@
 //! Timeouts, limits and what a handle can do by them.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::json;
 use sessile::{CookieChange, ErrorKind, OnLimit, Policy, Session, days, hours, minutes, seconds};
@@ -10,6 +12,7 @@ cases! {
     an_idle_session_ends_and_a_used_one_goes_on,
     an_anonymous_session_has_its_own_idle_timeout,
     remember_me_lasts_and_keeps_its_cookie,
+    a_visitors_cookie_lasts_where_the_policy_says_so,
     remember_me_needs_a_policy_that_has_it,
     a_log_in_restarts_the_absolute_timeout,
     a_recent_authentication_is_required,
@@ -73,6 +76,39 @@ async fn remember_me_lasts_and_keeps_its_cookie(db: Db) {
         browser.keep(change);
         db.pass(days(9)).await;
         assert_eq!(browser.is_in(&sessions).await, remember_me);
+    }
+}
+
+async fn a_visitors_cookie_lasts_where_the_policy_says_so(db: Db) {
+    let max_age = async |browser: &mut Browser, session: &Session| {
+        let change = session.finish().await.unwrap();
+        let CookieChange::Set { max_age, .. } = &change else { panic!("no cookie") };
+        let age = *max_age;
+        browser.keep(change);
+        age
+    };
+    for is_persistent in [false, true] {
+        let builder = db.builder().await.absolute_timeout(days(3));
+        let builder = builder.persistent_anonymous_cookie(is_persistent);
+        let sessions = builder.build().unwrap();
+        let is_kept = |age: Option<Duration>| {
+            assert!(age.is_none_or(|age| age <= days(3) && age > days(3) - minutes(1)), "{age:?}");
+            age.is_some()
+        };
+        let mut browser = Browser::default();
+        let session = browser.open(&sessions).await;
+        session.insert("cart", 1).unwrap();
+        assert_eq!(is_kept(max_age(&mut browser, &session).await), is_persistent);
+        let session = browser.open(&sessions).await;
+        session.renew().await.unwrap();
+        assert_eq!(is_kept(max_age(&mut browser, &session).await), is_persistent);
+        let session = browser.open(&sessions).await;
+        session.begin_log_in().user("ada").await.unwrap();
+        assert_eq!(is_kept(max_age(&mut browser, &session).await), is_persistent);
+        // A user's does only where the log-in says "remember me".
+        let session = browser.open(&sessions).await;
+        session.complete_log_in().await.unwrap();
+        assert!(!is_kept(max_age(&mut browser, &session).await));
     }
 }
 
@@ -220,7 +256,7 @@ async fn devices_are_listed_newest_first_and_this_one_is_marked(db: Db) {
     assert_eq!(shown, [(third, false), (second, true), (first, false)]);
     let page = sessions.of_user("ada").limit(2).await.unwrap();
     assert_eq!(page.iter().map(|info| info.id).collect::<Vec<_>>(), [third, second]);
-    let next = sessions.of_user("ada").before(second).limit(2).await.unwrap();
+    let next = sessions.of_user("ada").after(page[1].page_key().unwrap()).limit(2).await.unwrap();
     assert_eq!(next.iter().map(|info| info.id).collect::<Vec<_>>(), [first]);
     let all = sessions.of_user("ada").limit(1).all().await.unwrap();
     assert_eq!(all.len(), 3);

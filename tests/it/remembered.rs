@@ -14,6 +14,10 @@ cases! {
     a_cookie_that_is_not_remembered_is_for_the_window,
     a_changed_timeout_holds_from_the_next_log_in,
     a_lowered_cap_lets_data_shrink,
+    a_session_is_remembered_though_its_timeout_is_that_of_the_others,
+    a_longer_anonymous_timeout_makes_nobody_forgotten_or_remembered,
+    a_changed_policy_changes_nothing_for_sessions_that_are_there,
+    a_session_that_does_not_say_is_remembered_by_its_timeout,
 }
 
 /// How long the browser is to keep the cookie; `None` where there is no new one.
@@ -160,4 +164,109 @@ async fn a_lowered_cap_lets_data_shrink(db: Db) {
     session.insert("small", 2).unwrap();
     session.finish().await.unwrap();
     assert_eq!(browser.open(&after).await.keys(), ["small"]);
+}
+
+/// What the browser is told about the cookie when the session is renewed.
+async fn renewed(sessions: &Sessions, browser: &mut Browser) -> Option<Duration> {
+    let session = browser.open(sessions).await;
+    session.renew().await.unwrap();
+    max_age(&session, browser).await.expect("a renewal sets the cookie")
+}
+
+/// The same when its user authenticates again.
+async fn reauthenticated(sessions: &Sessions, browser: &mut Browser) -> Option<Duration> {
+    let session = browser.open(sessions).await;
+    session.reauthenticate().await.unwrap();
+    max_age(&session, browser).await.expect("a reauthentication sets the cookie")
+}
+
+fn is_about(age: Option<Duration>, whole: Duration) -> bool {
+    age.is_some_and(|age| age <= whole && age > whole - minutes(1))
+}
+
+async fn a_session_is_remembered_though_its_timeout_is_that_of_the_others(db: Db) {
+    let builder = db.builder().await.idle_timeout(days(14)).absolute_timeout(days(20));
+    let sessions = builder.remember_me(days(14), days(90)).build().unwrap();
+    let mut browser = remembered(&sessions).await;
+    let (mut other, _) = Browser::logged_in(&sessions, "ada").await;
+    assert!(is_about(renewed(&sessions, &mut browser).await, days(90)));
+    assert_eq!(renewed(&sessions, &mut other).await, None);
+    db.pass(days(1)).await;
+    assert!(is_about(reauthenticated(&sessions, &mut browser).await, days(90)));
+    assert_eq!(reauthenticated(&sessions, &mut other).await, None);
+    for _ in 0..3 {
+        db.pass(days(10)).await;
+        for browser in [&browser, &other] {
+            browser.open(&sessions).await.finish().await.unwrap();
+        }
+        sessions.flush().await.unwrap();
+    }
+    assert!(browser.is_in(&sessions).await, "90 days are not over");
+    assert!(!other.is_in(&sessions).await, "20 days are");
+}
+
+async fn a_longer_anonymous_timeout_makes_nobody_forgotten_or_remembered(db: Db) {
+    let builder = db.builder().await.absolute_timeout(days(80)).anonymous_idle_timeout(days(60));
+    let sessions = builder.remember_me(days(30), days(30)).build().unwrap();
+    let mut browser = remembered(&sessions).await;
+    assert!(is_about(renewed(&sessions, &mut browser).await, days(30)));
+    assert!(is_about(reauthenticated(&sessions, &mut browser).await, days(30)));
+    db.pass(days(29)).await;
+    assert!(browser.is_in(&sessions).await);
+
+    let (mut visitor, _) = Browser::with(&sessions, "cart", json!(1)).await;
+    assert_eq!(renewed(&sessions, &mut visitor).await, None);
+    let session = visitor.open(&sessions).await;
+    session.log_in("ada").await.unwrap();
+    assert_eq!(max_age(&session, &mut visitor).await, Some(None));
+    assert_eq!(reauthenticated(&sessions, &mut visitor).await, None);
+    db.pass(hours(1)).await;
+    assert!(!visitor.is_in(&sessions).await);
+}
+
+async fn a_changed_policy_changes_nothing_for_sessions_that_are_there(db: Db) {
+    let builder = db.builder().await.idle_timeout(days(10)).absolute_timeout(days(10));
+    let before = builder.remember_me(days(7), days(30)).build().unwrap();
+    let policies = [
+        Policy::aal2(),
+        Policy::aal1(),
+        Policy::default().remember_me(minutes(1), minutes(2)),
+        Policy::default().idle_timeout(minutes(1)).anonymous_idle_timeout(minutes(1)),
+        Policy::default().persistent_anonymous_cookie(true),
+    ];
+    for policy in policies {
+        let said = format!("{policy:?}");
+        let after = db.builder().await.policy(policy).build().unwrap();
+        let mut browser = remembered(&before).await;
+        let (mut other, _) = Browser::logged_in(&before, "ada").await;
+        assert!(is_about(renewed(&after, &mut browser).await, days(30)), "{said}");
+        assert_eq!(renewed(&after, &mut other).await, None, "{said}");
+        assert!(is_about(reauthenticated(&after, &mut browser).await, days(30)), "{said}");
+        assert_eq!(reauthenticated(&after, &mut other).await, None, "{said}");
+        db.pass(days(7) - minutes(1)).await;
+        assert!(browser.is_in(&after).await && other.is_in(&after).await, "{said}");
+        db.pass(minutes(1)).await;
+        assert!(!browser.is_in(&after).await && other.is_in(&after).await, "{said}");
+    }
+}
+
+/// As the first release wrote them: longer than the policy's is what a log-in asked for.
+async fn a_session_that_does_not_say_is_remembered_by_its_timeout(db: Db) {
+    let builder = db.builder().await.idle_timeout(hours(1));
+    let sessions = builder.remember_me(days(30), days(30)).build().unwrap();
+    let as_long = db.builder().await.idle_timeout(days(30)).absolute_timeout(days(30));
+    let as_long = as_long.build().unwrap();
+    let mut browser = remembered(&sessions).await;
+    let (mut other, _) = Browser::logged_in(&sessions, "ada").await;
+    let null = "update sessions set remembered = null";
+    db.run(&null.replace("sessions", "sessile.sessions"), null).await;
+    assert!(is_about(renewed(&sessions, &mut browser).await, days(30)));
+    assert!(is_about(reauthenticated(&sessions, &mut browser).await, days(30)));
+    assert_eq!(renewed(&sessions, &mut other).await, None);
+    assert_eq!(renewed(&as_long, &mut browser).await, None, "nothing tells it from the others");
+    // The next log-in says it.
+    let session = browser.open(&sessions).await;
+    session.log_in("ada").remember_me(true).await.unwrap();
+    assert!(is_about(max_age(&session, &mut browser).await.unwrap(), days(30)));
+    assert!(is_about(renewed(&as_long, &mut browser).await, days(30)));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sessile::{
-    Result, Revocation, SessionId,
+    Realm, Result, Revocation, SessionId,
     store::{postgres, sqlite},
 };
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
@@ -43,16 +43,18 @@ impl Tx {
     }
 
     pub(crate) async fn revoke(&mut self, id: SessionId) -> Result<Revocation> {
+        let realm = Realm::default();
         match self {
-            Self::Postgres(tx) => postgres::revoke(tx, id).await,
-            Self::Sqlite(tx) => sqlite::revoke(tx, id).await,
+            Self::Postgres(tx) => postgres::revoke(tx, &realm, id).await,
+            Self::Sqlite(tx) => sqlite::revoke(tx, &realm, id).await,
         }
     }
 
     pub(crate) async fn revoke_user(&mut self, user_id: &str) -> Result<Revocation> {
+        let realm = Realm::default();
         match self {
-            Self::Postgres(tx) => postgres::revoke_user(tx, user_id).await,
-            Self::Sqlite(tx) => sqlite::revoke_user(tx, user_id).await,
+            Self::Postgres(tx) => postgres::revoke_user(tx, &realm, user_id).await,
+            Self::Sqlite(tx) => sqlite::revoke_user(tx, &realm, user_id).await,
         }
     }
 
@@ -61,16 +63,25 @@ impl Tx {
         user_id: &str,
         keep: SessionId,
     ) -> Result<Revocation> {
+        let realm = Realm::default();
         match self {
-            Self::Postgres(tx) => postgres::revoke_others(tx, user_id, keep).await,
-            Self::Sqlite(tx) => sqlite::revoke_others(tx, user_id, keep).await,
+            Self::Postgres(tx) => postgres::revoke_others(tx, &realm, user_id, keep).await,
+            Self::Sqlite(tx) => sqlite::revoke_others(tx, &realm, user_id, keep).await,
         }
     }
 
     pub(crate) async fn revoke_all(&mut self) -> Result<Revocation> {
+        let realm = Realm::default();
         match self {
-            Self::Postgres(tx) => postgres::revoke_all(tx).await,
-            Self::Sqlite(tx) => sqlite::revoke_all(tx).await,
+            Self::Postgres(tx) => postgres::revoke_all(tx, &realm).await,
+            Self::Sqlite(tx) => sqlite::revoke_all(tx, &realm).await,
+        }
+    }
+
+    pub(crate) async fn revoke_all_of(&mut self, realm: &Realm) -> Result<Revocation> {
+        match self {
+            Self::Postgres(tx) => postgres::revoke_all(tx, realm).await,
+            Self::Sqlite(tx) => sqlite::revoke_all(tx, realm).await,
         }
     }
 

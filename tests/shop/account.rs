@@ -66,6 +66,14 @@ async fn a_log_in_makes_the_old_cookie_worthless(db: Db) {
     browser.log_in(&shop, "ada").await;
     assert_ne!(browser.cookie, planted.cookie);
 
+    // For a minute it is told from a wrong one; it opens nothing at any time.
+    planted.get(&shop, "/me").await.refuses(409);
+    planted.get(&shop, "/cart").await.refuses(409);
+    db.run(
+        "update sessile.sessions set replaced_at = replaced_at - interval '1 minute'",
+        "update sessions set replaced_at = replaced_at - 60000",
+    )
+    .await;
     assert_eq!(planted.user(&shop).await, None);
     assert_eq!(planted.get(&shop, "/cart").await.json(), json!({"items": {}}));
     assert_eq!(browser.user(&shop).await.as_deref(), Some("ada"));

@@ -32,9 +32,11 @@ async fn the_log_holds_no_credential(db: Db) {
         thief.cookie = Some(cookie);
         thief.get(&shop, "/me").await.refuses(401);
     }
-    let mut twice = browser.clone();
-    twice.cookie = browser.cookie.clone().map(|cookie| format!("{cookie}; id={cookie}"));
-    twice.get(&shop, "/me").await.refuses(401);
+    let bob = Browser::logged_in(&shop, "bob").await;
+    let mut two = browser.clone();
+    let cookies = [&browser, &bob].map(|browser| browser.cookie.clone().unwrap());
+    two.cookie = Some(cookies.join("; id="));
+    two.get(&shop, "/me").await.refuses(401);
     // A database that fails has much to tell.
     db.run("alter table sessile.sessions rename to away", "alter table sessions rename to away")
         .await;
@@ -50,7 +52,7 @@ async fn the_log_holds_no_credential(db: Db) {
     // It is the right log, and a complete one.
     assert!(log.contains(me["session_id"].as_str().unwrap()));
     assert!(log.contains("DEBUG") && log.contains("sqlx::query"));
-    for cookie in &browser.seen {
+    for cookie in browser.seen.iter().chain(&bob.seen) {
         for secret in spellings(cookie) {
             assert!(!log.contains(&secret), "the log holds {secret}");
         }

@@ -22,7 +22,7 @@ async fn a_change_ends_the_others_and_renews_this_one(db: Db) {
     browser.press(&shop, "/password").await.ended(1);
     assert_ne!(browser.cookie, stolen.cookie);
     assert_eq!(browser.user(&shop).await.as_deref(), Some("ada"));
-    assert_eq!(stolen.user(&shop).await, None);
+    stolen.get(&shop, "/me").await.refuses(409);
     assert_eq!(other.user(&shop).await, None);
     assert_eq!(db.rows().await, 1);
 }

@@ -62,9 +62,19 @@ fn program() -> &'static Path {
     &PROGRAM
 }
 
+/// The shop of the release before, which runs beside this one while a deployment replaces the nodes.
+fn earlier_program() -> PathBuf {
+    let path = std::env::var_os("SESSILE_EARLIER_SHOP");
+    path.expect("SESSILE_EARLIER_SHOP has to name the shop of the release before: run scripts/test, which builds it").into()
+}
+
 /// `shop` with arguments, on a port of its own unless they say another.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(program());
+    command_of(program(), arguments)
+}
+
+fn command_of(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     if !arguments.contains(&"--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
     }
@@ -97,6 +107,12 @@ impl Shop {
     pub(crate) async fn start_at(database_url: &str, arguments: &[&str]) -> Self {
         let mut command = command(arguments);
         command.args(["--database-url", database_url]);
+        Self::spawn(command).await
+    }
+
+    pub(crate) async fn start_earlier(db: &Db, arguments: &[&str]) -> Self {
+        let mut command = command_of(&earlier_program(), arguments);
+        command.args(["--database-url", &db.url]);
         Self::spawn(command).await
     }
 
@@ -170,7 +186,15 @@ impl Shop {
 
 /// Runs a shop that is not going to start.
 pub(crate) async fn fails(database_url: &str, arguments: &[&str]) -> Remains {
-    let mut command = command(arguments);
+    gives_up(database_url, command(arguments)).await
+}
+
+/// The same, of the release before.
+pub(crate) async fn earlier_fails(database_url: &str) -> Remains {
+    gives_up(database_url, command_of(&earlier_program(), &[])).await
+}
+
+async fn gives_up(database_url: &str, mut command: Command) -> Remains {
     command.args(["--database-url", database_url]).kill_on_drop(true);
     let output = timeout(PATIENCE, command.output()).await.expect("the shop gives up").unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

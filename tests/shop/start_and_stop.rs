@@ -84,6 +84,8 @@ async fn a_flag_that_makes_no_sense_is_refused() {
         (["--idle-timeout", "0s"], "idle_timeout"),
         (["--sessions-per-user", "0"], "sessions_per_user"),
         (["--listen", "here"], "listen"),
+        (["--cookie-name", "a b"], "is not a cookie name"),
+        (["--cookie-name", "__Host-id"], "over plain HTTP"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/sessions.db", folder.path().display());

@@ -259,6 +259,9 @@ impl Db {
             "absolute_expires_at",
             "valid_until",
             "expires_at",
+            "replaced_at",
+            "pending_since",
+            "pending_until",
         ];
         let set =
             |back: String| columns.map(|column| format!("{column} = {column} - {back}")).join(", ");
@@ -291,7 +294,7 @@ impl Db {
             .await
             .unwrap(),
             Pool::Sqlite(pool) => sqlx::query_scalar(
-                "select coalesce(group_concat(hex(id) || hex(secret_hash) || coalesce(user_id, '') || data || coalesce(ip, '') || coalesce(user_agent, '')), '') from sessions",
+                "select coalesce(group_concat(hex(id) || hex(secret_hash) || hex(twin_hashes) || hex(replaced_hash) || coalesce(pending_user_id, '') || coalesce(user_id, '') || data || coalesce(ip, '') || coalesce(user_agent, '')), '') from sessions",
             )
             .fetch_one(pool)
             .await

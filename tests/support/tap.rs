@@ -12,10 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 use sessile::{
-    Error, Result, Revocation, SessionId, SessionInfo,
+    Error, Realm, Result, Revocation, SessionId, SessionInfo,
     store::{
         Backend, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
-        Record, Renewal, Save, Scope, Store, Survey, Swept, Touch,
+        Record, Renewal, Revoke, Save, Store, Survey, Swept, Touch,
     },
 };
 use tokio::sync::Notify;
@@ -90,6 +90,10 @@ impl Store for Tap {
         self.around(Verb::Load, self.inner.load(ids)).await
     }
 
+    async fn load_now(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        self.around(Verb::Load, self.inner.load_now(ids)).await
+    }
+
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
         self.around(Verb::Create, self.inner.create(sessions)).await
     }
@@ -118,20 +122,20 @@ impl Store for Tap {
         self.around(Verb::End, self.inner.end(ends)).await
     }
 
-    async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
-        self.around(Verb::Revoke, self.inner.revoke(scope)).await
+    async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>> {
+        self.around(Verb::Revoke, self.inner.revoke(revoke)).await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
         self.around(Verb::List, self.inner.list(page)).await
     }
 
-    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
-        self.around(Verb::Find, self.inner.find(id)).await
+    async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
+        self.around(Verb::Find, self.inner.find(realm, id)).await
     }
 
-    async fn count(&self, user_id: Option<&str>) -> Result<u64> {
-        self.around(Verb::Count, self.inner.count(user_id)).await
+    async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
+        self.around(Verb::Count, self.inner.count(realm, user_id)).await
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {

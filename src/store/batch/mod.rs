@@ -18,9 +18,9 @@ use self::{
 };
 use super::{
     End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
-    Renewal, Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
+    Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
 };
-use crate::{error::Result, token::SessionId};
+use crate::{error::Result, realm::Realm, token::SessionId};
 
 /// A store that combines what many requests ask for into few statements. On by default in
 /// [`Sessions`](crate::Sessions).
@@ -78,6 +78,13 @@ impl Store for Batched {
         }
     }
 
+    async fn load_now(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        match ids {
+            [id] => Ok(self.loads.submit(*id).await?.into_iter().collect()),
+            _ => self.store.load_now(ids).await,
+        }
+    }
+
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
         match sessions {
             [session] => Ok(self.creates.submit(session.clone()).await?.into_iter().collect()),
@@ -116,20 +123,20 @@ impl Store for Batched {
         }
     }
 
-    async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
-        self.store.revoke(scope).await
+    async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>> {
+        self.store.revoke(revoke).await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
         self.store.list(page).await
     }
 
-    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
-        self.store.find(id).await
+    async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
+        self.store.find(realm, id).await
     }
 
-    async fn count(&self, user_id: Option<&str>) -> Result<u64> {
-        self.store.count(user_id).await
+    async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
+        self.store.count(realm, user_id).await
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {

@@ -6,7 +6,6 @@ use std::{
 
 use crate::{
     error::Result,
-    expiry::Lifetime,
     store::{Store, Touch},
     token::SessionId,
 };
@@ -23,7 +22,7 @@ pub(super) struct Touches(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     store: Arc<dyn Store>,
-    waiting: Mutex<HashMap<SessionId, Lifetime>>,
+    waiting: Mutex<HashMap<SessionId, Touch>>,
     /// Held while they are written, so that a flush ends after those that were under way when it
     /// began.
     writing: tokio::sync::Mutex<()>,
@@ -42,9 +41,9 @@ impl Touches {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = waiting.is_empty();
         for touch in touches {
-            let lifetime = waiting.entry(touch.id).or_insert(touch.lifetime);
-            if touch.lifetime.last_seen_at > lifetime.last_seen_at {
-                *lifetime = touch.lifetime;
+            let newest = waiting.entry(touch.holder.id).or_insert(*touch);
+            if touch.lifetime.last_seen_at > newest.lifetime.last_seen_at {
+                *newest = *touch;
             }
         }
         drop(waiting);
@@ -71,9 +70,8 @@ impl Shared {
         let _writing = self.writing.lock().await;
         let waiting =
             std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut touches: Vec<Touch> =
-            waiting.into_iter().map(|(id, lifetime)| Touch { id, lifetime }).collect();
-        touches.sort_unstable_by_key(|touch| touch.id);
+        let mut touches: Vec<Touch> = waiting.into_values().collect();
+        touches.sort_unstable_by_key(|touch| touch.holder.id);
         for batch in touches.chunks(MAX_ROWS) {
             self.store.touch(batch).await?;
         }

@@ -92,7 +92,7 @@ impl Verb for Save {
     const SHARES: bool = false;
 
     fn id(save: &SaveRow) -> SessionId {
-        save.id
+        save.holder.id
     }
 
     fn bytes(save: &SaveRow) -> usize {
@@ -101,7 +101,7 @@ impl Verb for Save {
 
     async fn run(&self, items: &[SaveRow]) -> Result<Vec<Option<SessionId>>> {
         let written: HashSet<SessionId> = self.0.save(items).await?.into_iter().collect();
-        Ok(items.iter().map(|item| written.get(&item.id).copied()).collect())
+        Ok(items.iter().map(|item| written.get(&item.holder.id).copied()).collect())
     }
 }
 

@@ -18,9 +18,9 @@ use tokio::sync::OnceCell;
 use self::{generations::Generations, watcher::Watcher};
 use super::{
     End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
-    Renewal, Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
+    Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
 };
-use crate::{error::Result, token::SessionId};
+use crate::{error::Result, realm::Realm, token::SessionId};
 
 /// How much a [`Cached`] store keeps, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,8 @@ impl CacheOptions {
 ///
 /// A save by another process is not heard of on Postgres: the copy is then up to the bound behind.
 /// It is never written back: the save of stale data finds another revision, reads the row and tries
-/// again.
+/// again. A cookie that a copy does not know is looked up in the database, so that a log-in at
+/// another node holds at once.
 ///
 /// Requests that miss the same session at once share one load, if it began after the last change
 /// that this process knows of.
@@ -187,7 +188,8 @@ impl Store for Cached {
         }
         let copy = self.shared.copy(id);
         if let Some(record) = copy.record.get() {
-            return Ok(record.iter().cloned().collect());
+            let copies = record.iter().map(|record| Record { is_copy: true, ..record.clone() });
+            return Ok(copies.collect());
         }
         let load = || async { self.store.load(&[id]).await.map(|mut records| records.pop()) };
         let record = copy.record.get_or_try_init(load).await?;
@@ -200,12 +202,21 @@ impl Store for Cached {
         Ok(record.iter().cloned().collect())
     }
 
+    /// Whoever asks for it knows that a copy may be old: it is not used again.
+    async fn load_now(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        for id in ids {
+            self.shared.generations.invalidate(&Invalidation::Session(*id));
+        }
+        self.store.load_now(ids).await
+    }
+
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
         self.store.create(sessions).await
     }
 
     async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
-        let changed: Vec<_> = saves.iter().map(|save| Invalidation::Session(save.id)).collect();
+        let changed: Vec<_> =
+            saves.iter().map(|save| Invalidation::Session(save.holder.id)).collect();
         let _invalidating = self.invalidating(&changed);
         self.store.save(saves).await
     }
@@ -215,13 +226,13 @@ impl Store for Cached {
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
-        let changed = [Invalidation::Session(renewal.id)];
+        let changed = [Invalidation::Session(renewal.holder.id)];
         let _invalidating = self.invalidating(&changed);
         self.store.renew(renewal).await
     }
 
     async fn reauthenticate(&self, reauthentication: &Reauthentication) -> Result<Option<Record>> {
-        let changed = [Invalidation::Session(reauthentication.renewal.id)];
+        let changed = [Invalidation::Session(reauthentication.renewal.holder.id)];
         let _invalidating = self.invalidating(&changed);
         self.store.reauthenticate(reauthentication).await
     }
@@ -240,27 +251,26 @@ impl Store for Cached {
         self.store.end(ends).await
     }
 
-    async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
-        let changed = [match scope {
-            Scope::User(user_id) | Scope::OthersOf(user_id, _) => {
-                Invalidation::User(user_id.clone())
-            }
-            Scope::All => Invalidation::All,
+    async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>> {
+        // Users of the same name in other realms lose a copy too, which costs them a load.
+        let changed = [match revoke.scope.user_id() {
+            Some(user_id) => Invalidation::User(user_id.to_owned()),
+            None => Invalidation::All,
         }];
         let _invalidating = self.invalidating(&changed);
-        self.store.revoke(scope).await
+        self.store.revoke(revoke).await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
         self.store.list(page).await
     }
 
-    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
-        self.store.find(id).await
+    async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
+        self.store.find(realm, id).await
     }
 
-    async fn count(&self, user_id: Option<&str>) -> Result<u64> {
-        self.store.count(user_id).await
+    async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
+        self.store.count(realm, user_id).await
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {

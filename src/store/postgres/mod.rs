@@ -24,12 +24,13 @@ use self::{
 };
 use super::{
     End, Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
+    Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
     connections::{Connections, Lease},
     failure,
+    record::{MOST_TWIN_BYTES, SUPERSEDED_FOR},
     whole::to_its_end,
 };
-use crate::{error::Result, token::SessionId};
+use crate::{client, error::Result, realm::Realm, token::SessionId};
 
 /// Sessions in a Postgres database.
 #[derive(Clone, Debug)]
@@ -97,8 +98,9 @@ impl Store for PostgresStore {
                 connection.all(query_as!(
                     Row,
                     r#"
-                    select id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
-                        last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+                    select id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
+                        pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
+                        idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
                     from sessile.sessions
                     where id = any((select $1::uuid[])::uuid[]) and now() < valid_until
                     "#,
@@ -111,40 +113,54 @@ impl Store for PostgresStore {
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
         let ids: Vec<Uuid> = sessions.iter().map(|s| s.id.as_uuid()).collect();
+        let realms: Vec<String> = sessions.iter().map(|s| s.realm.to_string()).collect();
         let hashes: Vec<Vec<u8>> =
             sessions.iter().map(|s| s.secret_hash.as_bytes().to_vec()).collect();
         let data: Vec<String> = sessions.iter().map(|s| s.data.clone()).collect();
         let idle: Vec<i32> = sessions.iter().map(|s| row::seconds(s.timeouts.idle)).collect();
         let absolute: Vec<i32> =
             sessions.iter().map(|s| row::seconds(s.timeouts.absolute)).collect();
-        let ips: Vec<Option<String>> = sessions.iter().map(|s| row::address(&s.client)).collect();
+        let ips: Vec<Option<String>> = sessions.iter().map(|s| s.client.address()).collect();
         let agents: Vec<Option<String>> =
             sessions.iter().map(|s| s.client.user_agent.clone()).collect();
+        let pending_users: Vec<Option<String>> =
+            sessions.iter().map(|s| s.pending.as_ref()?.user_id.clone()).collect();
+        let pending_seconds: Vec<Option<i32>> = sessions
+            .iter()
+            .map(|s| s.pending.as_ref().map(|pending| row::seconds(pending.lapses_after)))
+            .collect();
         let rows = self
             .once(|connection| {
                 connection.all(query_as!(
                     Row,
                     r#"
-                    insert into sessile.sessions (id, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
-                        absolute_expires_at, valid_until, expires_at, ip, user_agent)
-                    select id, secret_hash, data::json, 0, now(), now(), idle,
+                    insert into sessile.sessions (id, realm, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
+                        absolute_expires_at, valid_until, expires_at, ip, user_agent,
+                        pending_user_id, pending_since, pending_until)
+                    select id, realm, secret_hash, data::json, 0, now(), now(), idle,
                         now() + make_interval(secs => absolute),
                         now() + make_interval(secs => idle),
                         date_bin(make_interval(secs => idle / 2.0), now() + make_interval(secs => idle), timestamptz 'epoch')
                             + make_interval(secs => idle / 2.0),
-                        ip::inet, user_agent
-                    from unnest((select $1::uuid[]), $2::bytea[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[])
-                        as new (id, secret_hash, data, idle, absolute, ip, user_agent)
-                    returning id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
-                        last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+                        ip::inet, user_agent,
+                        pending_user, case when pending is not null then now() end, now() + make_interval(secs => pending)
+                    from unnest((select $1::uuid[]), $2::text[], $3::bytea[], $4::text[], $5::int[], $6::int[], $7::text[], $8::text[],
+                            $9::text[], $10::int[])
+                        as new (id, realm, secret_hash, data, idle, absolute, ip, user_agent, pending_user, pending)
+                    returning id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
+                        pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
+                        idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
                     "#,
                     &ids,
+                    &realms,
                     &hashes,
                     &data,
                     &idle,
                     &absolute,
                     &ips as &[Option<String>],
                     &agents as &[Option<String>],
+                    &pending_users as &[Option<String>],
+                    &pending_seconds as &[Option<i32>],
                 ))
             })
             .await?;
@@ -152,12 +168,15 @@ impl Store for PostgresStore {
     }
 
     async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
-        let ids: Vec<Uuid> = saves.iter().map(|s| s.id.as_uuid()).collect();
+        let ids: Vec<Uuid> = saves.iter().map(|s| s.holder.id.as_uuid()).collect();
+        let hashes: Vec<Vec<u8>> =
+            saves.iter().map(|s| s.holder.secret_hash.as_bytes().to_vec()).collect();
         let revisions: Vec<i64> = saves.iter().map(|s| s.revision).collect();
         let data: Vec<String> = saves.iter().map(|s| s.data.clone()).collect();
         let seen: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.last_seen_at)).collect();
         let valid: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.valid_until)).collect();
         let expires: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.expires_at)).collect();
+        let ips: Vec<Option<String>> = saves.iter().map(|s| s.ip.map(client::address)).collect();
         let written = self
             .once(|connection| {
                 connection.all(query!(
@@ -166,18 +185,23 @@ impl Store for PostgresStore {
                     set data = new.data::json, revision = new.revision + 1,
                         last_seen_at = greatest(s.last_seen_at, new.seen),
                         valid_until = greatest(s.valid_until, new.valid),
-                        expires_at = greatest(s.expires_at, new.expires)
-                    from unnest((select $1::uuid[]), $2::bigint[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
-                        as new (id, revision, data, seen, valid, expires)
+                        expires_at = greatest(s.expires_at, new.expires),
+                        ip = coalesce(new.ip::inet, s.ip)
+                    from unnest((select $1::uuid[]), $2::bytea[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+                            $7::timestamptz[], $8::text[])
+                        as new (id, secret_hash, revision, data, seen, valid, expires, ip)
                     where s.id = new.id and s.revision = new.revision and now() < s.valid_until
+                        and (s.secret_hash = new.secret_hash or position(new.secret_hash in s.twin_hashes) > 0)
                     returning s.id
                     "#,
                     &ids,
+                    &hashes,
                     &revisions,
                     &data,
                     &seen,
                     &valid,
                     &expires,
+                    &ips as &[Option<String>],
                 ))
             })
             .await?;
@@ -185,7 +209,9 @@ impl Store for PostgresStore {
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<()> {
-        let ids: Vec<Uuid> = touches.iter().map(|t| t.id.as_uuid()).collect();
+        let ids: Vec<Uuid> = touches.iter().map(|t| t.holder.id.as_uuid()).collect();
+        let hashes: Vec<Vec<u8>> =
+            touches.iter().map(|t| t.holder.secret_hash.as_bytes().to_vec()).collect();
         let seen: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.last_seen_at)).collect();
         let valid: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.valid_until)).collect();
         let expires: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.expires_at)).collect();
@@ -193,23 +219,33 @@ impl Store for PostgresStore {
             touches.iter().map(|t| row::seconds(t.lifetime.idle_timeout)).collect();
         let absolute: Vec<Moment> =
             touches.iter().map(|t| Moment(t.lifetime.absolute_expires_at)).collect();
+        let ips: Vec<Option<String>> = touches.iter().map(|t| t.ip.map(client::address)).collect();
+        let settles: Vec<bool> = touches.iter().map(|t| t.settles).collect();
         self.twice(|connection| {
             connection.execute(query!(
                 r#"
                 update sessile.sessions as s
-                set last_seen_at = new.seen, valid_until = new.valid,
-                    expires_at = greatest(s.expires_at, new.expires)
-                from unnest((select $1::uuid[]), $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::int[], $6::timestamptz[])
-                    as new (id, seen, valid, expires, idle, absolute)
-                where s.id = new.id and s.last_seen_at < new.seen and s.idle_timeout = new.idle
+                set last_seen_at = greatest(s.last_seen_at, new.seen), valid_until = greatest(s.valid_until, new.valid),
+                    expires_at = greatest(s.expires_at, new.expires),
+                    ip = coalesce(new.ip::inet, s.ip),
+                    secret_hash = case when new.settles then new.secret_hash else s.secret_hash end,
+                    twin_hashes = case when new.settles then null else s.twin_hashes end
+                from unnest((select $1::uuid[]), $2::bytea[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::int[],
+                        $7::timestamptz[], $8::text[], $9::boolean[])
+                    as new (id, secret_hash, seen, valid, expires, idle, absolute, ip, settles)
+                where s.id = new.id and (s.last_seen_at < new.seen or new.settles) and s.idle_timeout = new.idle
                     and s.absolute_expires_at = new.absolute and now() < s.valid_until
+                    and (s.secret_hash = new.secret_hash or position(new.secret_hash in s.twin_hashes) > 0)
                 "#,
                 &ids,
+                &hashes,
                 &seen,
                 &valid,
                 &expires,
                 &idle,
                 &absolute,
+                &ips as &[Option<String>],
+                &settles,
             ))
         })
         .await?;
@@ -217,23 +253,42 @@ impl Store for PostgresStore {
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
+        let pending = renewal.pending.as_ref();
         let renewed = self
             .once(|connection| {
                 connection.optional(query!(
                     r#"
                     with renewed as (
                         update sessile.sessions
-                        set secret_hash = $3, ip = coalesce($4::text::inet, ip), user_agent = coalesce($5, user_agent)
-                        where id = $1 and secret_hash = $2 and now() < valid_until
+                        set secret_hash = $3,
+                            twin_hashes = case when secret_hash = $2 or position($2 in twin_hashes) > 0 then null
+                                else coalesce(twin_hashes, ''::bytea) || secret_hash end,
+                            replaced_hash = $2,
+                            replaced_at = case when secret_hash = $2 or position($2 in twin_hashes) > 0 then $9
+                                else replaced_at end,
+                            pending_user_id = case when $6::timestamptz is null then pending_user_id else $8 end,
+                            pending_since = coalesce($6, pending_since), pending_until = coalesce($7, pending_until),
+                            ip = coalesce($4::text::inet, ip), user_agent = coalesce($5, user_agent)
+                        where id = $1 and now() < valid_until
+                            and (secret_hash = $2 or position($2 in twin_hashes) > 0
+                                or (replaced_hash = $2 and replaced_at > $10 and $6::timestamptz is not null and user_id is null
+                                    and pending_since is not null and pending_user_id is not distinct from $8
+                                    and octet_length(coalesce(twin_hashes, ''::bytea)) < $11))
                         returning id
                     )
                     select id from renewed, pg_notify('sessile', 'session ' || id)
                     "#,
-                    renewal.id.as_uuid(),
-                    renewal.old_hash.as_bytes(),
+                    renewal.holder.id.as_uuid(),
+                    renewal.holder.secret_hash.as_bytes(),
                     renewal.new_hash.as_bytes(),
-                    row::address(&renewal.client),
+                    renewal.client.address(),
                     renewal.client.user_agent,
+                    pending.map(|pending| Moment(pending.began_at)) as Option<Moment>,
+                    pending.map(|pending| Moment(pending.lapses_at)) as Option<Moment>,
+                    pending.and_then(|pending| pending.user_id.clone()),
+                    Moment(renewal.at),
+                    Moment(renewal.at - SUPERSEDED_FOR),
+                    MOST_TWIN_BYTES,
                 ))
             })
             .await?;
@@ -249,18 +304,21 @@ impl Store for PostgresStore {
                     r#"
                     with renewed as (
                         update sessile.sessions
-                        set secret_hash = $3, revision = revision + 1, authenticated_at = $5, last_seen_at = $5,
+                        set secret_hash = $3, twin_hashes = null, replaced_hash = $2, replaced_at = $5,
+                            revision = revision + 1, authenticated_at = $5, last_seen_at = $5,
                             idle_timeout = $6, absolute_expires_at = $7, valid_until = $8, expires_at = $9,
                             ip = coalesce($10::text::inet, ip), user_agent = coalesce($11, user_agent)
-                        where id = $1 and secret_hash = $2 and user_id = $4 and now() < valid_until
+                        where id = $1 and user_id = $4 and now() < valid_until
+                            and (secret_hash = $2 or position($2 in twin_hashes) > 0)
                         returning *
                     )
-                    select id, secret_hash, user_id, data as "data: _", revision, created_at, authenticated_at,
-                        last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+                    select id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
+                        pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
+                        idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
                     from renewed, pg_notify('sessile', 'session ' || id)
                     "#,
-                    renewal.id.as_uuid(),
-                    renewal.old_hash.as_bytes(),
+                    renewal.holder.id.as_uuid(),
+                    renewal.holder.secret_hash.as_bytes(),
                     renewal.new_hash.as_bytes(),
                     to.user_id,
                     Moment(lifetime.last_seen_at),
@@ -268,7 +326,7 @@ impl Store for PostgresStore {
                     Moment(lifetime.absolute_expires_at),
                     Moment(lifetime.valid_until),
                     Moment(lifetime.expires_at),
-                    row::address(&renewal.client),
+                    renewal.client.address(),
                     renewal.client.user_agent,
                 ))
             })
@@ -294,9 +352,9 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
-        let (connections, scope) = (self.connections.clone(), scope.clone());
-        to_its_end(async move { revoke::in_own_transaction(&connections, &scope).await }).await
+    async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>> {
+        let (connections, revoke) = (self.connections.clone(), revoke.clone());
+        to_its_end(async move { revoke::in_own_transaction(&connections, &revoke).await }).await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
@@ -307,20 +365,29 @@ impl Store for PostgresStore {
                     r#"
                     select id, user_id, created_at, authenticated_at, last_seen_at, valid_until, host(ip) as ip, user_agent
                     from sessile.sessions
-                    where user_id = $1 and ($2::uuid is null or id < $2) and now() < valid_until
-                    order by id desc
-                    limit $3
+                    where user_id = $1 and realm = $2 and now() < valid_until
+                        and ($3::timestamptz is null or (authenticated_at, id) < ($3, $4))
+                        and ($6::uuid is null or exists (
+                            select from sessile.sessions as h
+                            where h.id = $6 and h.user_id = $1 and now() < h.valid_until
+                                and (h.secret_hash = $7 or position($7 in h.twin_hashes) > 0)))
+                    order by authenticated_at desc, id desc
+                    limit $5
                     "#,
                     page.user_id,
-                    page.before.map(|id| id.as_uuid()),
+                    page.realm.as_str(),
+                    page.after.map(|key| Moment(key.authenticated_at)) as Option<Moment>,
+                    page.after.map(|key| key.id.as_uuid()),
                     i64::from(page.limit),
+                    page.by.map(|holder| holder.id.as_uuid()),
+                    page.by.map(|holder| holder.secret_hash.as_bytes().to_vec()),
                 ))
             })
             .await?;
         Ok(rows.into_iter().map(SessionInfo::from).collect())
     }
 
-    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
+    async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
         let row = self
             .twice(|connection| {
                 connection.optional(query_as!(
@@ -328,25 +395,27 @@ impl Store for PostgresStore {
                     r#"
                     select id, user_id, created_at, authenticated_at, last_seen_at, valid_until, host(ip) as ip, user_agent
                     from sessile.sessions
-                    where id = $1 and now() < valid_until
+                    where id = $1 and realm = $2 and now() < valid_until
                     "#,
                     id.as_uuid(),
+                    realm.as_str(),
                 ))
             })
             .await?;
         Ok(row.map(SessionInfo::from))
     }
 
-    async fn count(&self, user_id: Option<&str>) -> Result<u64> {
+    async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
         let found = self
             .twice(|connection| {
                 connection.one(query!(
                     r#"
                     select count(*) as "count!"
                     from sessile.sessions
-                    where ($1::text is null or user_id = $1) and now() < valid_until
+                    where ($1::text is null or user_id = $1) and realm = $2 and now() < valid_until
                     "#,
                     user_id,
+                    realm.as_str(),
                 ))
             })
             .await?;

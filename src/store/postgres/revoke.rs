@@ -2,17 +2,26 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection, Postgres, query, query_scalar};
 use uuid::Uuid;
 
-use super::watch;
+use super::{moment::Moment, watch};
 use crate::{
     error::Result,
-    store::{End, Invalidation, Revocation, Scope, connections::Connections, failure},
+    realm::Realm,
+    store::{
+        End, Holder, Invalidation, Revocation, Revoke, Scope, connections::Connections, failure,
+    },
     token::SessionId,
+    user_id::check_user_id,
 };
 
 /// Ends one session in the application's transaction. Logs nothing: whether it happened is known at
 /// the commit.
-pub async fn revoke(connection: &mut PgConnection, id: SessionId) -> Result<Revocation> {
-    let ended = end(connection, &[End { id, user_id: None }]).await?;
+pub async fn revoke(
+    connection: &mut PgConnection,
+    realm: &Realm,
+    id: SessionId,
+) -> Result<Revocation> {
+    let end_it = End { id, realm: realm.clone(), user_id: None, by: None };
+    let ended = end(connection, &[end_it]).await?;
     Ok(Revocation::new(ended.len() as u64, None))
 }
 
@@ -23,96 +32,159 @@ pub async fn revoke(connection: &mut PgConnection, id: SessionId) -> Result<Revo
 /// cut-off is the moment of this call, so let it be the last statement before the commit: an
 /// authentication that begins between the two, against what the transaction is about to change, and
 /// logs in after the commit is not told apart from a good one.
-pub async fn revoke_user(connection: &mut PgConnection, user_id: &str) -> Result<Revocation> {
-    Ok(run(connection, &Scope::User(user_id.to_owned())).await?)
+///
+/// # Errors
+///
+/// [`InvalidUserId`](crate::ErrorKind::InvalidUserId), before anything is done.
+pub async fn revoke_user(
+    connection: &mut PgConnection,
+    realm: &Realm,
+    user_id: &str,
+) -> Result<Revocation> {
+    check_user_id(user_id)?;
+    Ok(run(connection, realm, &Scope::User(user_id.to_owned())).await?)
 }
 
 /// Ends all of a user's sessions but one, as [`revoke_user`] does.
 pub async fn revoke_others(
     connection: &mut PgConnection,
+    realm: &Realm,
     user_id: &str,
     keep: SessionId,
 ) -> Result<Revocation> {
-    Ok(run(connection, &Scope::OthersOf(user_id.to_owned(), keep)).await?)
+    check_user_id(user_id)?;
+    Ok(run(connection, realm, &Scope::OthersOf(user_id.to_owned(), keep)).await?)
 }
 
-/// Ends every session there is, as [`revoke_user`] does. Log-ins of all users wait for the commit.
-pub async fn revoke_all(connection: &mut PgConnection) -> Result<Revocation> {
-    Ok(run(connection, &Scope::All).await?)
+/// Ends every session of the realm, as [`revoke_user`] does. Log-ins of all its users wait for the
+/// commit.
+pub async fn revoke_all(connection: &mut PgConnection, realm: &Realm) -> Result<Revocation> {
+    Ok(run(connection, realm, &Scope::All).await?)
 }
 
 pub(super) async fn in_own_transaction(
     connections: &Connections<Postgres>,
-    scope: &Scope,
-) -> Result<Revocation> {
-    Ok(failure::again_if_rolled_back(|| attempt(connections, scope)).await?)
+    revoke: &Revoke,
+) -> Result<Option<Revocation>> {
+    Ok(failure::again_if_rolled_back(|| attempt(connections, revoke)).await?)
 }
 
 async fn attempt(
     connections: &Connections<Postgres>,
-    scope: &Scope,
-) -> Result<Revocation, sqlx::Error> {
+    revoke: &Revoke,
+) -> Result<Option<Revocation>, sqlx::Error> {
     let mut connection = connections.take().await?;
     let mut tx = connection.begin_with("begin isolation level read committed").await?;
-    let revocation = run(&mut tx, scope).await?;
+    let (realm, scope) = (&revoke.realm, &revoke.scope);
+    if let Some(holder) = &revoke.by {
+        lock(&mut tx, realm, scope.user_id()).await?;
+        if !holds(&mut tx, holder, realm, scope.user_id()).await? {
+            return Ok(None);
+        }
+    }
+    let revocation = run(&mut tx, realm, scope).await?;
     tx.commit().await?;
-    Ok(revocation)
+    Ok(Some(revocation))
 }
 
-/// Single sessions: one statement, which needs no lock of a user.
+/// Single sessions: one statement, which needs no lock of a user. Where a session ends itself, the
+/// condition is on the row that goes: a log-in that was faster has given it another secret.
 pub(super) async fn end(
     connection: &mut PgConnection,
     ends: &[End],
 ) -> Result<Vec<SessionId>, sqlx::Error> {
     let ids: Vec<Uuid> = ends.iter().map(|end| end.id.as_uuid()).collect();
+    let realms: Vec<String> = ends.iter().map(|end| end.realm.to_string()).collect();
     let user_ids: Vec<Option<String>> = ends.iter().map(|end| end.user_id.clone()).collect();
+    let by_ids: Vec<Option<Uuid>> =
+        ends.iter().map(|end| end.by.map(|holder| holder.id.as_uuid())).collect();
+    let by_hashes: Vec<Option<Vec<u8>>> = ends
+        .iter()
+        .map(|end| end.by.map(|holder| holder.secret_hash.as_bytes().to_vec()))
+        .collect();
     let ended = query!(
         r#"
-        with ended as (
+        with holders as materialized (
+            select id, user_id, secret_hash, twin_hashes from sessile.sessions
+            where id = any((select $4::uuid[])::uuid[]) and now() < valid_until
+        ), ended as (
             delete from sessile.sessions as s
-            using unnest((select $1::uuid[]), $2::text[]) as of (id, user_id)
-            where s.id = of.id and (of.user_id is null or s.user_id = of.user_id)
+            using unnest((select $1::uuid[]), $2::text[], $3::text[], (select $4::uuid[]), $5::bytea[])
+                as of (id, realm, user_id, by_id, by_hash)
+            where s.id = of.id and s.realm = of.realm and (of.user_id is null or s.user_id = of.user_id)
+                and (of.by_id is distinct from s.id
+                    or s.secret_hash = of.by_hash or position(of.by_hash in s.twin_hashes) > 0)
+                and (of.by_id is null or exists (
+                    select from holders as h
+                    where h.id = of.by_id and (of.user_id is null or h.user_id = of.user_id)
+                        and (h.secret_hash = of.by_hash or position(of.by_hash in h.twin_hashes) > 0)))
             returning s.id, now() < s.valid_until as live
         )
         select id, live as "live!" from ended, pg_notify('sessile', 'session ' || id)
         "#,
         &ids,
+        &realms,
         &user_ids as &[Option<String>],
+        &by_ids as &[Option<Uuid>],
+        &by_hashes as &[Option<Vec<u8>>],
     )
     .fetch_all(connection)
     .await?;
     Ok(ended.into_iter().filter(|row| row.live).map(|row| row.id.into()).collect())
 }
 
+/// Whether the session on whose behalf this is done is there, and its secret. It loses its twins,
+/// and nobody changes it until the transaction ends.
+async fn holds(
+    connection: &mut PgConnection,
+    holder: &Holder,
+    realm: &Realm,
+    user_id: Option<&str>,
+) -> Result<bool, sqlx::Error> {
+    let held = query!(
+        r#"
+        update sessile.sessions set secret_hash = $2, twin_hashes = null
+        where id = $1 and realm = $3 and user_id = $4 and now() < valid_until
+            and (secret_hash = $2 or position($2 in twin_hashes) > 0)
+        "#,
+        holder.id.as_uuid(),
+        holder.secret_hash.as_bytes(),
+        realm.as_str(),
+        user_id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(held.rows_affected() == 1)
+}
+
 /// The cut-off first: it takes the lock that log-ins take, so that the DELETE, a statement of its
 /// own, sees every session that was bound before.
-async fn run(connection: &mut PgConnection, scope: &Scope) -> Result<Revocation, sqlx::Error> {
-    let (locked, told) = match scope {
-        Scope::User(user_id) | Scope::OthersOf(user_id, _) => {
-            (user_id.as_str(), Invalidation::User(user_id.clone()))
-        }
-        Scope::All => ("", Invalidation::All),
+async fn run(
+    connection: &mut PgConnection,
+    realm: &Realm,
+    scope: &Scope,
+) -> Result<Revocation, sqlx::Error> {
+    let (of_user, told) = match scope.user_id() {
+        Some(user_id) => (Some(user_id), Invalidation::User(user_id.to_owned())),
+        None => (None, Invalidation::All),
     };
-    let cutoff = cut_off(connection, locked).await?;
+    let cutoff = cut_off(connection, realm, of_user).await?;
     let told = watch::payload(&told);
-    let of_user = match scope {
-        Scope::User(user_id) => Some((user_id, None)),
-        Scope::OthersOf(user_id, keep) => Some((user_id, Some(keep.as_uuid()))),
-        Scope::All => None,
-    };
     // One statement a shape: a condition on a parameter that may be null would cost the index.
     let ended = match of_user {
-        Some((user_id, keep)) => {
+        Some(user_id) => {
             query!(
                 r#"
                 with ended as (
-                    delete from sessile.sessions where user_id = $1 and ($2::uuid is null or id <> $2)
+                    delete from sessile.sessions
+                    where user_id = $1 and realm = $2 and ($3::uuid is null or id <> $3)
                     returning now() < valid_until as live
                 )
-                select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $3))::text as told from ended
+                select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $4))::text as told from ended
                 "#,
                 user_id,
-                keep,
+                realm.as_str(),
+                scope.keeps().map(|id| id.as_uuid()),
                 told,
             )
             .fetch_one(connection)
@@ -122,9 +194,13 @@ async fn run(connection: &mut PgConnection, scope: &Scope) -> Result<Revocation,
         None => {
             query!(
                 r#"
-                with ended as (delete from sessile.sessions returning now() < valid_until as live)
-                select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $1))::text as told from ended
+                with ended as (
+                    delete from sessile.sessions where realm = $1
+                    returning now() < valid_until as live
+                )
+                select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $2))::text as told from ended
                 "#,
+                realm.as_str(),
                 told,
             )
             .fetch_one(connection)
@@ -135,20 +211,41 @@ async fn run(connection: &mut PgConnection, scope: &Scope) -> Result<Revocation,
     Ok(Revocation::new(ended.unsigned_abs(), Some(cutoff)))
 }
 
+/// Takes the lock that log-ins take: a user's, or everybody's. The row of everybody (the default realm's is there from the
+/// start) is never old, so that the sweep leaves it alone.
+async fn lock(
+    connection: &mut PgConnection,
+    realm: &Realm,
+    user_id: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    query!(
+        r#"
+        insert into sessile.session_cutoffs as c (user_id, used_at)
+        values ($1, case when $2 then timestamptz 'infinity' else now() end)
+        on conflict (user_id) do update set used_at = greatest(c.used_at, excluded.used_at)
+        "#,
+        realm.cutoff_key(user_id.unwrap_or_default()),
+        user_id.is_none(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The clock is read under the lock, so that no cut-off is put back by one that began earlier and
+/// waited: whatever is there, the new one is later, or the clock was set back.
 async fn cut_off(
     connection: &mut PgConnection,
-    user_id: &str,
+    realm: &Realm,
+    user_id: Option<&str>,
 ) -> Result<DateTime<Utc>, sqlx::Error> {
+    lock(connection, realm, user_id).await?;
     let now =
         query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&mut *connection).await?;
     query!(
-        r#"
-        insert into sessile.session_cutoffs as c (user_id, revoked_at, used_at) values ($1, $2, $2)
-        on conflict (user_id) do update
-        set revoked_at = greatest(c.revoked_at, excluded.revoked_at), used_at = greatest(c.used_at, excluded.used_at)
-        "#,
-        user_id,
-        now,
+        "update sessile.session_cutoffs set revoked_at = $2 where user_id = $1",
+        realm.cutoff_key(user_id.unwrap_or_default()),
+        now as Moment,
     )
     .execute(connection)
     .await?;

@@ -11,16 +11,24 @@ use uuid::Uuid;
 
 use super::moment::Moment;
 use crate::{
-    client::Client,
+    client,
     expiry::Lifetime,
-    store::{Record, SessionInfo},
+    store::{PendingLogIn, Record, Replaced, SessionInfo},
     token::SecretHash,
 };
 
 pub(super) struct Row {
     pub(super) id: Uuid,
+    pub(super) realm: String,
     pub(super) secret_hash: Vec<u8>,
+    pub(super) twin_hashes: Option<Vec<u8>>,
+    pub(super) replaced_hash: Option<Vec<u8>>,
+    pub(super) replaced_at: Option<Moment>,
     pub(super) user_id: Option<String>,
+    pub(super) remembered: Option<bool>,
+    pub(super) pending_user_id: Option<String>,
+    pub(super) pending_since: Option<Moment>,
+    pub(super) pending_until: Option<Moment>,
     pub(super) data: JsonText,
     pub(super) revision: i64,
     pub(super) created_at: Moment,
@@ -39,8 +47,20 @@ impl TryFrom<Row> for Record {
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
             id: row.id.into(),
+            realm: row.realm.parse().map_err(decode_error)?,
             secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(decode_error)?,
+            twins: SecretHash::of_each(&row.twin_hashes.unwrap_or_default()),
+            replaced: Replaced::from_row(
+                row.replaced_hash.as_deref().unwrap_or_default(),
+                row.replaced_at.map(|at| at.0),
+            ),
             user_id: row.user_id,
+            remembered: row.remembered,
+            pending: PendingLogIn::from_row(
+                row.pending_user_id,
+                row.pending_since.map(|at| at.0),
+                row.pending_until.map(|at| at.0),
+            ),
             data: row.data.0,
             revision: row.revision,
             created_at: row.created_at.0,
@@ -54,6 +74,7 @@ impl TryFrom<Row> for Record {
             ),
             now: row.now.0,
             received: Instant::now(),
+            is_copy: false,
         })
     }
 }
@@ -78,7 +99,7 @@ impl From<InfoRow> for SessionInfo {
             authenticated_at: row.authenticated_at.map(|at| at.0),
             last_seen_at: row.last_seen_at.0,
             expires_at: row.valid_until.0,
-            ip: row.ip.and_then(|ip| ip.parse().ok()),
+            ip: row.ip.as_deref().and_then(client::parse_address),
             user_agent: row.user_agent,
         }
     }
@@ -101,12 +122,6 @@ impl<'r> Decode<'r, Postgres> for JsonText {
 
 pub(super) fn seconds(seconds: u32) -> i32 {
     i32::try_from(seconds).unwrap_or(i32::MAX)
-}
-
-/// As text, which the statement casts: binding an address needs a feature of sqlx that would change
-/// what an application's own queries infer.
-pub(super) fn address(client: &Client) -> Option<String> {
-    client.ip.map(|ip| ip.to_string())
 }
 
 fn decode_error(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {

@@ -1,152 +1,286 @@
-use sqlx::{Connection, Sqlite, query, query_as, query_scalar};
+use sqlx::{Connection, Sqlite, SqliteConnection, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::row::{self, Row};
 use crate::{
     error::Result,
-    expiry::Lifetime,
-    store::{Admission, LogIn, LogInOutcome, connections::Connections},
+    store::{
+        Admission, Cutoff, LogIn, LogInOutcome,
+        connections::Connections,
+        record::{MOST_TWIN_BYTES, SUPERSEDED_FOR},
+    },
+    token::SecretHash,
 };
 
+/// The row is written first, and what decides comes back with it: the transaction holds the
+/// database's write lock, so nobody sees a row that is then refused.
 pub(super) async fn log_in(
     readers: &Connections<Sqlite>,
     writer: &Connections<Sqlite>,
     log_in: &LogIn,
 ) -> Result<LogInOutcome> {
-    let before_lock = readers.take().await?;
-    let before_lock = before_lock
+    let keys = (log_in.realm.cutoff_key(&log_in.user_id), log_in.realm.cutoff_key(""));
+    let before = readers.take().await?;
+    let before = before
         .one(query!(
             r#"
-            select (select revoked_at from session_cutoffs where user_id = ?1) as "cutoff?: i64",
-                (select revoked_at from session_cutoffs where user_id = '') as "of_all?: i64"
+            select (select revoked_at from session_cutoffs where user_id = ?1) as "of_user?: i64",
+                (select revoked_at from session_cutoffs where user_id = ?2) as "of_all?: i64"
             "#,
-            log_in.user_id,
+            keys.0,
+            keys.1,
         ))
         .await?;
     let mut connection = writer.take().await?;
     // Immediate: a transaction that reads first and then wants to write is refused the lock when
     // another has written.
     let mut tx = connection.begin_with("begin immediate").await?;
-    let id = log_in.id.as_uuid();
-    let found = query!(
-        r#"
-        insert into session_cutoffs (user_id, used_at)
-        values (?1, cast(round(unixepoch('subsec') * 1000) as integer))
-        on conflict (user_id) do update set used_at = excluded.used_at
-        returning revoked_at, (select revoked_at from session_cutoffs where user_id = '') as "of_all?: i64",
-            cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64"
-        "#,
-        log_in.user_id,
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    let now = found.now;
-    let others = query_scalar!(
-        r#"select count(*) as "count!: i64" from sessions where user_id = ?1 and id <> ?2 and ?3 < valid_until"#,
-        log_in.user_id,
-        id,
-        now,
-    )
-    .fetch_one(&mut *tx)
-    .await?
-    .unsigned_abs();
-    let admission = Admission {
-        cutoff_before_lock: before_lock.cutoff.map(row::moment),
-        cutoff_of_all_before_lock: before_lock.of_all.map(row::moment),
-        cutoff: found.revoked_at.map(row::moment),
-        cutoff_of_all: found.of_all.map(row::moment),
-        now: row::moment(now),
-        others,
+    let written = match &log_in.old_hash {
+        Some(old_hash) => bind(&mut tx, log_in, &keys, old_hash).await?,
+        None => insert(&mut tx, log_in, &keys).await?,
     };
+    let Some(written) = written else {
+        return Ok(LogInOutcome::Absent);
+    };
+    let cutoff = |before: Option<i64>, at: Option<i64>| Cutoff {
+        before_lock: before.map(row::moment),
+        at: at.map(row::moment),
+    };
+    let now = written.last_seen_at;
+    let admission = Admission {
+        of_user: cutoff(before.of_user, written.of_user),
+        of_all: cutoff(before.of_all, written.of_all),
+        now: row::moment(now),
+        others: written.others.unsigned_abs(),
+    };
+    let is_ahead =
+        admission.of_user.is_ahead(admission.now) || admission.of_all.is_ahead(admission.now);
     if let Err(refusal) = log_in.admit(&admission) {
+        tx.rollback().await?;
+        if is_ahead {
+            take_as_now(&mut connection, &keys, now).await?;
+        }
         return Ok(refusal);
     }
+    if is_ahead {
+        take_as_now(&mut tx, &keys, now).await?;
+    }
+    let surplus = log_in.surplus(&admission);
+    let ended =
+        if surplus > 0 { end_oldest(&mut tx, log_in, now, surplus).await? } else { Vec::new() };
+    let record = Row::from(written).try_into()?;
+    tx.commit().await?;
+    connection.keep();
+    let ended = ended.into_iter().map(Into::into).collect();
+    Ok(LogInOutcome::LoggedIn(Box::new(record), ended))
+}
 
-    let surplus = i64::try_from(log_in.surplus(&admission)).unwrap_or(i64::MAX);
-    let ended = query_scalar!(
+/// The row, and what its log-in is decided by.
+struct Written {
+    id: Uuid,
+    realm: String,
+    secret_hash: Vec<u8>,
+    twin_hashes: Vec<u8>,
+    replaced_hash: Vec<u8>,
+    replaced_at: Option<i64>,
+    user_id: Option<String>,
+    remembered: Option<i64>,
+    data: String,
+    revision: i64,
+    created_at: i64,
+    authenticated_at: Option<i64>,
+    last_seen_at: i64,
+    idle_timeout: i64,
+    absolute_expires_at: i64,
+    valid_until: i64,
+    expires_at: i64,
+    of_user: Option<i64>,
+    of_all: Option<i64>,
+    others: i64,
+}
+
+/// The row has the secret, or replaced it within the last minute and is the same user's by now.
+/// Either way the secret is the replaced one afterwards; in the second case the one that replaced
+/// it goes on being good.
+async fn bind(
+    connection: &mut SqliteConnection,
+    log_in: &LogIn,
+    keys: &(String, String),
+    old_hash: &SecretHash,
+) -> Result<Option<Written>, sqlx::Error> {
+    let (id, realm) = (log_in.id.as_uuid(), log_in.realm.as_str());
+    let (old_hash, new_hash) = (&old_hash.as_bytes()[..], &log_in.new_hash.as_bytes()[..]);
+    let (is_limited, ip) = (log_in.limit.is_some(), log_in.client.address());
+    let superseded_for = SUPERSEDED_FOR.num_milliseconds();
+    let rows = query_as!(
+        Written,
+        r#"
+        update sessions
+        set secret_hash = ?8,
+            twin_hashes = iif(secret_hash = ?7 or coalesce(instr(twin_hashes, ?7), 0) > 0, null,
+                cast(coalesce(twin_hashes, x'') || secret_hash as blob)),
+            replaced_hash = ?7,
+            replaced_at = iif(secret_hash = ?7 or coalesce(instr(twin_hashes, ?7), 0) > 0, now, replaced_at),
+            user_id = ?5, data = coalesce(?9, data), revision = revision + 1,
+            authenticated_at = now, last_seen_at = now, idle_timeout = ?10,
+            absolute_expires_at = now + 1000 * ?11, valid_until = now + 1000 * ?10,
+            expires_at = ((now + 1000 * ?10) / (500 * ?10) + 1) * (500 * ?10),
+            ip = coalesce(?12, ip), user_agent = coalesce(?13, user_agent),
+            remembered = ?14, pending_user_id = null, pending_since = null, pending_until = null
+        from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
+        where id = ?1 and realm = ?6 and now < valid_until
+            and (secret_hash = ?7 or instr(twin_hashes, ?7) > 0
+                or (replaced_hash = ?7 and now - replaced_at < ?15 and user_id = ?5
+                    and length(coalesce(twin_hashes, x'')) < ?16))
+        returning id as "id: Uuid", realm, secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+            coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?",
+            remembered as "remembered?: i64", data, revision, created_at, authenticated_at as "authenticated_at?", last_seen_at, idle_timeout, absolute_expires_at,
+            valid_until, expires_at,
+            (select revoked_at from session_cutoffs where user_id = ?2) as "of_user?: i64",
+            (select revoked_at from session_cutoffs where user_id = ?3) as "of_all?: i64",
+            iif(?4, (
+                select count(*) from sessions as o
+                where o.user_id = ?5 and o.realm = ?6 and o.id <> ?1 and sessions.last_seen_at < o.valid_until
+            ), 0) as "others!: i64"
+        "#,
+        id,
+        keys.0,
+        keys.1,
+        is_limited,
+        log_in.user_id,
+        realm,
+        old_hash,
+        new_hash,
+        log_in.data,
+        log_in.timeouts.idle,
+        log_in.timeouts.absolute,
+        ip,
+        log_in.client.user_agent,
+        log_in.remembered,
+        superseded_for,
+        MOST_TWIN_BYTES,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().next())
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    log_in: &LogIn,
+    keys: &(String, String),
+) -> Result<Option<Written>, sqlx::Error> {
+    let (id, realm) = (log_in.id.as_uuid(), log_in.realm.as_str());
+    let new_hash = &log_in.new_hash.as_bytes()[..];
+    let data = log_in.data.as_deref().unwrap_or("{}");
+    let (is_limited, ip) = (log_in.limit.is_some(), log_in.client.address());
+    let rows = query_as!(
+        Written,
+        r#"
+        insert into sessions (id, realm, secret_hash, user_id, data, revision, created_at, authenticated_at, last_seen_at,
+            idle_timeout, absolute_expires_at, valid_until, expires_at, ip, user_agent, remembered)
+        select ?1, ?6, ?7, ?5, ?8, 0, now, now, now,
+            ?9, now + 1000 * ?10, now + 1000 * ?9, ((now + 1000 * ?9) / (500 * ?9) + 1) * (500 * ?9), ?11, ?12, ?13
+        from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
+        returning id as "id: Uuid", realm, secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+            coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?",
+            remembered as "remembered?: i64", data, revision, created_at, authenticated_at as "authenticated_at?", last_seen_at, idle_timeout, absolute_expires_at,
+            valid_until, expires_at,
+            (select revoked_at from session_cutoffs where user_id = ?2) as "of_user?: i64",
+            (select revoked_at from session_cutoffs where user_id = ?3) as "of_all?: i64",
+            iif(?4, (
+                select count(*) from sessions as o
+                where o.user_id = ?5 and o.realm = ?6 and o.id <> ?1 and sessions.last_seen_at < o.valid_until
+            ), 0) as "others!: i64"
+        "#,
+        id,
+        keys.0,
+        keys.1,
+        is_limited,
+        log_in.user_id,
+        realm,
+        new_hash,
+        data,
+        log_in.timeouts.idle,
+        log_in.timeouts.absolute,
+        ip,
+        log_in.client.user_agent,
+        log_in.remembered,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().next())
+}
+
+async fn end_oldest(
+    connection: &mut SqliteConnection,
+    log_in: &LogIn,
+    now: i64,
+    surplus: u64,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let (id, realm) = (log_in.id.as_uuid(), log_in.realm.as_str());
+    let surplus = i64::try_from(surplus).unwrap_or(i64::MAX);
+    query_scalar!(
         r#"
         delete from sessions where id in (
             select id from sessions
-            where user_id = ?1 and id <> ?2 and ?3 < valid_until
+            where user_id = ?1 and realm = ?2 and id <> ?3 and ?4 < valid_until
             order by authenticated_at, id
-            limit ?4
+            limit ?5
         )
         returning id as "id: Uuid"
         "#,
         log_in.user_id,
+        realm,
         id,
         now,
         surplus,
     )
-    .fetch_all(&mut *tx)
-    .await?;
+    .fetch_all(connection)
+    .await
+}
 
-    let lifetime = row::Millis::from(&Lifetime::begin(row::moment(now), log_in.timeouts));
-    let new_hash = &log_in.new_hash.as_bytes()[..];
-    let ip = row::address(&log_in.client);
-    let row = match &log_in.old_hash {
-        Some(old_hash) => {
-            let old_hash = &old_hash.as_bytes()[..];
-            query_as!(
-                Row,
-                r#"
-                update sessions
-                set secret_hash = ?3, user_id = ?4, data = coalesce(?5, data), revision = revision + 1,
-                    authenticated_at = ?6, last_seen_at = ?6, idle_timeout = ?7,
-                    absolute_expires_at = ?8, valid_until = ?9, expires_at = ?10,
-                    ip = coalesce(?11, ip), user_agent = coalesce(?12, user_agent)
-                where id = ?1 and secret_hash = ?2 and ?6 < valid_until
-                returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
-                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, last_seen_at as "now!: i64"
-                "#,
-                id,
-                old_hash,
-                new_hash,
-                log_in.user_id,
-                log_in.data,
-                now,
-                lifetime.idle_timeout,
-                lifetime.absolute_expires_at,
-                lifetime.valid_until,
-                lifetime.expires_at,
-                ip,
-                log_in.client.user_agent,
-            )
-            .fetch_optional(&mut *tx)
-            .await?
+/// The clock was set back since they were written.
+async fn take_as_now(
+    connection: &mut SqliteConnection,
+    keys: &(String, String),
+    now: i64,
+) -> Result<(), sqlx::Error> {
+    query!(
+        "update session_cutoffs set revoked_at = ?3 where user_id in (?1, ?2) and revoked_at > ?3",
+        keys.0,
+        keys.1,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+impl From<Written> for Row {
+    fn from(row: Written) -> Self {
+        Self {
+            id: row.id,
+            realm: row.realm,
+            secret_hash: row.secret_hash,
+            twin_hashes: row.twin_hashes,
+            replaced_hash: row.replaced_hash,
+            replaced_at: row.replaced_at,
+            user_id: row.user_id,
+            remembered: row.remembered,
+            pending_user_id: None,
+            pending_since: None,
+            pending_until: None,
+            data: row.data,
+            revision: row.revision,
+            created_at: row.created_at,
+            authenticated_at: row.authenticated_at,
+            last_seen_at: row.last_seen_at,
+            idle_timeout: row.idle_timeout,
+            absolute_expires_at: row.absolute_expires_at,
+            valid_until: row.valid_until,
+            expires_at: row.expires_at,
+            now: row.last_seen_at,
         }
-        None => {
-            let data = log_in.data.as_deref().unwrap_or("{}");
-            query_as!(
-                Row,
-                r#"
-                insert into sessions (id, secret_hash, user_id, data, revision, created_at, authenticated_at,
-                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, ip, user_agent)
-                values (?1, ?2, ?3, ?4, 0, ?5, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
-                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, last_seen_at as "now!: i64"
-                "#,
-                id,
-                new_hash,
-                log_in.user_id,
-                data,
-                now,
-                lifetime.idle_timeout,
-                lifetime.absolute_expires_at,
-                lifetime.valid_until,
-                lifetime.expires_at,
-                ip,
-                log_in.client.user_agent,
-            )
-            .fetch_optional(&mut *tx)
-            .await?
-        }
-    };
-    let Some(row) = row else {
-        return Ok(LogInOutcome::Absent);
-    };
-    let record = row.try_into()?;
-    tx.commit().await?;
-    let ended = ended.into_iter().map(Into::into).collect();
-    Ok(LogInOutcome::LoggedIn(Box::new(record), ended))
+    }
 }

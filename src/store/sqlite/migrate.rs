@@ -2,7 +2,11 @@ use sqlx::{Connection, Sqlite, SqliteConnection, migrate::Migrator, query};
 
 use crate::{
     error::Result,
-    store::{connections::Connections, failure, migrations},
+    store::{
+        connections::Connections,
+        failure,
+        migrations::{self, Schema},
+    },
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -11,8 +15,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 /// SQLite, and nodes that start at once would each run what the other one runs.
 pub(super) async fn migrate(writer: &Connections<Sqlite>) -> Result<()> {
     let mut connection = writer.take().await?;
-    if is_current(&mut connection).await {
-        return Ok(());
+    match schema(&mut connection).await {
+        Schema::Current => return Ok(()),
+        Schema::Newer => return check_newer(&mut connection).await,
+        Schema::Other => {}
     }
     let migrator = migrations::migrator(&MIGRATIONS, "_sessile_migrations");
     let mut tx = connection.begin_with("begin immediate").await?;
@@ -22,10 +28,20 @@ pub(super) async fn migrate(writer: &Connections<Sqlite>) -> Result<()> {
 }
 
 /// An error, of a ledger that is not there above all, is for the migrator to meet.
-async fn is_current(connection: &mut SqliteConnection) -> bool {
+async fn schema(connection: &mut SqliteConnection) -> Schema {
     let applied = query!(r#"select version as "version!", checksum from _sessile_migrations where success order by version"#)
         .map(|row| (row.version, row.checksum))
         .fetch_all(connection)
         .await;
-    applied.is_ok_and(|applied| migrations::are_current(&applied, &MIGRATIONS))
+    applied.map_or(Schema::Other, |applied| Schema::of_ledger(&applied, &MIGRATIONS))
+}
+
+async fn check_newer(connection: &mut SqliteConnection) -> Result<()> {
+    let needs = query!(
+        r#"select needs_migration as "migration!", needs_release as "release!" from session_schema"#
+    )
+    .fetch_optional(connection)
+    .await?;
+    let needs = needs.as_ref().map(|row| (row.migration, row.release.as_str()));
+    migrations::check_newer(&MIGRATIONS, needs)
 }

@@ -23,10 +23,12 @@ use self::{
 };
 use super::{
     End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
-    Renewal, Revocation, Save, Scope, SessionInfo, Store, Swept, Touch, connections::Connections,
+    Renewal, Revocation, Revoke, Save, SessionInfo, Store, Swept, Touch,
+    connections::Connections,
+    record::{MOST_TWIN_BYTES, SUPERSEDED_FOR},
     whole::to_its_end,
 };
-use crate::{error::Result, token::SessionId};
+use crate::{client, error::Result, realm::Realm, token::SessionId};
 
 /// Sessions in an SQLite database.
 ///
@@ -73,12 +75,13 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
-        let ids = row::array(ids.iter().map(|id| json!(id.as_uuid().simple().to_string())));
+        let ids = row::array(ids.iter().map(|id| json!(row::hex(id))));
         let connection = self.readers.take().await?;
         let found = connection
             .one(query!(
                 r#"
-                select group_concat(json_array(hex(sessions.id), hex(secret_hash), user_id, length(cast(data as blob)), revision, created_at,
+                select group_concat(json_array(hex(sessions.id), realm, hex(secret_hash), hex(twin_hashes), hex(replaced_hash), replaced_at,
+                    user_id, remembered, pending_user_id, pending_since, pending_until, length(cast(data as blob)), revision, created_at,
                     authenticated_at, last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now) || data, '') as "rows?: String"
                 from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
                     cross join json_each(?1) as asked cross join sessions on sessions.id = unhex(asked.value)
@@ -92,14 +95,18 @@ impl Store for SqliteStore {
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
         let sessions = row::array(sessions.iter().map(|s| {
+            let pending = s.pending.as_ref();
             json!({
-                "id": s.id.as_uuid().simple().to_string(),
+                "id": row::hex(&s.id),
+                "realm": s.realm.as_str(),
                 "secret_hash": hex::encode(s.secret_hash.as_bytes()),
                 "data": s.data,
                 "idle": s.timeouts.idle,
                 "absolute": s.timeouts.absolute,
-                "ip": row::address(&s.client),
+                "ip": s.client.address(),
                 "user_agent": s.client.user_agent,
+                "pending_user": pending.and_then(|pending| pending.user_id.as_ref()),
+                "pending": pending.map(|pending| pending.lapses_after),
             })
         }));
         let connection = self.writer.take().await?;
@@ -107,15 +114,20 @@ impl Store for SqliteStore {
             .all(query_as!(
                 Row,
                 r#"
-                insert into sessions (id, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
-                    absolute_expires_at, valid_until, expires_at, ip, user_agent)
-                select unhex(value ->> 'id'), unhex(value ->> 'secret_hash'), value ->> 'data', 0, now, now, value ->> 'idle',
+                insert into sessions (id, realm, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
+                    absolute_expires_at, valid_until, expires_at, ip, user_agent,
+                    pending_user_id, pending_since, pending_until)
+                select unhex(value ->> 'id'), value ->> 'realm', unhex(value ->> 'secret_hash'), value ->> 'data', 0, now, now, value ->> 'idle',
                     now + 1000 * (value ->> 'absolute'),
                     now + 1000 * (value ->> 'idle'),
                     ((now + 1000 * (value ->> 'idle')) / (500 * (value ->> 'idle')) + 1) * (500 * (value ->> 'idle')),
-                    value ->> 'ip', value ->> 'user_agent'
+                    value ->> 'ip', value ->> 'user_agent',
+                    value ->> 'pending_user', iif(value ->> 'pending' is null, null, now), now + 1000 * (value ->> 'pending')
                 from json_each(?1), (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
-                returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
+                returning id as "id: Uuid", realm, secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+                    coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?",
+                    remembered as "remembered?: i64", pending_user_id as "pending_user_id?", pending_since as "pending_since?: i64",
+                    pending_until as "pending_until?: i64", data, revision, created_at, authenticated_at as "authenticated_at?",
                     last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, created_at as "now!: i64"
                 "#,
                 sessions,
@@ -128,12 +140,14 @@ impl Store for SqliteStore {
     async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
         let saves = row::array(saves.iter().map(|s| {
             json!({
-                "id": s.id.as_uuid().simple().to_string(),
+                "id": row::hex(&s.holder.id),
+                "secret_hash": hex::encode(s.holder.secret_hash.as_bytes()),
                 "revision": s.revision,
                 "data": s.data,
                 "seen": s.lifetime.last_seen_at.timestamp_millis(),
                 "valid": s.lifetime.valid_until.timestamp_millis(),
                 "expires": s.lifetime.expires_at.timestamp_millis(),
+                "ip": s.ip.map(client::address),
             })
         }));
         let connection = self.writer.take().await?;
@@ -144,14 +158,17 @@ impl Store for SqliteStore {
                 set data = new.data, revision = new.revision + 1,
                     last_seen_at = max(last_seen_at, new.seen),
                     valid_until = max(valid_until, new.valid),
-                    expires_at = max(expires_at, new.expires)
+                    expires_at = max(expires_at, new.expires),
+                    ip = coalesce(new.ip, sessions.ip)
                 from (
-                    select unhex(value ->> 'id') as id, value ->> 'revision' as revision, value ->> 'data' as data,
-                        value ->> 'seen' as seen, value ->> 'valid' as valid, value ->> 'expires' as expires
+                    select unhex(value ->> 'id') as id, unhex(value ->> 'secret_hash') as secret_hash, value ->> 'revision' as revision,
+                        value ->> 'data' as data, value ->> 'seen' as seen, value ->> 'valid' as valid, value ->> 'expires' as expires,
+                        value ->> 'ip' as ip
                     from json_each(?1)
                 ) as new
                 where sessions.id = new.id and sessions.revision = new.revision
                     and cast(round(unixepoch('subsec') * 1000) as integer) < sessions.valid_until
+                    and (sessions.secret_hash = new.secret_hash or instr(sessions.twin_hashes, new.secret_hash) > 0)
                 returning sessions.id as "id: Uuid"
                 "#,
                 saves,
@@ -164,12 +181,15 @@ impl Store for SqliteStore {
     async fn touch(&self, touches: &[Touch]) -> Result<()> {
         let rows = row::array(touches.iter().map(|t| {
             json!({
-                "id": t.id.as_uuid().simple().to_string(),
+                "id": row::hex(&t.holder.id),
+                "secret_hash": hex::encode(t.holder.secret_hash.as_bytes()),
                 "seen": t.lifetime.last_seen_at.timestamp_millis(),
                 "valid": t.lifetime.valid_until.timestamp_millis(),
                 "expires": t.lifetime.expires_at.timestamp_millis(),
                 "idle": t.lifetime.idle_timeout,
                 "absolute": t.lifetime.absolute_expires_at.timestamp_millis(),
+                "ip": t.ip.map(client::address),
+                "settles": t.settles,
             })
         }));
         let connection = self.writer.take().await?;
@@ -177,15 +197,21 @@ impl Store for SqliteStore {
             .execute(query!(
                 r#"
                 update sessions
-                set last_seen_at = new.seen, valid_until = new.valid, expires_at = max(expires_at, new.expires)
+                set last_seen_at = max(last_seen_at, new.seen), valid_until = max(valid_until, new.valid),
+                    expires_at = max(expires_at, new.expires),
+                    ip = coalesce(new.ip, sessions.ip),
+                    secret_hash = iif(new.settles, new.secret_hash, sessions.secret_hash),
+                    twin_hashes = iif(new.settles, null, sessions.twin_hashes)
                 from (
-                    select unhex(value ->> 'id') as id, value ->> 'seen' as seen, value ->> 'valid' as valid,
-                        value ->> 'expires' as expires, value ->> 'idle' as idle, value ->> 'absolute' as absolute
+                    select unhex(value ->> 'id') as id, unhex(value ->> 'secret_hash') as secret_hash, value ->> 'seen' as seen,
+                        value ->> 'valid' as valid, value ->> 'expires' as expires, value ->> 'idle' as idle,
+                        value ->> 'absolute' as absolute, value ->> 'ip' as ip, value ->> 'settles' as settles
                     from json_each(?1)
                 ) as new
-                where sessions.id = new.id and last_seen_at < new.seen and idle_timeout = new.idle
+                where sessions.id = new.id and (last_seen_at < new.seen or new.settles) and idle_timeout = new.idle
                     and absolute_expires_at = new.absolute
                     and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                    and (sessions.secret_hash = new.secret_hash or instr(sessions.twin_hashes, new.secret_hash) > 0)
                 "#,
                 rows,
             ))
@@ -196,25 +222,47 @@ impl Store for SqliteStore {
 
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
         let (id, old, new) = (
-            renewal.id.as_uuid(),
-            &renewal.old_hash.as_bytes()[..],
+            renewal.holder.id.as_uuid(),
+            &renewal.holder.secret_hash.as_bytes()[..],
             &renewal.new_hash.as_bytes()[..],
         );
-        let ip = row::address(&renewal.client);
+        let ip = renewal.client.address();
+        let pending = renewal.pending.as_ref();
+        let since = pending.map(|pending| pending.began_at.timestamp_millis());
+        let until = pending.map(|pending| pending.lapses_at.timestamp_millis());
+        let at = renewal.at.timestamp_millis();
+        let superseded_since = (renewal.at - SUPERSEDED_FOR).timestamp_millis();
+        let pending_user = pending.and_then(|pending| pending.user_id.clone());
         let connection = self.writer.take().await?;
         let done = connection
             .execute(query!(
                 r#"
                 update sessions
-                set secret_hash = ?3, ip = coalesce(?4, ip), user_agent = coalesce(?5, user_agent)
-                where id = ?1 and secret_hash = ?2
-                    and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                set secret_hash = ?3,
+                    twin_hashes = iif(secret_hash = ?2 or coalesce(instr(twin_hashes, ?2), 0) > 0, null,
+                        cast(coalesce(twin_hashes, x'') || secret_hash as blob)),
+                    replaced_hash = ?2,
+                    replaced_at = iif(secret_hash = ?2 or coalesce(instr(twin_hashes, ?2), 0) > 0, ?9, replaced_at),
+                    pending_user_id = iif(?6 is null, pending_user_id, ?8),
+                    pending_since = coalesce(?6, pending_since), pending_until = coalesce(?7, pending_until),
+                    ip = coalesce(?4, ip), user_agent = coalesce(?5, user_agent)
+                where id = ?1 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                    and (secret_hash = ?2 or instr(twin_hashes, ?2) > 0
+                        or (replaced_hash = ?2 and replaced_at > ?10 and ?6 is not null and user_id is null
+                            and pending_since is not null and pending_user_id is ?8
+                            and length(coalesce(twin_hashes, x'')) < ?11))
                 "#,
                 id,
                 old,
                 new,
                 ip,
                 renewal.client.user_agent,
+                since,
+                until,
+                pending_user,
+                at,
+                superseded_since,
+                MOST_TWIN_BYTES,
             ))
             .await?;
         self.written(1);
@@ -224,25 +272,28 @@ impl Store for SqliteStore {
     async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
         let (renewal, lifetime) = (&to.renewal, row::Millis::from(&to.lifetime));
         let (id, old, new) = (
-            renewal.id.as_uuid(),
-            &renewal.old_hash.as_bytes()[..],
+            renewal.holder.id.as_uuid(),
+            &renewal.holder.secret_hash.as_bytes()[..],
             &renewal.new_hash.as_bytes()[..],
         );
-        let ip = row::address(&renewal.client);
+        let ip = renewal.client.address();
         let connection = self.writer.take().await?;
-        let row = connection
-            .optional(query_as!(
+        let rows = connection
+            .all(query_as!(
                 Row,
                 r#"
                 update sessions
-                set secret_hash = ?3, revision = revision + 1, authenticated_at = ?5, last_seen_at = ?5,
+                set secret_hash = ?3, twin_hashes = null, replaced_hash = ?2, replaced_at = ?5,
+                    revision = revision + 1, authenticated_at = ?5, last_seen_at = ?5,
                     idle_timeout = ?6, absolute_expires_at = ?7, valid_until = ?8, expires_at = ?9,
                     ip = coalesce(?10, ip), user_agent = coalesce(?11, user_agent)
-                where id = ?1 and secret_hash = ?2 and user_id = ?4
-                    and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
-                returning id as "id: Uuid", secret_hash, user_id as "user_id?", data, revision, created_at, authenticated_at as "authenticated_at?",
-                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at,
-                    cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64"
+                where id = ?1 and user_id = ?4 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                    and (secret_hash = ?2 or instr(twin_hashes, ?2) > 0)
+                returning id as "id: Uuid", realm, secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+                    coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?",
+                    remembered as "remembered?: i64", pending_user_id as "pending_user_id?", pending_since as "pending_since?: i64",
+                    pending_until as "pending_until?: i64", data, revision, created_at, authenticated_at as "authenticated_at?",
+                    last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64"
                 "#,
                 id,
                 old,
@@ -258,7 +309,7 @@ impl Store for SqliteStore {
             ))
             .await?;
         self.written(1);
-        Ok(row.map(Record::try_from).transpose()?)
+        Ok(rows.into_iter().next().map(Record::try_from).transpose()?)
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
@@ -283,18 +334,22 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn revoke(&self, scope: &Scope) -> Result<Revocation> {
-        let (store, scope) = (self.clone(), scope.clone());
+    async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>> {
+        let (store, revoke) = (self.clone(), revoke.clone());
         to_its_end(async move {
-            let revocation = revoke::in_own_transaction(&store.writer, &scope).await?;
-            store.written(revocation.ended);
+            let revocation = revoke::in_own_transaction(&store.writer, &revoke).await?;
+            store.written(revocation.map_or(0, |revocation| revocation.ended));
             Ok(revocation)
         })
         .await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
-        let before = page.before.map(|id| id.as_uuid());
+        let realm = page.realm.as_str();
+        let after = page.after.map(|key| key.authenticated_at.timestamp_millis());
+        let after_id = page.after.map(|key| key.id.as_uuid());
+        let by_id = page.by.map(|holder| holder.id.as_uuid());
+        let by_hash = page.by.map(|holder| holder.secret_hash.as_bytes().to_vec());
         let connection = self.readers.take().await?;
         let rows = connection
             .all(query_as!(
@@ -302,21 +357,29 @@ impl Store for SqliteStore {
                 r#"
                 select id as "id: Uuid", user_id as "user_id?", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?", user_agent as "user_agent?"
                 from sessions
-                where user_id = ?1 and (?2 is null or id < ?2)
-                    and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
-                order by id desc
-                limit ?3
+                where user_id = ?1 and realm = ?2 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                    and (?3 is null or (authenticated_at, id) < (?3, ?4))
+                    and (?6 is null or exists (
+                        select 1 from sessions as h
+                        where h.id = ?6 and h.user_id = ?1 and cast(round(unixepoch('subsec') * 1000) as integer) < h.valid_until
+                            and (h.secret_hash = ?7 or instr(h.twin_hashes, ?7) > 0)))
+                order by authenticated_at desc, id desc
+                limit ?5
                 "#,
                 page.user_id,
-                before,
+                realm,
+                after,
+                after_id,
                 page.limit,
+                by_id,
+                by_hash,
             ))
             .await?;
         Ok(rows.into_iter().map(SessionInfo::from).collect())
     }
 
-    async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
-        let id = id.as_uuid();
+    async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
+        let (realm, id) = (realm.as_str(), id.as_uuid());
         let connection = self.readers.take().await?;
         let row = connection
             .optional(query_as!(
@@ -324,24 +387,27 @@ impl Store for SqliteStore {
                 r#"
                 select id as "id: Uuid", user_id as "user_id?", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?", user_agent as "user_agent?"
                 from sessions
-                where id = ?1 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                where id = ?1 and realm = ?2 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
                 "#,
                 id,
+                realm,
             ))
             .await?;
         Ok(row.map(SessionInfo::from))
     }
 
-    async fn count(&self, user_id: Option<&str>) -> Result<u64> {
+    async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
+        let realm = realm.as_str();
         let connection = self.readers.take().await?;
         let found = connection
             .one(query!(
                 r#"
                 select count(*) as "count!: i64"
                 from sessions
-                where (?1 is null or user_id = ?1) and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                where (?1 is null or user_id = ?1) and realm = ?2 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
                 "#,
                 user_id,
+                realm,
             ))
             .await?;
         Ok(found.count.unsigned_abs())

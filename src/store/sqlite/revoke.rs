@@ -6,14 +6,21 @@ use uuid::Uuid;
 use super::row;
 use crate::{
     error::Result,
-    store::{End, Revocation, Scope, connections::Connections},
+    realm::Realm,
+    store::{End, Holder, Revocation, Revoke, Scope, connections::Connections},
     token::SessionId,
+    user_id::check_user_id,
 };
 
 /// Ends one session in the application's transaction. Logs nothing: whether it happened is known at
 /// the commit.
-pub async fn revoke(connection: &mut SqliteConnection, id: SessionId) -> Result<Revocation> {
-    let ended = end(connection, &[End { id, user_id: None }]).await?;
+pub async fn revoke(
+    connection: &mut SqliteConnection,
+    realm: &Realm,
+    id: SessionId,
+) -> Result<Revocation> {
+    let end_it = End { id, realm: realm.clone(), user_id: None, by: None };
+    let ended = end(connection, &[end_it]).await?;
     Ok(Revocation::new(ended.len() as u64, None))
 }
 
@@ -24,33 +31,50 @@ pub async fn revoke(connection: &mut SqliteConnection, id: SessionId) -> Result<
 /// moment of this call, so let it be the last statement before the commit: an authentication that
 /// begins between the two, against what the transaction is about to change, and logs in after the
 /// commit is not told apart from a good one.
-pub async fn revoke_user(connection: &mut SqliteConnection, user_id: &str) -> Result<Revocation> {
-    Ok(run(connection, &Scope::User(user_id.to_owned())).await?)
+///
+/// # Errors
+///
+/// [`InvalidUserId`](crate::ErrorKind::InvalidUserId), before anything is done.
+pub async fn revoke_user(
+    connection: &mut SqliteConnection,
+    realm: &Realm,
+    user_id: &str,
+) -> Result<Revocation> {
+    check_user_id(user_id)?;
+    Ok(run(connection, realm, &Scope::User(user_id.to_owned())).await?)
 }
 
 /// Ends all of a user's sessions but one, as [`revoke_user`] does.
 pub async fn revoke_others(
     connection: &mut SqliteConnection,
+    realm: &Realm,
     user_id: &str,
     keep: SessionId,
 ) -> Result<Revocation> {
-    Ok(run(connection, &Scope::OthersOf(user_id.to_owned(), keep)).await?)
+    check_user_id(user_id)?;
+    Ok(run(connection, realm, &Scope::OthersOf(user_id.to_owned(), keep)).await?)
 }
 
-/// Ends every session there is, as [`revoke_user`] does.
-pub async fn revoke_all(connection: &mut SqliteConnection) -> Result<Revocation> {
-    Ok(run(connection, &Scope::All).await?)
+/// Ends every session of the realm, as [`revoke_user`] does.
+pub async fn revoke_all(connection: &mut SqliteConnection, realm: &Realm) -> Result<Revocation> {
+    Ok(run(connection, realm, &Scope::All).await?)
 }
 
 pub(super) async fn in_own_transaction(
     writer: &Connections<Sqlite>,
-    scope: &Scope,
-) -> Result<Revocation> {
+    revoke: &Revoke,
+) -> Result<Option<Revocation>> {
     let mut connection = writer.take().await?;
     let mut tx = connection.begin_with("begin immediate").await?;
-    let revocation = run(&mut tx, scope).await?;
+    let (realm, scope) = (&revoke.realm, &revoke.scope);
+    if let Some(holder) = &revoke.by
+        && !holds(&mut tx, holder, realm, scope.user_id()).await?
+    {
+        return Ok(None);
+    }
+    let revocation = run(&mut tx, realm, scope).await?;
     tx.commit().await?;
-    Ok(revocation)
+    Ok(Some(revocation))
 }
 
 /// Single sessions: one statement, which needs no lock of a user.
@@ -58,17 +82,29 @@ pub(super) async fn end(
     connection: &mut SqliteConnection,
     ends: &[End],
 ) -> Result<Vec<SessionId>, sqlx::Error> {
-    let ends =
-        row::array(ends.iter().map(
-            |end| json!({ "id": end.id.as_uuid().simple().to_string(), "user_id": end.user_id }),
-        ));
+    let ends = row::array(ends.iter().map(|end| {
+        json!({
+            "id": row::hex(&end.id),
+            "realm": end.realm.as_str(),
+            "user_id": end.user_id,
+            "by_id": end.by.map(|holder| row::hex(&holder.id)),
+            "by_hash": end.by.map(|holder| hex::encode(holder.secret_hash.as_bytes())),
+        })
+    }));
     let ended = query!(
         r#"
         delete from sessions
         where id in (
             select s.id
             from json_each(?1) as of cross join sessions as s on s.id = unhex(of.value ->> 'id')
-            where of.value ->> 'user_id' is null or s.user_id = of.value ->> 'user_id'
+            where s.realm = of.value ->> 'realm'
+                and (of.value ->> 'user_id' is null or s.user_id = of.value ->> 'user_id')
+                and (of.value ->> 'by_id' is null or exists (
+                    select 1 from sessions as h
+                    where h.id = unhex(of.value ->> 'by_id')
+                        and cast(round(unixepoch('subsec') * 1000) as integer) < h.valid_until
+                        and (of.value ->> 'user_id' is null or h.user_id = of.value ->> 'user_id')
+                        and (h.secret_hash = unhex(of.value ->> 'by_hash') or instr(h.twin_hashes, unhex(of.value ->> 'by_hash')) > 0)))
         )
         returning id as "id: Uuid", cast(round(unixepoch('subsec') * 1000) as integer) < valid_until as "live!: bool"
         "#,
@@ -79,22 +115,51 @@ pub(super) async fn end(
     Ok(ended.into_iter().filter(|row| row.live).map(|row| row.id.into()).collect())
 }
 
-async fn run(connection: &mut SqliteConnection, scope: &Scope) -> Result<Revocation, sqlx::Error> {
-    let of_user = match scope {
-        Scope::User(user_id) => Some((user_id.as_str(), None)),
-        Scope::OthersOf(user_id, keep) => Some((user_id.as_str(), Some(keep.as_uuid()))),
-        Scope::All => None,
-    };
-    let cutoff = cut_off(connection, of_user.map_or("", |(user_id, _)| user_id)).await?;
+/// Whether the session on whose behalf this is done is there, and its secret. It loses its twins.
+async fn holds(
+    connection: &mut SqliteConnection,
+    holder: &Holder,
+    realm: &Realm,
+    user_id: Option<&str>,
+) -> Result<bool, sqlx::Error> {
+    let (id, realm) = (holder.id.as_uuid(), realm.as_str());
+    let hash = &holder.secret_hash.as_bytes()[..];
+    let held = query!(
+        r#"
+        update sessions set secret_hash = ?2, twin_hashes = null
+        where id = ?1 and realm = ?3 and user_id = ?4
+            and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+            and (secret_hash = ?2 or instr(twin_hashes, ?2) > 0)
+        "#,
+        id,
+        hash,
+        realm,
+        user_id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(held.rows_affected() == 1)
+}
+
+async fn run(
+    connection: &mut SqliteConnection,
+    realm: &Realm,
+    scope: &Scope,
+) -> Result<Revocation, sqlx::Error> {
+    let of_user = scope.user_id();
+    let cutoff = cut_off(connection, realm, of_user).await?;
+    let realm = realm.as_str();
     // One statement a shape: a condition on a parameter that may be null would cost the index.
     let live = match of_user {
-        Some((user_id, keep)) => {
+        Some(user_id) => {
+            let keep = scope.keeps().map(|id| id.as_uuid());
             query_scalar!(
                 r#"
-                delete from sessions where user_id = ?1 and (?2 is null or id <> ?2)
+                delete from sessions where user_id = ?1 and realm = ?2 and (?3 is null or id <> ?3)
                 returning cast(round(unixepoch('subsec') * 1000) as integer) < valid_until as "live!: bool"
                 "#,
                 user_id,
+                realm,
                 keep,
             )
             .fetch_all(connection)
@@ -103,9 +168,10 @@ async fn run(connection: &mut SqliteConnection, scope: &Scope) -> Result<Revocat
         None => {
             query_scalar!(
                 r#"
-                delete from sessions
+                delete from sessions where realm = ?1
                 returning cast(round(unixepoch('subsec') * 1000) as integer) < valid_until as "live!: bool"
-                "#
+                "#,
+                realm,
             )
             .fetch_all(connection)
             .await?
@@ -115,22 +181,27 @@ async fn run(connection: &mut SqliteConnection, scope: &Scope) -> Result<Revocat
 }
 
 /// Rounded up by a millisecond, which is as fine as the clock is, so that no authentication of the
-/// same one passes.
+/// same one passes. Whatever is there, the new one is later, or the clock was set back. The row of
+/// everybody is never old, so that the sweep leaves it alone.
 async fn cut_off(
     connection: &mut SqliteConnection,
-    user_id: &str,
+    realm: &Realm,
+    user_id: Option<&str>,
 ) -> Result<DateTime<Utc>, sqlx::Error> {
-    let cutoff = query_scalar!(
+    let (key, is_of_all) = (realm.cutoff_key(user_id.unwrap_or_default()), user_id.is_none());
+    let cutoffs = query_scalar!(
         r#"
         insert into session_cutoffs as c (user_id, revoked_at, used_at)
-        select ?1, now + 1, now from (select cast(round(unixepoch('subsec') * 1000) as integer) as now) where true
+        select ?1, now + 1, iif(?2, 9223372036854775807, now)
+        from (select cast(round(unixepoch('subsec') * 1000) as integer) as now) where true
         on conflict (user_id) do update
-        set revoked_at = max(coalesce(c.revoked_at, 0), excluded.revoked_at), used_at = max(c.used_at, excluded.used_at)
+        set revoked_at = excluded.revoked_at, used_at = max(c.used_at, excluded.used_at)
         returning revoked_at as "revoked_at!: i64"
         "#,
-        user_id,
+        key,
+        is_of_all,
     )
-    .fetch_one(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(row::moment(cutoff))
+    cutoffs.into_iter().next().map(row::moment).ok_or(sqlx::Error::RowNotFound)
 }

@@ -8,19 +8,30 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    client::Client,
+    client,
     expiry::Lifetime,
-    store::{Record, SessionInfo},
-    token::SecretHash,
+    store::{PendingLogIn, Record, Replaced, SessionInfo},
+    token::{SecretHash, SessionId},
 };
 
 /// A session as a statement returns its columns, or as an array of them in this order.
 #[derive(Deserialize)]
 pub(super) struct Row<Data = String> {
     pub(super) id: Uuid,
+    pub(super) realm: String,
     #[serde(with = "hex::serde")]
     pub(super) secret_hash: Vec<u8>,
+    /// Empty for null, as `hex` has it.
+    #[serde(with = "hex::serde")]
+    pub(super) twin_hashes: Vec<u8>,
+    #[serde(with = "hex::serde")]
+    pub(super) replaced_hash: Vec<u8>,
+    pub(super) replaced_at: Option<i64>,
     pub(super) user_id: Option<String>,
+    pub(super) remembered: Option<i64>,
+    pub(super) pending_user_id: Option<String>,
+    pub(super) pending_since: Option<i64>,
+    pub(super) pending_until: Option<i64>,
     pub(super) data: Data,
     pub(super) revision: i64,
     pub(super) created_at: i64,
@@ -65,8 +76,17 @@ impl<Data> Row<Data> {
     fn into_record(self, data: &str) -> Result<Record, sqlx::Error> {
         Ok(Record {
             id: self.id.into(),
+            realm: self.realm.parse().map_err(decode_error)?,
             secret_hash: SecretHash::try_from(&*self.secret_hash).map_err(decode_error)?,
+            twins: SecretHash::of_each(&self.twin_hashes),
+            replaced: Replaced::from_row(&self.replaced_hash, self.replaced_at.map(moment)),
             user_id: self.user_id,
+            remembered: self.remembered.map(|remembered| remembered != 0),
+            pending: PendingLogIn::from_row(
+                self.pending_user_id,
+                self.pending_since.map(moment),
+                self.pending_until.map(moment),
+            ),
             data: data.into(),
             revision: self.revision,
             created_at: moment(self.created_at),
@@ -80,6 +100,7 @@ impl<Data> Row<Data> {
             ),
             now: moment(self.now),
             received: Instant::now(),
+            is_copy: false,
         })
     }
 }
@@ -104,7 +125,7 @@ impl From<InfoRow> for SessionInfo {
             authenticated_at: row.authenticated_at.map(moment),
             last_seen_at: moment(row.last_seen_at),
             expires_at: moment(row.valid_until),
-            ip: row.ip.and_then(|ip| ip.parse().ok()),
+            ip: row.ip.as_deref().and_then(client::parse_address),
             user_agent: row.user_agent,
         }
     }
@@ -137,13 +158,14 @@ pub(super) fn moment(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
+/// An id in a parameter for `json_each`.
+pub(super) fn hex(id: &SessionId) -> String {
+    id.as_uuid().simple().to_string()
+}
+
 /// A parameter for `json_each`.
 pub(super) fn array(items: impl Iterator<Item = Value>) -> String {
     Value::Array(items.collect()).to_string()
-}
-
-pub(super) fn address(client: &Client) -> Option<String> {
-    client.ip.map(|ip| ip.to_string())
 }
 
 pub(super) fn decode_error(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {

@@ -1,14 +1,15 @@
 use std::{sync::Arc, time::Instant};
 
 use sessile::{
-    Client, days, hours, minutes,
-    store::{End, Lifetime, LogIn, LogInOutcome, Scope, Store, Timeouts},
+    Client, Realm, days, hours, minutes,
+    store::{Began, End, Lifetime, LogIn, LogInOutcome, Scope, Store, Timeouts},
 };
 
 use super::{
     conformance,
     make::{
-        admitted, anonymous, hash, id, log_in, log_in_to, logged_in, new_session, now, one, save,
+        admitted, anonymous, hash, id, log_in, log_in_to, logged_in, new_session, now, one, revoke,
+        save,
     },
 };
 use crate::support::Db;
@@ -81,7 +82,7 @@ async fn a_log_in_takes_what_it_knows_of_the_client(_: Db, store: Arc<dyn Store>
     let first = LogIn { client: Client::new().ip(address).user_agent("one"), ..log_in("ada") };
     let record = admitted(store.log_in(&first).await.unwrap());
     admitted(store.log_in(&log_in_to(&record, "ada")).await.unwrap());
-    let info = store.find(record.id).await.unwrap().unwrap();
+    let info = store.find(&Realm::default(), record.id).await.unwrap().unwrap();
     assert_eq!((info.ip, info.user_agent.as_deref()), (Some(address), Some("one")));
 }
 
@@ -96,7 +97,7 @@ async fn a_log_in_to_a_row_that_has_ended_is_absent(db: Db, store: Arc<dyn Store
         assert!(now(&store, record.id).await.is_none());
     }
     assert_eq!(db.rows().await, 1);
-    assert_eq!(store.count(Some("ada")).await.unwrap(), 0);
+    assert_eq!(store.count(&Realm::default(), Some("ada")).await.unwrap(), 0);
 }
 
 async fn a_log_in_with_a_wrong_secret_is_absent(_: Db, store: Arc<dyn Store>) {
@@ -114,10 +115,10 @@ async fn a_log_in_with_a_wrong_secret_is_absent(_: Db, store: Arc<dyn Store>) {
 
 async fn a_log_in_after_a_revocation_of_the_user_is_admitted(db: Db, store: Arc<dyn Store>) {
     logged_in(&store, "ada").await;
-    store.revoke(&user("ada")).await.unwrap();
+    revoke(&store, &user("ada")).await;
     db.pass_for_cutoffs(minutes(1)).await;
     logged_in(&store, "ada").await;
-    assert_eq!(store.count(Some("ada")).await.unwrap(), 1);
+    assert_eq!(store.count(&Realm::default(), Some("ada")).await.unwrap(), 1);
 }
 
 async fn a_log_in_from_before_a_revocation_of_the_user_is_refused(db: Db, store: Arc<dyn Store>) {
@@ -134,8 +135,8 @@ async fn a_log_in_from_before_a_revocation_of_all_is_refused(db: Db, store: Arc<
 
 /// To a row of its own and to one that is there, for a user of whom the database has heard and for one it has not.
 async fn refused_after(db: &Db, store: &Arc<dyn Store>, scope: Scope) {
-    let began = Instant::now();
-    store.revoke(&scope).await.unwrap();
+    let began = Began::Here(Instant::now());
+    revoke(store, &scope).await;
     let anonymous = anonymous(store).await;
     let inserting = LogIn { began, ..log_in("ada") };
     let binding = LogIn { began, ..log_in_to(&anonymous, "ada") };
@@ -143,17 +144,17 @@ async fn refused_after(db: &Db, store: &Arc<dyn Store>, scope: Scope) {
         let outcome = store.log_in(&log_in).await.unwrap();
         assert!(matches!(outcome, LogInOutcome::Refused), "{outcome:?}");
     }
-    assert_eq!(store.count(Some("ada")).await.unwrap(), 0);
+    assert_eq!(store.count(&Realm::default(), Some("ada")).await.unwrap(), 0);
     assert_eq!(db.rows().await, 1);
     let after = now(store, anonymous.id).await.unwrap();
     assert!(after.secret_hash.matches(&anonymous.secret_hash));
 }
 
 async fn a_log_in_from_before_the_end_of_one_session_is_admitted(_: Db, store: Arc<dyn Store>) {
-    let began = Instant::now();
+    let began = Began::Here(Instant::now());
     let (first, other) = (logged_in(&store, "ada").await, logged_in(&store, "ada").await);
     store.end(&[one(first.id)]).await.unwrap();
-    let ends = [End { id: other.id, user_id: Some("ada".to_owned()) }];
+    let ends = [End { user_id: Some("ada".to_owned()), ..one(other.id) }];
     store.end(&ends).await.unwrap();
     admitted(store.log_in(&LogIn { began, ..log_in("ada") }).await.unwrap());
 }
@@ -162,15 +163,15 @@ async fn a_log_in_from_before_a_revocation_of_another_user_is_admitted(
     _: Db,
     store: Arc<dyn Store>,
 ) {
-    let began = Instant::now();
-    store.revoke(&user("bob")).await.unwrap();
+    let began = Began::Here(Instant::now());
+    revoke(&store, &user("bob")).await;
     admitted(store.log_in(&LogIn { began, ..log_in("ada") }).await.unwrap());
 }
 
 async fn a_log_in_that_follows_the_revocation_is_admitted(_: Db, store: Arc<dyn Store>) {
     for scope in [user("ada"), Scope::OthersOf("ada".to_owned(), id()), Scope::All] {
-        let began = Instant::now();
-        let after = store.revoke(&scope).await.unwrap().cutoff;
+        let began = Began::Here(Instant::now());
+        let after = revoke(&store, &scope).await.cutoff;
         assert!(after.is_some());
         let log_in = LogIn { began, after, ..log_in("ada") };
         admitted(store.log_in(&log_in).await.unwrap());
@@ -178,12 +179,12 @@ async fn a_log_in_that_follows_the_revocation_is_admitted(_: Db, store: Arc<dyn 
 }
 
 async fn a_log_in_that_follows_an_earlier_revocation_is_refused(db: Db, store: Arc<dyn Store>) {
-    let began = Instant::now();
-    let after = store.revoke(&user("ada")).await.unwrap().cutoff;
+    let began = Began::Here(Instant::now());
+    let after = revoke(&store, &user("ada")).await.cutoff;
     // Where the clock counts milliseconds, the next cut-off may be the same moment.
     db.pass_for_cutoffs(minutes(1)).await;
     let earlier = after.map(|cutoff| cutoff - minutes(1));
-    store.revoke(&user("ada")).await.unwrap();
+    revoke(&store, &user("ada")).await;
     let log_in = LogIn { began, after: earlier, ..log_in("ada") };
     let outcome = store.log_in(&log_in).await.unwrap();
     assert!(matches!(outcome, LogInOutcome::Refused), "{outcome:?}");
@@ -193,7 +194,7 @@ async fn a_log_in_that_took_a_day_is_refused(_: Db, store: Arc<dyn Store>) {
     let began = Instant::now()
         .checked_sub(days(1))
         .expect("an Instant may lie before the start of the machine");
-    let log_in = LogIn { began, ..log_in("ada") };
+    let log_in = LogIn { began: Began::Here(began), ..log_in("ada") };
     let outcome = store.log_in(&log_in).await.unwrap();
     assert!(matches!(outcome, LogInOutcome::Refused), "{outcome:?}");
 }

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use chrono::TimeDelta;
 use sessile::{
-    Client, SessionId,
+    Client, Realm, Revocation, SessionId,
     store::{
-        End, Lifetime, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-        Save, SecretHash, Store, Timeouts, Touch,
+        Began, End, Holder, Lifetime, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
+        Record, Renewal, Revoke, Save, Scope, SecretCheck, SecretHash, Store, Timeouts, Touch,
     },
 };
 use uuid::Uuid;
@@ -33,16 +33,29 @@ pub(super) fn hash() -> SecretHash {
 pub(super) fn new_session(data: &str) -> NewSession {
     NewSession {
         id: id(),
+        realm: Realm::default(),
         secret_hash: hash(),
         data: data.to_owned(),
         timeouts: timeouts(),
         client: Client::new(),
+        pending: None,
     }
 }
 
 /// A session to end, whoever's it is.
 pub(super) fn one(id: SessionId) -> End {
-    End { id, user_id: None }
+    End { id, realm: Realm::default(), user_id: None, by: None }
+}
+
+/// The row, by its secret.
+pub(super) fn holder(record: &Record) -> Holder {
+    Holder { id: record.id, secret_hash: record.secret_hash }
+}
+
+/// Ends these sessions for the application.
+pub(super) async fn revoke(store: &Arc<dyn Store>, scope: &Scope) -> Revocation {
+    let revoke = Revoke { realm: Realm::default(), scope: scope.clone(), by: None };
+    store.revoke(&revoke).await.unwrap().expect("nobody has to hold anything")
 }
 
 /// An anonymous row.
@@ -55,13 +68,15 @@ pub(super) async fn anonymous(store: &Arc<dyn Store>) -> Record {
 pub(super) fn log_in(user_id: &str) -> LogIn {
     LogIn {
         id: id(),
+        realm: Realm::default(),
         old_hash: None,
         new_hash: hash(),
         user_id: user_id.to_owned(),
         data: Some("{}".to_owned()),
         timeouts: timeouts(),
+        remembered: false,
         client: Client::new(),
-        began: Instant::now(),
+        began: Began::Here(Instant::now()),
         after: None,
         limit: None,
     }
@@ -87,23 +102,32 @@ pub(super) fn admitted(outcome: LogInOutcome) -> Record {
 
 pub(super) fn save(record: &Record, data: &str) -> Save {
     Save {
-        id: record.id,
+        holder: holder(record),
         revision: record.revision,
         data: data.to_owned(),
         lifetime: record.lifetime,
+        ip: None,
     }
 }
 
 /// Seen that many seconds after it was read.
 pub(super) fn touch(record: &Record, seconds: i64) -> Touch {
     Touch {
-        id: record.id,
+        holder: holder(record),
         lifetime: record.lifetime.seen(record.now + TimeDelta::seconds(seconds)),
+        ip: None,
+        settles: false,
     }
 }
 
 pub(super) fn renewal(record: &Record) -> Renewal {
-    Renewal { id: record.id, old_hash: record.secret_hash, new_hash: hash(), client: Client::new() }
+    Renewal {
+        holder: holder(record),
+        new_hash: hash(),
+        at: record.now,
+        client: Client::new(),
+        pending: None,
+    }
 }
 
 pub(super) fn reauthentication(record: &Record) -> Reauthentication {
@@ -119,7 +143,17 @@ pub(super) async fn now(store: &Arc<dyn Store>, id: SessionId) -> Option<Record>
     store.load(&[id]).await.unwrap().pop()
 }
 
+/// What a secret is to the row as it is now.
+pub(super) async fn check(store: &Arc<dyn Store>, id: SessionId, hash: &SecretHash) -> SecretCheck {
+    now(store, id).await.expect("the row is live").check(hash)
+}
+
+/// The ids of a user's live sessions, the newest log-in first.
+pub(super) async fn listed(store: &Arc<dyn Store>, user_id: &str) -> Vec<SessionId> {
+    store.list(&page(user_id)).await.unwrap().iter().map(|info| info.id).collect()
+}
+
 /// The newest hundred of a user.
 pub(super) fn page(user_id: &str) -> Page {
-    Page { user_id: user_id.to_owned(), before: None, limit: 100 }
+    Page { realm: Realm::default(), user_id: user_id.to_owned(), after: None, limit: 100, by: None }
 }

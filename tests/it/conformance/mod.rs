@@ -1,18 +1,25 @@
 //! The contract of `sessile::store::Store`, verb by verb. A store that passes is one: a new backend, or a wrapper, gets a line
 //! in the macro and no cases of its own.
 
+mod addresses;
 mod create;
+mod cutoffs;
+mod holder;
 mod list;
 mod load;
 mod log_in;
 mod log_in_limit;
 mod make;
+mod overtaken;
+mod pending;
+mod realm;
 mod reauthenticate;
 mod renew;
 mod revoke;
 mod save;
 mod sweep;
 mod touch;
+mod twins;
 
 /// Runs each case on every store: `conformance! { a_case }` makes the tests `postgres::a_case`, `sqlite::a_case`,
 /// `postgres_wrapped::a_case`, … of a function `async fn a_case(db: Db, store: Arc<dyn Store>)`.

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use sessile::{
-    Client, hours,
-    store::{Reauthentication, Renewal, Store},
+    Client, Realm, hours,
+    store::{Holder, Reauthentication, Renewal, Store},
 };
 
 use super::{
     conformance,
-    make::{anonymous, hash, log_in_to, logged_in, now, one, reauthentication, renewal},
+    make::{anonymous, hash, holder, log_in_to, logged_in, now, one, reauthentication, renewal},
 };
 use crate::support::Db;
 
@@ -43,7 +43,10 @@ async fn a_reauthentication_needs_the_old_secret(_: Db, store: Arc<dyn Store>) {
     let record = logged_in(&store, "ada").await;
     let (first, second) = (reauthentication(&record), reauthentication(&record));
     let guessed = Reauthentication {
-        renewal: Renewal { old_hash: hash(), ..renewal(&record) },
+        renewal: Renewal {
+            holder: Holder { secret_hash: hash(), ..holder(&record) },
+            ..renewal(&record)
+        },
         ..first.clone()
     };
     assert!(store.reauthenticate(&guessed).await.unwrap().is_none());
@@ -89,6 +92,6 @@ async fn a_reauthentication_takes_what_it_knows_of_the_client(_: Db, store: Arc<
     known.renewal.client = Client::new().ip(address).user_agent("one");
     let after = store.reauthenticate(&known).await.unwrap().unwrap();
     store.reauthenticate(&reauthentication(&after)).await.unwrap().unwrap();
-    let info = store.find(record.id).await.unwrap().unwrap();
+    let info = store.find(&Realm::default(), record.id).await.unwrap().unwrap();
     assert_eq!((info.ip, info.user_agent.as_deref()), (Some(address), Some("one")));
 }

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use sessile::{
-    Client, hours,
-    store::{Renewal, Store},
+    Client, Realm, hours,
+    store::{Holder, Renewal, Store},
 };
 
 use super::{
     conformance,
-    make::{anonymous, hash, id, logged_in, now, one, renewal},
+    make::{anonymous, hash, holder, id, logged_in, now, one, renewal},
 };
 use crate::support::Db;
 
@@ -35,7 +35,8 @@ async fn a_renewal_replaces_the_secret_and_nothing_else(_: Db, store: Arc<dyn St
 async fn a_renewal_needs_the_old_secret(_: Db, store: Arc<dyn Store>) {
     let before = anonymous(&store).await;
     let (first, second) = (renewal(&before), renewal(&before));
-    let guessed = Renewal { old_hash: hash(), ..renewal(&before) };
+    let guessed =
+        Renewal { holder: Holder { secret_hash: hash(), ..holder(&before) }, ..renewal(&before) };
     assert!(!store.renew(&guessed).await.unwrap());
     assert!(store.renew(&first).await.unwrap());
     assert!(!store.renew(&second).await.unwrap());
@@ -48,7 +49,7 @@ async fn a_renewal_never_inserts_and_never_revives(db: Db, store: Arc<dyn Store>
     store.end(&[one(revoked.id)]).await.unwrap();
     let expired = anonymous(&store).await;
     db.pass(hours(1)).await;
-    let unknown = Renewal { id: id(), ..renewal(&expired) };
+    let unknown = Renewal { holder: Holder { id: id(), ..holder(&expired) }, ..renewal(&expired) };
     for renewal in [renewal(&revoked), renewal(&expired), unknown] {
         assert!(!store.renew(&renewal).await.unwrap());
     }
@@ -61,8 +62,11 @@ async fn a_renewal_takes_what_it_knows_of_the_client(_: Db, store: Arc<dyn Store
     let address: std::net::IpAddr = "192.0.2.1".parse().unwrap();
     let known = Renewal { client: Client::new().ip(address).user_agent("one"), ..renewal(&record) };
     assert!(store.renew(&known).await.unwrap());
-    let unknown = Renewal { old_hash: known.new_hash, ..renewal(&record) };
+    let unknown = Renewal {
+        holder: Holder { secret_hash: known.new_hash, ..holder(&record) },
+        ..renewal(&record)
+    };
     assert!(store.renew(&unknown).await.unwrap());
-    let info = store.find(record.id).await.unwrap().unwrap();
+    let info = store.find(&Realm::default(), record.id).await.unwrap().unwrap();
     assert_eq!((info.ip, info.user_agent.as_deref()), (Some(address), Some("one")));
 }

@@ -19,7 +19,8 @@ conformance! {
     a_save_from_before_a_log_in_writes_nothing,
     a_save_is_a_touch,
     a_save_moves_no_moment_back,
-    a_renewal_does_not_stand_in_the_way_of_a_save,
+    a_save_from_before_a_renewal_writes_nothing,
+    a_renewal_is_no_write_to_the_data,
 }
 
 async fn saving_none_is_nothing(_: Db, store: Arc<dyn Store>) {
@@ -47,7 +48,7 @@ async fn only_what_is_live_and_unchanged_among_many_is_written(db: Db, store: Ar
         (anonymous(&store).await, anonymous(&store).await, anonymous(&store).await);
     store.save(&[save(&changed, r#"{"by":"another"}"#)]).await.unwrap();
     let mut unknown = save(&good, "{}");
-    unknown.id = id();
+    unknown.holder.id = id();
 
     let mut written = store
         .save(&[
@@ -122,8 +123,19 @@ async fn a_save_moves_no_moment_back(_: Db, store: Arc<dyn Store>) {
     assert!(after.last_seen_at >= record.lifetime.last_seen_at + TimeDelta::seconds(2000));
 }
 
-async fn a_renewal_does_not_stand_in_the_way_of_a_save(_: Db, store: Arc<dyn Store>) {
+async fn a_save_from_before_a_renewal_writes_nothing(_: Db, store: Arc<dyn Store>) {
     let record = anonymous(&store).await;
     assert!(store.renew(&renewal(&record)).await.unwrap());
-    assert_eq!(store.save(&[save(&record, r#"{"n":1}"#)]).await.unwrap().len(), 1);
+    assert!(store.save(&[save(&record, r#"{"n":1}"#)]).await.unwrap().is_empty());
+    assert_eq!(&*now(&store, record.id).await.unwrap().data, "{}");
+}
+
+/// Whoever renewed the session goes on from what they read.
+async fn a_renewal_is_no_write_to_the_data(_: Db, store: Arc<dyn Store>) {
+    let record = anonymous(&store).await;
+    let renewal = renewal(&record);
+    assert!(store.renew(&renewal).await.unwrap());
+    let mut next = save(&record, r#"{"n":1}"#);
+    next.holder.secret_hash = renewal.new_hash;
+    assert_eq!(store.save(&[next]).await.unwrap(), [record.id]);
 }

@@ -7,7 +7,7 @@ use sessile::{
 
 use super::{
     conformance,
-    make::{anonymous, log_in, logged_in, new_session, now, touch},
+    make::{anonymous, log_in, logged_in, new_session, now, revoke, touch},
 };
 use crate::support::Db;
 
@@ -81,12 +81,15 @@ async fn a_sweep_leaves_what_was_touched(db: Db, store: Arc<dyn Store>) {
 }
 
 async fn a_sweep_forgets_cut_offs_after_a_day(db: Db, store: Arc<dyn Store>) {
+    // What log-ins lock, too. SQLite has one lock for all of them, and no row for this one.
     logged_in(&store, "ada").await;
-    store.revoke(&Scope::User("bob".into())).await.unwrap();
+    revoke(&store, &Scope::User("bob".into())).await;
     db.pass_for_cutoffs(hours(23)).await;
-    logged_in(&store, "eve").await;
+    revoke(&store, &Scope::User("eve".into())).await;
     store.sweep(10).await.unwrap();
-    assert_eq!(cutoffs(&db).await, ["", "ada", "bob", "eve"]);
+    let kept: &[&str] =
+        if db.is_postgres() { &["", "ada", "bob", "eve"] } else { &["", "bob", "eve"] };
+    assert_eq!(cutoffs(&db).await, kept);
     db.pass_for_cutoffs(hours(2)).await;
     store.sweep(10).await.unwrap();
     assert_eq!(cutoffs(&db).await, ["", "eve"]);
@@ -98,7 +101,7 @@ async fn the_cut_off_of_all_is_never_forgotten(db: Db, store: Arc<dyn Store>) {
         ..new_session("{}")
     };
     store.create(&[forever]).await.unwrap();
-    store.revoke(&Scope::All).await.unwrap();
+    revoke(&store, &Scope::All).await;
     db.pass_for_cutoffs(days(1000)).await;
     store.sweep(10).await.unwrap();
     assert_eq!(cutoffs(&db).await, [""]);

@@ -49,7 +49,7 @@ async fn only_what_is_live_among_many_is_touched(db: Db, store: Arc<dyn Store>) 
     db.pass(hours(2)).await;
     let (one, other) = (anonymous(&store).await, anonymous(&store).await);
     let mut unknown = touch(&one, 60);
-    unknown.id = id();
+    unknown.holder.id = id();
     let touches = [touch(&expired, 9000), touch(&one, 60), unknown, touch(&other, 90)];
     store.touch(&touches).await.unwrap();
     assert_eq!(now(&store, one.id).await.unwrap().lifetime, touches[1].lifetime);

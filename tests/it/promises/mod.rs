@@ -1,4 +1,4 @@
-//! The ten promises of the README, each by its number: `cargo test promise_05` runs what holds the fifth. Those that a cache could
+//! The promises of the design, each by its number: `cargo test promise_05` runs what holds the fifth. Those that a cache could
 //! break run with one too: there they hold on other nodes within its bound.
 
 mod clock;
@@ -9,6 +9,8 @@ mod input;
 mod log_in;
 mod log_out_everywhere;
 mod open_transaction;
+mod order;
+mod realms;
 mod revocation;
 mod theft;
 mod writes;

@@ -1,14 +1,14 @@
 use std::{future::Future, pin::Pin};
 
 use serde_json::json;
-use sessile::{ErrorKind, Result, Session, SessionId, Sessions};
+use sessile::{CookieChange, ErrorKind, Result, Session, SessionId, Sessions};
 
 use crate::support::{Browser, Db, cases};
 
 cases! {
     and_wrapped:
     promise_01_a_revoked_session_stays_dead,
-    promise_01_a_request_that_ends_after_the_revocation_takes_the_cookie_away,
+    promise_01_a_request_that_ends_after_the_revocation_is_told,
     promise_01_a_log_in_after_the_revocation_makes_another_session,
     promise_01_an_ended_session_is_gone_on_every_node,
 }
@@ -59,7 +59,10 @@ async fn promise_01_a_revoked_session_stays_dead(db: Db) {
             assert_eq!(again.kind(), ErrorKind::SessionEnded, "{name} after {way}, again");
 
             held.insert("later", 1).unwrap();
-            held.finish().await.unwrap();
+            let at_the_end = held.finish().await.unwrap_err();
+            assert_eq!(at_the_end.kind(), ErrorKind::SessionEnded, "{name} after {way}, finish");
+            // The browser keeps its dead cookie, and is handed no other one.
+            assert_eq!(held.abandon(), CookieChange::Keep, "{name} after {way}");
             db.heard().await;
             assert!(!browser.is_in(&node).await, "{name} after {way}");
             assert_eq!(db.rows().await, 0, "{name} after {way}");
@@ -99,23 +102,29 @@ async fn end(way: u32, sessions: &Sessions, browser: &Browser, id: SessionId) {
     }
 }
 
-async fn promise_01_a_request_that_ends_after_the_revocation_takes_the_cookie_away(db: Db) {
+async fn promise_01_a_request_that_ends_after_the_revocation_is_told(db: Db) {
     let sessions = db.sessions().await;
     let (mut browser, id) = with_cart(&sessions, "ada").await;
     let held = browser.open(&sessions).await;
+    let reading = browser.open(&sessions).await;
     sessions.revoke(id).await.unwrap();
     held.insert("late", 1).unwrap();
-    browser.finish(&held).await;
-    assert_eq!(browser.cookie, None);
+    assert_eq!(held.finish().await.unwrap_err().kind(), ErrorKind::SessionEnded);
+    assert_eq!(held.abandon(), CookieChange::Keep);
+    // A request that wrote nothing lost nothing.
+    assert_eq!(reading.finish().await.unwrap(), CookieChange::Keep);
 
-    // The next request of a browser that still has it is told so, too.
-    let (mut browser, id) = with_cart(&sessions, "ada").await;
-    sessions.revoke(id).await.unwrap();
+    // The next request of the browser is anonymous, and its write replaces the dead cookie.
+    let dead = browser.cookie.clone();
     let next = browser.open(&sessions).await;
     assert_eq!((next.id(), next.user_id()), (None, None));
+    assert!(!next.is_superseded());
     assert_eq!(next.keys(), [""; 0]);
+    next.insert("new", 1).unwrap();
     browser.finish(&next).await;
-    assert_eq!(browser.cookie, None);
+    assert_ne!(browser.cookie, dead);
+    assert_eq!(browser.open(&sessions).await.keys(), ["new"]);
+    assert_eq!(db.rows().await, 1);
 }
 
 async fn promise_01_a_log_in_after_the_revocation_makes_another_session(db: Db) {

@@ -3,8 +3,8 @@ use std::{fmt::Debug, time::Instant};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 use sessile::{
-    Client, SessionLayer, Sessions, minutes,
-    store::{LogIn, Scope, Timeouts},
+    Client, Realm, SessionLayer, Sessions, minutes,
+    store::{Began, Holder, LogIn, Revoke, Save, Scope, Timeouts},
 };
 
 use crate::{
@@ -112,19 +112,23 @@ async fn promise_03_no_value_shows_a_secret(db: Db) {
     assert_eq!(*record.secret_hash.as_bytes(), leak.hash());
     let log_in = LogIn {
         id,
+        realm: Realm::default(),
         old_hash: Some(record.secret_hash),
         new_hash: record.secret_hash,
         user_id: "ada".to_owned(),
         data: None,
         timeouts: Timeouts::new(60, 60),
+        remembered: false,
         client: Client::new(),
-        began: Instant::now(),
+        began: Began::Here(Instant::now()),
         after: None,
         limit: None,
     };
     show(&mut shown, (&store, &record, &log_in, record.secret_hash));
     show(&mut shown, store.log_in(&log_in).await.unwrap());
-    show(&mut shown, store.revoke(&Scope::User("ada".to_owned())).await.unwrap());
+    let by = Some(Holder { id, secret_hash: record.secret_hash });
+    let revoke = Revoke { realm: Realm::default(), scope: Scope::User("ada".to_owned()), by };
+    show(&mut shown, (&revoke, store.revoke(&revoke).await.unwrap()));
 
     assert!(shown.contains(&id.to_string()));
     assert!(!leak.is_in(&shown), "{shown}");
@@ -150,11 +154,12 @@ async fn promise_03_no_error_shows_a_secret(db: Db) {
     let leak = Leak::of(&browser);
     taken.lifetime.valid_until = taken.lifetime.absolute_expires_at + minutes(1);
     taken.lifetime.expires_at = taken.lifetime.valid_until;
-    let broken = sessile::store::Save {
-        id,
+    let broken = Save {
+        holder: Holder { id, secret_hash: taken.secret_hash },
         revision: taken.revision,
         data: r#"{"card":"4111111111111111"}"#.to_owned(),
         lifetime: taken.lifetime,
+        ip: None,
     };
     errors.push(store.save(&[broken]).await.unwrap_err());
 

@@ -23,9 +23,11 @@ async fn two(db: &Db, browser: &Browser, verb: Verb) -> (Session, Session, Arc<G
     (browser.open(&db.sessions().await).await, second, gate)
 }
 
-/// The browser is in, in whatever order it gets the two answers; its old cookie is dead.
+/// The second one was told that it came too late. The browser is in, in whatever order it gets the two answers; its
+/// old cookie is dead.
 async fn in_with_either_order(db: &Db, old: &Browser, first: &Session, second: &Session) {
     let sessions = db.sessions().await;
+    assert!(second.is_superseded() && !first.is_superseded());
     let changes = [first.finish().await.unwrap(), second.finish().await.unwrap()];
     assert!(matches!(changes[0], CookieChange::Set { .. }));
     assert_eq!(changes[1], CookieChange::Keep);
@@ -48,7 +50,7 @@ async fn of_two_renewals_one_is_the_session(db: Db) {
     gate.reached().await;
     first.renew().await.unwrap();
     gate.open();
-    task.await.unwrap().unwrap();
+    assert_eq!(task.await.unwrap().unwrap_err().kind(), ErrorKind::Superseded);
     in_with_either_order(&db, &old, &first, &second).await;
 }
 
@@ -61,8 +63,10 @@ async fn of_two_reauthentications_one_is_the_session(db: Db) {
     gate.reached().await;
     first.reauthenticate().await.unwrap();
     gate.open();
-    // The user did authenticate, in the other one.
-    task.await.unwrap().unwrap();
+    // The user did authenticate, in the other one; but this handle may as well be a thief's.
+    assert_eq!(task.await.unwrap().unwrap_err().kind(), ErrorKind::Superseded);
+    assert_eq!(second.authenticated_at(), None);
+    first.require_recent(sessile::seconds(30)).unwrap();
     in_with_either_order(&db, &old, &first, &second).await;
 }
 
@@ -88,8 +92,16 @@ async fn many_renewals_leave_one_live_cookie(db: Db) {
     let mut tasks = tokio::task::JoinSet::new();
     for session in held {
         tasks.spawn(async move {
-            session.renew().await.unwrap();
-            session.finish().await.unwrap()
+            let renewed = session.renew().await;
+            let change = session.finish().await.unwrap();
+            match renewed {
+                Ok(()) => assert!(matches!(change, CookieChange::Set { .. })),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Superseded);
+                    assert_eq!(change, CookieChange::Keep);
+                }
+            }
+            change
         });
     }
     let mut live = 0;

@@ -45,7 +45,12 @@ async fn held(db: &Db, gate: &Arc<Gate>, act: Act) -> (Browser, tokio::task::Joi
     let mut its_browser = browser.clone();
     let task = tokio::spawn(async move {
         let result = act(&session).await;
-        its_browser.keep(session.finish().await.unwrap());
+        // As the layer does: what was recorded may not be written any more.
+        let finished = session.finish().await;
+        if let Err(error) = &finished {
+            assert_eq!(error.kind(), ErrorKind::SessionEnded);
+        }
+        its_browser.keep(finished.unwrap_or_else(|_| session.abandon()));
         (result, its_browser)
     });
     gate.reached().await;

@@ -101,8 +101,14 @@ impl Client {
         for _ in 0..=self.dice.roll(2) {
             self.act(&session, began).await;
         }
-        let finished = session.finish().await.unwrap();
-        self.browser.keep(finished);
+        let finished = session.finish().await;
+        self.browser.keep(match finished {
+            Ok(change) => change,
+            Err(error) => {
+                assert!(is_told(&error), "{error:?}");
+                session.abandon()
+            }
+        });
     }
 
     async fn act(&mut self, session: &Session, began: Instant) {
@@ -129,8 +135,9 @@ impl Client {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::LogInRefused, "{error:?}"),
             },
             9 => {
-                session.log_out().await.unwrap();
-                model.facts.lock().unwrap().dead.extend(id);
+                if may_have_ended(session.log_out().await) {
+                    model.facts.lock().unwrap().dead.extend(id);
+                }
             }
             10 => {
                 let bound = model.facts.lock().unwrap().bound.clone();
@@ -152,11 +159,15 @@ fn may_have_ended<T>(result: sessile::Result<T>) -> bool {
     match result {
         Ok(_) => true,
         Err(error) => {
-            let kinds = [ErrorKind::SessionEnded, ErrorKind::NotLoggedIn, ErrorKind::Superseded];
-            assert!(kinds.contains(&error.kind()), "{error:?}");
+            assert!(is_told(&error) || error.kind() == ErrorKind::NotLoggedIn, "{error:?}");
             false
         }
     }
+}
+
+/// Whether the error says that the handle is not the session any more.
+fn is_told(error: &sessile::Error) -> bool {
+    [ErrorKind::SessionEnded, ErrorKind::Superseded].contains(&error.kind())
 }
 
 /// The same in every run (SplitMix64), so that a round which failed may fail again.

@@ -1,0 +1,142 @@
+//! From a request's cookies to the session that it holds.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use super::{CookieChange, Session, SessionInner, Standing, State, Stored};
+use crate::{
+    client::Client,
+    context::{Context, observed::refused_cookie},
+    error::Result,
+    store::{Holder, Record, SecretCheck},
+    token::{SecretHash, SessionId, Token},
+};
+
+/// The tokens that a request brought in cookies of the session's name, before any query.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Presented {
+    tokens: Vec<Token>,
+    /// How many cookies of that name there were, whatever they held.
+    pub(crate) cookies: usize,
+}
+
+impl Presented {
+    /// More are not looked up: no browser that only visits this application has as many.
+    const MOST: usize = 4;
+
+    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let (mut presented, mut seen) = (Self::default(), Vec::new());
+        for value in values {
+            presented.cookies += 1;
+            if seen.len() > Self::MOST || seen.contains(&value) {
+                continue;
+            }
+            match Token::parse(value) {
+                Some(token) => {
+                    seen.push(value);
+                    presented.tokens.push(token);
+                }
+                None => refused_cookie(None, "malformed"),
+            }
+        }
+        if seen.len() > Self::MOST {
+            refused_cookie(None, "more than four of that name");
+            presented.tokens.clear();
+        }
+        presented
+    }
+
+    /// What the rows say to them: one statement, none without a token.
+    async fn look_up(&self, context: &Context) -> Result<Found> {
+        let mut found = Found::default();
+        let mut ids: Vec<_> = self.tokens.iter().map(|token| token.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Ok(found);
+        }
+        let mut records = context.store.load_all(&ids).await?;
+        for id in ids {
+            let hashes: Vec<_> = self.hashes(id).collect();
+            let at = records.iter().position(|record| record.id == id);
+            let mut record = at.map(|at| records.swap_remove(at));
+            let is_wrong = |record: &Record| {
+                hashes.iter().all(|hash| record.check(hash) == SecretCheck::Wrong)
+            };
+            if record.as_ref().is_some_and(|record| record.is_copy && is_wrong(record)) {
+                // Another node has given it a new secret since the copy was made.
+                record = context.store.load_now(id).await?;
+            }
+            match record {
+                Some(record) => found.add(record, &hashes)?,
+                None => refused_cookie(Some(id), "ended"),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Of the secrets that the request has for a session.
+    fn hashes(&self, id: SessionId) -> impl Iterator<Item = SecretHash> {
+        self.tokens.iter().filter(move |token| token.id == id).map(|token| token.secret.hash())
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    live: Vec<Arc<Stored>>,
+    superseded: Option<Arc<Stored>>,
+}
+
+impl Found {
+    /// A row, and the secrets that the request has for it: several are one row all the same.
+    fn add(&mut self, record: Record, hashes: &[SecretHash]) -> Result<()> {
+        let id = record.id;
+        let find = |check| hashes.iter().copied().find(|hash| record.check(hash) == check);
+        if let Some(hash) = find(SecretCheck::Current) {
+            self.live.push(Stored::read(record, hash)?);
+        } else if let Some(hash) = find(SecretCheck::Superseded) {
+            refused_cookie(Some(id), "superseded");
+            self.superseded = Some(Stored::read(record, hash)?);
+        } else {
+            refused_cookie(Some(id), "wrong secret");
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    pub(crate) async fn open(
+        context: Arc<Context>,
+        presented: &Presented,
+        client: Client,
+        opened: Instant,
+    ) -> Result<Self> {
+        let Found { mut live, superseded } = presented.look_up(&context).await?;
+        let mut rivals = Vec::<Holder>::new();
+        let standing = match (live.len(), superseded) {
+            (0, Some(superseded)) => Standing::Superseded(superseded),
+            (0, None) => Standing::Anonymous,
+            (1, _) => live.pop().map_or(Standing::Anonymous, Standing::Live),
+            // Somebody planted one of them, and nobody can tell which.
+            (_, _) => {
+                for stored in &live {
+                    refused_cookie(Some(stored.record.id), "the request brought another live one");
+                }
+                rivals.extend(live.iter().map(|stored| stored.holder()));
+                Standing::Anonymous
+            }
+        };
+        let state = State { standing, ..State::new(CookieChange::Keep) };
+        Ok(Self(Arc::new(SessionInner {
+            context,
+            client,
+            opened,
+            brought_cookie: presented.cookies > 0,
+            rivals,
+            state: Mutex::new(state),
+            turn: tokio::sync::Mutex::default(),
+        })))
+    }
+}

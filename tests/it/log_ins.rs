@@ -1,0 +1,7 @@
+//! Log-ins as people make them: of several requests, with a double click, with an answer that was lost, and while the database's clock
+//! is set back.
+
+mod clock;
+mod double_click;
+mod lost;
+mod several;
