@@ -103,7 +103,10 @@ struct Run {
 
 fn op(name: &str) -> Result<Op, String> {
     let named = |op: &Op| op.name() == name;
-    Op::ALL.into_iter().find(named).ok_or_else(|| "load, save, create or mix".to_owned())
+    Op::ALL
+        .into_iter()
+        .find(named)
+        .ok_or_else(|| "load, save, create, mix, log-in or visitor".to_owned())
 }
 
 #[tokio::main]

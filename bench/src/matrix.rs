@@ -29,10 +29,18 @@ pub(crate) struct Choice {
 impl Choice {
     /// How many steps of the progress it takes.
     pub(crate) fn steps(&self, scale: &Scale) -> usize {
-        let measurements = self.ops.len() * self.concurrencies.len() * scale.rounds;
-        let stores = |backend: &Backend| backend.stores(&self.stores).len();
-        self.backends.iter().map(|backend| stores(backend) * (1 + measurements)).sum()
+        let rounds = self.concurrencies.len() * scale.rounds;
+        let steps =
+            |store: Name| 1 + rounds * self.ops.iter().filter(|&&op| measures(store, op)).count();
+        let of =
+            |backend: &Backend| backend.stores(&self.stores).into_iter().map(steps).sum::<usize>();
+        self.backends.iter().map(of).sum()
     }
+}
+
+/// Log-ins are compared with the peer that the ratios are to: the others do as it does.
+fn measures(store: Name, op: Op) -> bool {
+    !op.logs_in() || matches!(store, Name::TowerSessions | Name::Sessile)
 }
 
 type Samples = BTreeMap<(Op, usize, Name), Vec<Sample>>;
@@ -103,6 +111,9 @@ async fn one_round(
             let (before, first) = contenders.split_at(round % contenders.len());
             for contender in first.iter().chain(before) {
                 let name = contender.name;
+                if !measures(name, op) {
+                    continue;
+                }
                 let what = format!("{backend}: {op}, {concurrency} at once, {name}");
                 progress.doing(what.clone());
                 let plan = Plan {

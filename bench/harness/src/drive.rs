@@ -126,6 +126,14 @@ impl<P: Peer> Task<P> {
             Op::Load => self.load().await,
             Op::Save => self.save().await,
             Op::Create => self.create().await.map(drop),
+            Op::LogIn => {
+                let values = self.new_values();
+                self.peer.log_in(values).await
+            }
+            Op::Visitor => {
+                let values = self.new_values();
+                self.peer.visit_and_log_in(values).await
+            }
             Op::Mix => match self.random.u32(0..100) {
                 0..90 => self.load().await,
                 90..99 => self.load_and_save().await,

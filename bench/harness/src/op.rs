@@ -14,10 +14,22 @@ pub enum Op {
     Create,
     /// 90 % load, 9 % load and then save, 1 % create and then delete.
     Mix,
+    /// A user who has no session logs in, durable when it returns.
+    #[serde(rename = "log-in")]
+    LogIn,
+    /// A visitor's session is made, loaded by the next request, and logged in to.
+    #[serde(rename = "visitor")]
+    Visitor,
 }
 
 impl Op {
-    pub const ALL: [Self; 4] = [Self::Load, Self::Save, Self::Create, Self::Mix];
+    pub const ALL: [Self; 6] =
+        [Self::Load, Self::Save, Self::Create, Self::Mix, Self::LogIn, Self::Visitor];
+
+    /// Whether it is a log-in, for which not every store has a way of its own.
+    pub fn logs_in(self) -> bool {
+        matches!(self, Self::LogIn | Self::Visitor)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -25,6 +37,8 @@ impl Op {
             Self::Save => "save",
             Self::Create => "create",
             Self::Mix => "mix",
+            Self::LogIn => "log-in",
+            Self::Visitor => "visitor",
         }
     }
 }

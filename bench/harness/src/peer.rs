@@ -21,4 +21,17 @@ pub trait Peer: Send + Sync + 'static {
     fn create(&self, values: Values) -> impl Future<Output = Result<Self::Created>> + Send;
 
     fn delete(&self, created: Self::Created) -> impl Future<Output = Result<()>> + Send;
+
+    /// A log-in without a session. What a store without users does for it is to make a session.
+    fn log_in(&self, values: Values) -> impl Future<Output = Result<()>> + Send {
+        async { self.create(values).await.map(drop) }
+    }
+
+    /// A visitor's session, which the next request loads and logs in to.
+    fn visit_and_log_in(&self, values: Values) -> impl Future<Output = Result<()>> + Send {
+        async move {
+            drop(values);
+            anyhow::bail!("this store was given no way to log in")
+        }
+    }
 }

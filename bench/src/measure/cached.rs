@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use harness::{quantile, values};
 use sessile::{
-    Client, CookieChange, SessionId, Sessions,
+    Client, CookieChange, Realm, SessionId, Sessions,
     store::{CacheOptions, End, Store},
 };
 
@@ -95,7 +95,8 @@ async fn revocations(
         is_listening(&here, ids[0]).await?;
         here.load(&[*id]).await?.pop().context("no such session")?;
         before().await?;
-        there.end(&[End { id: *id, user_id: None }]).await?;
+        let end = End { id: *id, realm: Realm::default(), user_id: None, by: None };
+        there.end(&[end]).await?;
         let begun = Instant::now();
         while !here.load(&[*id]).await?.is_empty() {
             tokio::time::sleep(Duration::from_micros(100)).await;

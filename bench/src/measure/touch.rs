@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use chrono::TimeDelta;
-use sessile::store::{Record, Store, Touch, postgres::PostgresStore};
+use sessile::store::{Holder, Record, Store, Touch, postgres::PostgresStore};
 use sqlx::{PgPool, Row};
 
 use super::On;
@@ -75,7 +75,8 @@ fn touch(record: &mut Record, left_alone: &mut u32) -> Touch {
     let before = record.lifetime;
     record.lifetime = before.seen(before.last_seen_at + step);
     *left_alone += u32::from(record.lifetime.expires_at == before.expires_at);
-    Touch { id: record.id, lifetime: record.lifetime }
+    let holder = Holder { id: record.id, secret_hash: record.secret_hash };
+    Touch { holder, lifetime: record.lifetime, ip: None, settles: false }
 }
 
 struct Sizes {

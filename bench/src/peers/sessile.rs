@@ -1,13 +1,16 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Instant,
 };
 
 use anyhow::{Context, Result, ensure};
 use harness::{Peer, Values, encode};
 use sessile::{
-    Client, SessionId,
-    store::{End, NewSession, Record, Save, Store},
+    Client, Realm, SessionId,
+    store::{Began, End, Holder, LogIn, LogInOutcome, NewSession, Record, Save, SecretHash, Store},
 };
 use uuid::Uuid;
 
@@ -60,6 +63,29 @@ impl Sessile {
     }
 }
 
+/// No two are of one user: the log-ins of one wait for each other.
+fn log_in(id: Uuid, old_hash: Option<SecretHash>) -> LogIn {
+    LogIn {
+        id: id.into(),
+        realm: Realm::default(),
+        old_hash,
+        new_hash: fill::secret_hash(),
+        user_id: format!("user-{}", id.simple()),
+        data: None,
+        timeouts: fill::timeouts(),
+        remembered: false,
+        client: Client::new(),
+        began: Began::Here(Instant::now()),
+        after: None,
+        limit: None,
+    }
+}
+
+fn logged_in(outcome: LogInOutcome) -> Result<()> {
+    ensure!(matches!(outcome, LogInOutcome::LoggedIn(..)), "not logged in: {outcome:?}");
+    Ok(())
+}
+
 impl Peer for Sessile {
     type Created = SessionId;
 
@@ -76,10 +102,11 @@ impl Peer for Sessile {
 
     async fn save(&self, session: usize, values: Values) -> Result<()> {
         let save = Save {
-            id: self.ids[session],
+            holder: Holder { id: self.ids[session], secret_hash: fill::secret_hash() },
             revision: self.revisions[session].load(Relaxed),
             data: encode(&values)?,
             lifetime: self.first.lifetime.seen(self.first.now()),
+            ip: None,
         };
         ensure!(!self.store.save(&[save]).await?.is_empty(), "not saved");
         self.revisions[session].fetch_add(1, Relaxed);
@@ -89,18 +116,33 @@ impl Peer for Sessile {
     async fn create(&self, values: Values) -> Result<SessionId> {
         let new = NewSession {
             id: Uuid::now_v7().into(),
+            realm: Realm::default(),
             secret_hash: fill::secret_hash(),
             data: encode(&values)?,
             timeouts: fill::timeouts(),
             client: Client::new(),
+            pending: None,
         };
         let records = self.store.create(&[new]).await?;
         Ok(records.first().context("not created")?.id)
     }
 
     async fn delete(&self, created: SessionId) -> Result<()> {
-        let ended = self.store.end(&[End { id: created, user_id: None }]).await?;
-        ensure!(!ended.is_empty(), "not deleted");
+        let end = End { id: created, realm: Realm::default(), user_id: None, by: None };
+        ensure!(!self.store.end(&[end]).await?.is_empty(), "not deleted");
         Ok(())
+    }
+
+    async fn log_in(&self, values: Values) -> Result<()> {
+        let id = Uuid::now_v7();
+        let log_in = LogIn { data: Some(encode(&values)?), ..log_in(id, None) };
+        logged_in(self.store.log_in(&log_in).await?)
+    }
+
+    async fn visit_and_log_in(&self, values: Values) -> Result<()> {
+        let id = self.create(values).await?;
+        let record = self.store.load(&[id]).await?.pop().context("no such session")?;
+        let log_in = log_in(id.into(), Some(record.secret_hash));
+        logged_in(self.store.log_in(&log_in).await?)
     }
 }
