@@ -93,7 +93,7 @@ impl Session {
     ///
     /// # Cost
     ///
-    /// Four round trips on Postgres, one or two more where the policy limits the sessions of a user.
+    /// Three round trips on Postgres, one or two more where the policy limits the sessions of a user.
     ///
     /// # Errors
     ///

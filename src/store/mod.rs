@@ -62,7 +62,8 @@ pub use crate::{
 /// - **The database's clock is the only one.** A store never asks the node for the time. Moments that
 ///   come as parameters were derived from a `now` that the database returned.
 /// - **An error changes nothing** that was asked for in the same call.
-/// - An id given twice in a call is the caller's mistake; what happens to it is not specified.
+/// - An id given twice in a call is the caller's mistake; what happens to it is not specified. A
+///   `touch` may be given one twice, with two secrets: one of them is the row's, or both are twins.
 /// - Dropping a returned future leaves the database with the whole effect of the verb or with none.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {

@@ -15,14 +15,15 @@ const DELAY: Duration = Duration::from_millis(100);
 /// Rows of a statement at most.
 const MAX_ROWS: usize = 500;
 
-/// Touches on their way into the database, one a session.
+/// Touches on their way into the database, one a session's secret.
 #[derive(Debug)]
 pub(super) struct Touches(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     store: Arc<dyn Store>,
-    waiting: Mutex<HashMap<SessionId, Touch>>,
+    /// By the secret too: the touch of a replaced one takes no other's place.
+    waiting: Mutex<HashMap<(SessionId, [u8; 32]), Touch>>,
     /// Held while they are written, so that a flush ends after those that were under way when it
     /// began.
     writing: tokio::sync::Mutex<()>,
@@ -41,9 +42,11 @@ impl Touches {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = waiting.is_empty();
         for touch in touches {
-            let newest = waiting.entry(touch.holder.id).or_insert(*touch);
+            let key = (touch.holder.id, *touch.holder.secret_hash.as_bytes());
+            let newest = waiting.entry(key).or_insert(*touch);
             if touch.lifetime.last_seen_at > newest.lifetime.last_seen_at {
-                *newest = *touch;
+                let (ip, settles) = (touch.ip.or(newest.ip), touch.settles || newest.settles);
+                *newest = Touch { ip, settles, ..*touch };
             }
         }
         drop(waiting);

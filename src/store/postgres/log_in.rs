@@ -3,11 +3,10 @@ use uuid::Uuid;
 
 use super::{
     moment::Moment,
-    row::{self, Row},
+    row::{self, JsonText, Row},
 };
 use crate::{
     error::Result,
-    expiry::Lifetime,
     store::{
         Admission, Cutoff, LogIn, LogInOutcome,
         connections::Connections,
@@ -24,102 +23,121 @@ pub(super) async fn log_in(
     Ok(failure::again_if_rolled_back(|| attempt(connections, log_in)).await?)
 }
 
+/// The row is written by the statement that takes the locks, and what decides comes back with it:
+/// nobody sees the row before the commit.
 async fn attempt(
     connections: &Connections<Postgres>,
     log_in: &LogIn,
 ) -> Result<LogInOutcome, sqlx::Error> {
     let mut connection = connections.take().await?;
-    let (user_key, all_key) =
-        (log_in.realm.cutoff_key(&log_in.user_id), log_in.realm.cutoff_key(""));
-    // Read committed, whatever the pool's default: each statement has to see what was committed
-    // while the one before it waited for a lock.
-    let mut tx = connection.begin_with("begin isolation level read committed").await?;
-    let mut locked = lock(&mut tx, &user_key, &all_key).await?;
-    if locked.all_key.is_none() {
-        // The first log-in of this realm that there ever was.
-        add_row_of_all(&mut tx, &all_key).await?;
-        let Locked { user_before, all_before, .. } = locked;
-        locked = lock(&mut tx, &user_key, &all_key).await?;
-        locked = Locked { user_before, all_before, ..locked };
-    }
-    let now = locked.now;
-    let cutoff = |before: Option<Moment>, at: Option<Moment>| Cutoff {
-        before_lock: before.map(|at| at.0),
-        at: at.map(|at| at.0),
-    };
-    let admission = Admission {
-        of_user: cutoff(locked.user_before, locked.of_user),
-        of_all: cutoff(locked.all_before, locked.of_all),
-        now: now.0,
-        others: if log_in.limit.is_some() { others(&mut tx, log_in, now).await? } else { 0 },
-    };
-    if admission.of_user.is_ahead(now.0) || admission.of_all.is_ahead(now.0) {
-        take_as_now(&mut tx, &[user_key, all_key], now).await?;
-    }
-    if let Err(refusal) = log_in.admit(&admission) {
+    let keys = [log_in.realm.cutoff_key(&log_in.user_id), log_in.realm.cutoff_key("")];
+    let mut before = None;
+    loop {
+        // Read committed, whatever the pool's default: each statement has to see what was committed
+        // while the one before it waited for a lock.
+        let mut tx = connection.begin_with("begin isolation level read committed").await?;
+        let written = match &log_in.old_hash {
+            Some(old_hash) => bind(&mut tx, log_in, &keys, old_hash).await?,
+            None => insert(&mut tx, log_in, &keys).await?,
+        };
+        let (user_before, all_before) =
+            *before.get_or_insert((written.user_before, written.all_before));
+        let Some(now) = written.now else {
+            // The first log-in of this realm that there ever was: nothing has locked anything.
+            tx.rollback().await?;
+            add_row_of_all(&mut connection, &keys[1]).await?;
+            continue;
+        };
+        let cutoff = |before: Option<Moment>, at: Option<Moment>| Cutoff {
+            before_lock: before.map(|at| at.0),
+            at: at.map(|at| at.0),
+        };
+        let admission = Admission {
+            of_user: cutoff(user_before, written.of_user),
+            of_all: cutoff(all_before, written.of_all),
+            now: now.0,
+            others: if log_in.limit.is_some() { others(&mut tx, log_in, now).await? } else { 0 },
+        };
+        let admitted = log_in.admit(&admission);
+        let is_ahead = admission.of_user.is_ahead(now.0) || admission.of_all.is_ahead(now.0);
+        let (Ok(()), Some(row)) = (&admitted, written.row()) else {
+            tx.rollback().await?;
+            if is_ahead {
+                take_as_now(&mut connection, &keys, now).await?;
+            }
+            connection.keep();
+            return Ok(admitted.err().unwrap_or(LogInOutcome::Absent));
+        };
+        if is_ahead {
+            take_as_now(&mut tx, &keys, now).await?;
+        }
+        let surplus = log_in.surplus(&admission);
+        let ended =
+            if surplus > 0 { end_oldest(&mut tx, log_in, now, surplus).await? } else { Vec::new() };
+        let record = row.try_into()?;
         tx.commit().await?;
-        return Ok(refusal);
+        connection.keep();
+        let ended = ended.into_iter().map(Into::into).collect();
+        return Ok(LogInOutcome::LoggedIn(Box::new(record), ended));
     }
-    let surplus = log_in.surplus(&admission);
-    let ended =
-        if surplus > 0 { end_oldest(&mut tx, log_in, now, surplus).await? } else { Vec::new() };
-    let row = match &log_in.old_hash {
-        Some(old_hash) => bind(&mut tx, log_in, old_hash, now).await?,
-        None => insert(&mut tx, log_in, now).await?,
-    };
-    let Some(row) = row else {
-        return Ok(LogInOutcome::Absent);
-    };
-    let record = row.try_into()?;
-    tx.commit().await?;
-    connection.keep();
-    let ended = ended.into_iter().map(Into::into).collect();
-    Ok(LogInOutcome::LoggedIn(Box::new(record), ended))
 }
 
-struct Locked {
+/// The row, if it was written, and what its log-in is decided by.
+///
+/// `before` sees what was committed before the statement began, `locked` what is committed once it
+/// has its locks: the user's, then everybody's, since the count makes the second wait for the first.
+/// `now` is missing where the row of everybody is.
+struct Written {
     user_before: Option<Moment>,
     all_before: Option<Moment>,
     of_user: Option<Moment>,
     of_all: Option<Moment>,
-    /// `None` where the row does not exist.
-    all_key: Option<String>,
-    now: Moment,
+    now: Option<Moment>,
+    id: Option<Uuid>,
+    realm: Option<String>,
+    secret_hash: Option<Vec<u8>>,
+    twin_hashes: Option<Vec<u8>>,
+    replaced_hash: Option<Vec<u8>>,
+    replaced_at: Option<Moment>,
+    user_id: Option<String>,
+    remembered: Option<bool>,
+    data: Option<JsonText>,
+    revision: Option<i64>,
+    created_at: Option<Moment>,
+    authenticated_at: Option<Moment>,
+    last_seen_at: Option<Moment>,
+    idle_timeout: Option<i32>,
+    absolute_expires_at: Option<Moment>,
+    valid_until: Option<Moment>,
+    expires_at: Option<Moment>,
 }
 
-/// Takes the user's lock, then everybody's, and reads the clock.
-///
-/// `before` sees what was committed before the statement began, the two others what is committed once
-/// they have their locks. The count makes the second wait for the first.
-async fn lock(
-    connection: &mut PgConnection,
-    user_key: &str,
-    all_key: &str,
-) -> Result<Locked, sqlx::Error> {
-    query_as!(
-        Locked,
-        r#"
-        with before as materialized (
-            select (select revoked_at from sessile.session_cutoffs where user_id = $1) as of_user,
-                (select revoked_at from sessile.session_cutoffs where user_id = $2) as of_all
-        ), locked_user as (
-            insert into sessile.session_cutoffs (user_id, used_at) values ($1, now())
-            on conflict (user_id) do update set used_at = excluded.used_at
-            returning revoked_at
-        ), locked_all as (
-            select user_id, revoked_at from sessile.session_cutoffs
-            where user_id = $2 and (select count(*) from locked_user) = 1
-            for share
-        )
-        select before.of_user as "user_before?", before.of_all as "all_before?", locked_user.revoked_at as "of_user?",
-            locked_all.revoked_at as "of_all?", locked_all.user_id as "all_key?", clock_timestamp() as "now!"
-        from before cross join locked_user left join locked_all on true
-        "#,
-        user_key,
-        all_key,
-    )
-    .fetch_one(connection)
-    .await
+impl Written {
+    fn row(self) -> Option<Row> {
+        Some(Row {
+            id: self.id?,
+            realm: self.realm?,
+            secret_hash: self.secret_hash?,
+            twin_hashes: self.twin_hashes,
+            replaced_hash: self.replaced_hash,
+            replaced_at: self.replaced_at,
+            user_id: self.user_id,
+            remembered: self.remembered,
+            pending_user_id: None,
+            pending_since: None,
+            pending_until: None,
+            data: self.data?,
+            revision: self.revision?,
+            created_at: self.created_at?,
+            authenticated_at: self.authenticated_at,
+            last_seen_at: self.last_seen_at?,
+            idle_timeout: self.idle_timeout?,
+            absolute_expires_at: self.absolute_expires_at?,
+            valid_until: self.valid_until?,
+            expires_at: self.expires_at?,
+            now: self.now?,
+        })
+    }
 }
 
 async fn add_row_of_all(connection: &mut PgConnection, all_key: &str) -> Result<(), sqlx::Error> {
@@ -203,91 +221,138 @@ async fn end_oldest(
 
 /// The row has the secret, or replaced it within the last minute and is the same user's by now.
 /// Either way the secret is the replaced one afterwards; in the second case the one that replaced
-/// it goes on being good. Tells other nodes in the same statement; a new row is in nobody's cache.
+/// it goes on being good. Tells other nodes in the same statement.
 async fn bind(
     connection: &mut PgConnection,
     log_in: &LogIn,
+    [user_key, all_key]: &[String; 2],
     old_hash: &SecretHash,
-    now: Moment,
-) -> Result<Option<Row>, sqlx::Error> {
-    let lifetime = Lifetime::begin(now.0, log_in.timeouts);
+) -> Result<Written, sqlx::Error> {
     query_as!(
-        Row,
+        Written,
         r#"
-        with bound as (
-            update sessile.sessions
-            set secret_hash = $3,
-                twin_hashes = case when secret_hash = $2 or position($2 in twin_hashes) > 0 then null
-                    else coalesce(twin_hashes, ''::bytea) || secret_hash end,
-                replaced_hash = $2,
-                replaced_at = case when secret_hash = $2 or position($2 in twin_hashes) > 0 then $6 else replaced_at end,
-                user_id = $4, data = coalesce($5::text::json, data), revision = revision + 1,
-                authenticated_at = $6, last_seen_at = $6, idle_timeout = $7,
-                absolute_expires_at = $8, valid_until = $9, expires_at = $10,
-                ip = coalesce($11::text::inet, ip), user_agent = coalesce($12, user_agent),
+        with before as materialized (
+            select (select revoked_at from sessile.session_cutoffs where user_id = $1) as of_user,
+                (select revoked_at from sessile.session_cutoffs where user_id = $2) as of_all
+        ), locked_user as (
+            insert into sessile.session_cutoffs (user_id, used_at) values ($1, now())
+            on conflict (user_id) do update set used_at = excluded.used_at
+            returning revoked_at
+        ), locked_all as (
+            select revoked_at from sessile.session_cutoffs
+            where user_id = $2 and (select count(*) from locked_user) = 1
+            for share
+        ), locked as materialized (
+            select locked_user.revoked_at as of_user, locked_all.revoked_at as of_all, clock_timestamp() as now
+            from locked_user cross join locked_all
+        ), written as (
+            update sessile.sessions as s
+            set secret_hash = $6,
+                twin_hashes = case when s.secret_hash = $5 or position($5 in s.twin_hashes) > 0 then null
+                    else coalesce(s.twin_hashes, ''::bytea) || s.secret_hash end,
+                replaced_hash = $5,
+                replaced_at = case when s.secret_hash = $5 or position($5 in s.twin_hashes) > 0 then now
+                    else s.replaced_at end,
+                user_id = $7, data = coalesce($8::text::json, s.data), revision = s.revision + 1,
+                authenticated_at = now, last_seen_at = now, idle_timeout = $9::int,
+                absolute_expires_at = now + make_interval(secs => $10::int),
+                valid_until = now + make_interval(secs => $9::int),
+                expires_at = date_bin(make_interval(secs => $9::int / 2.0), now + make_interval(secs => $9::int), timestamptz 'epoch')
+                    + make_interval(secs => $9::int / 2.0),
+                ip = coalesce($11::text::inet, s.ip), user_agent = coalesce($12, s.user_agent),
                 remembered = $13, pending_user_id = null, pending_since = null, pending_until = null
-            where id = $1 and realm = $16 and $6 < valid_until
-                and (secret_hash = $2 or position($2 in twin_hashes) > 0
-                    or (replaced_hash = $2 and replaced_at > $14 and user_id = $4
-                        and octet_length(coalesce(twin_hashes, ''::bytea)) < $15))
-            returning *
+            from locked
+            where s.id = $3 and s.realm = $4 and now < s.valid_until
+                and (s.secret_hash = $5 or position($5 in s.twin_hashes) > 0
+                    or (s.replaced_hash = $5 and s.replaced_at > now - make_interval(secs => $14::float8) and s.user_id = $7
+                        and octet_length(coalesce(s.twin_hashes, ''::bytea)) < $15))
+            returning s.*
+        ), told as (
+            select from written, pg_notify('sessile', 'session ' || id)
         )
-        select id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
-            pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
-            idle_timeout, absolute_expires_at, valid_until, expires_at, $6::timestamptz as "now!"
-        from bound, pg_notify('sessile', 'session ' || id)
+        select before.of_user as "user_before?", before.of_all as "all_before?", locked.of_user as "of_user?", locked.of_all as "of_all?",
+            locked.now as "now?", id as "id?", realm as "realm?", secret_hash as "secret_hash?", twin_hashes as "twin_hashes?",
+            replaced_hash as "replaced_hash?", replaced_at as "replaced_at?", written.user_id as "user_id?", remembered as "remembered?",
+            data as "data?: _", revision as "revision?", created_at as "created_at?", authenticated_at as "authenticated_at?",
+            last_seen_at as "last_seen_at?", idle_timeout as "idle_timeout?", absolute_expires_at as "absolute_expires_at?",
+            valid_until as "valid_until?", expires_at as "expires_at?"
+        from before left join locked on true left join written on true left join told on true
         "#,
+        user_key,
+        all_key,
         log_in.id.as_uuid(),
+        log_in.realm.as_str(),
         old_hash.as_bytes(),
         log_in.new_hash.as_bytes(),
         log_in.user_id,
         log_in.data,
-        now,
-        row::seconds(lifetime.idle_timeout),
-        Moment(lifetime.absolute_expires_at),
-        Moment(lifetime.valid_until),
-        Moment(lifetime.expires_at),
+        row::seconds(log_in.timeouts.idle),
+        row::seconds(log_in.timeouts.absolute),
         log_in.client.address(),
         log_in.client.user_agent,
         log_in.remembered,
-        Moment(now.0 - SUPERSEDED_FOR),
+        SUPERSEDED_FOR.as_seconds_f64(),
         MOST_TWIN_BYTES,
-        log_in.realm.as_str(),
     )
-    .fetch_optional(connection)
+    .fetch_one(connection)
     .await
 }
 
+/// Tells nobody: a new row is in nobody's cache.
 async fn insert(
     connection: &mut PgConnection,
     log_in: &LogIn,
-    now: Moment,
-) -> Result<Option<Row>, sqlx::Error> {
-    let lifetime = Lifetime::begin(now.0, log_in.timeouts);
+    [user_key, all_key]: &[String; 2],
+) -> Result<Written, sqlx::Error> {
     query_as!(
-        Row,
+        Written,
         r#"
-        insert into sessile.sessions (id, realm, secret_hash, user_id, data, revision, created_at, authenticated_at,
-            last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, ip, user_agent, remembered)
-        values ($1, $2, $3, $4, $5::text::json, 0, $6, $6, $6, $7, $8, $9, $10, $11::text::inet, $12, $13)
-        returning id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
-            pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
-            idle_timeout, absolute_expires_at, valid_until, expires_at, $6::timestamptz as "now!"
+        with before as materialized (
+            select (select revoked_at from sessile.session_cutoffs where user_id = $1) as of_user,
+                (select revoked_at from sessile.session_cutoffs where user_id = $2) as of_all
+        ), locked_user as (
+            insert into sessile.session_cutoffs (user_id, used_at) values ($1, now())
+            on conflict (user_id) do update set used_at = excluded.used_at
+            returning revoked_at
+        ), locked_all as (
+            select revoked_at from sessile.session_cutoffs
+            where user_id = $2 and (select count(*) from locked_user) = 1
+            for share
+        ), locked as materialized (
+            select locked_user.revoked_at as of_user, locked_all.revoked_at as of_all, clock_timestamp() as now
+            from locked_user cross join locked_all
+        ), written as (
+            insert into sessile.sessions (id, realm, secret_hash, user_id, data, revision, created_at, authenticated_at,
+                last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, ip, user_agent, remembered)
+            select $3, $4, $5, $6, $7::text::json, 0, now, now,
+                now, $8::int, now + make_interval(secs => $9::int), now + make_interval(secs => $8::int),
+                date_bin(make_interval(secs => $8::int / 2.0), now + make_interval(secs => $8::int), timestamptz 'epoch')
+                    + make_interval(secs => $8::int / 2.0),
+                $10::text::inet, $11, $12
+            from locked
+            returning *
+        )
+        select before.of_user as "user_before?", before.of_all as "all_before?", locked.of_user as "of_user?", locked.of_all as "of_all?",
+            locked.now as "now?", id as "id?", realm as "realm?", secret_hash as "secret_hash?", twin_hashes as "twin_hashes?",
+            replaced_hash as "replaced_hash?", replaced_at as "replaced_at?", written.user_id as "user_id?", remembered as "remembered?",
+            data as "data?: _", revision as "revision?", created_at as "created_at?", authenticated_at as "authenticated_at?",
+            last_seen_at as "last_seen_at?", idle_timeout as "idle_timeout?", absolute_expires_at as "absolute_expires_at?",
+            valid_until as "valid_until?", expires_at as "expires_at?"
+        from before left join locked on true left join written on true
         "#,
+        user_key,
+        all_key,
         log_in.id.as_uuid(),
         log_in.realm.as_str(),
         log_in.new_hash.as_bytes(),
         log_in.user_id,
         log_in.data.as_deref().unwrap_or("{}"),
-        now,
-        row::seconds(lifetime.idle_timeout),
-        Moment(lifetime.absolute_expires_at),
-        Moment(lifetime.valid_until),
-        Moment(lifetime.expires_at),
+        row::seconds(log_in.timeouts.idle),
+        row::seconds(log_in.timeouts.absolute),
         log_in.client.address(),
         log_in.client.user_agent,
         log_in.remembered,
     )
-    .fetch_optional(connection)
+    .fetch_one(connection)
     .await
 }
