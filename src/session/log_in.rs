@@ -124,8 +124,9 @@ impl Session {
     ///
     /// [`NoPendingLogIn`](ErrorKind::NoPendingLogIn) if none was begun, if it has lapsed, or if it
     /// was begun for no user; [`Superseded`](ErrorKind::Superseded),
-    /// [`SessionEnded`](ErrorKind::SessionEnded) if the handle is no longer the session. Then as
-    /// `log_in`.
+    /// [`SessionEnded`](ErrorKind::SessionEnded) if the handle knows that it is no longer the session.
+    /// Otherwise it is a log-in like any other: if the session was lost only now, the user gets one
+    /// of their own, or is refused after a revocation.
     pub fn complete_log_in(&self) -> LogIn<'_> {
         self.log_in_of(Who::Pending(None))
     }
