@@ -13,11 +13,13 @@ mod connect;
 mod connections;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) mod failure;
+mod log_in;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod record;
+mod request;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -33,10 +35,11 @@ pub use batch::Batched;
 pub use cache::{CacheOptions, Cached};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use connect::connect;
-pub use record::{
-    Admission, Began, Cutoff, End, Holder, Invalidation, LogIn, LogInOutcome, NewPendingLogIn,
-    NewSession, OnLimit, Page, PageKey, PendingLogIn, Reauthentication, Record, Renewal, Replaced,
-    Revocation, Revoke, Save, Scope, SecretCheck, SessionInfo, Survey, Swept, Touch,
+pub use log_in::{Admission, Began, Cutoff, LogIn, LogInOutcome, OnLimit};
+pub use record::{PageKey, PendingLogIn, Record, Replaced, SecretCheck, SessionInfo};
+pub use request::{
+    End, Holder, Invalidation, NewPendingLogIn, NewSession, Page, Reauthentication, Renewal,
+    Revocation, Revoke, Save, Scope, Survey, Swept, Touch,
 };
 
 use crate::{

@@ -8,10 +8,8 @@ use super::{
 use crate::{
     error::Result,
     store::{
-        Admission, Cutoff, LogIn, LogInOutcome,
-        connections::Connections,
-        failure,
-        record::{MOST_TWIN_BYTES, SUPERSEDED_FOR},
+        Admission, Cutoff, LogIn, LogInOutcome, connections::Connections, failure,
+        log_in::MOST_TWIN_BYTES, record::SUPERSEDED_FOR,
     },
     token::SecretHash,
 };

@@ -27,7 +27,8 @@ use super::{
     Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
     connections::{Connections, Lease},
     failure,
-    record::{MOST_TWIN_BYTES, SUPERSEDED_FOR},
+    log_in::MOST_TWIN_BYTES,
+    record::SUPERSEDED_FOR,
     whole::to_its_end,
 };
 use crate::{client, error::Result, realm::Realm, token::SessionId};

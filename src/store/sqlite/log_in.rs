@@ -5,9 +5,8 @@ use super::row::{self, Row};
 use crate::{
     error::Result,
     store::{
-        Admission, Cutoff, LogIn, LogInOutcome,
-        connections::Connections,
-        record::{MOST_TWIN_BYTES, SUPERSEDED_FOR},
+        Admission, Cutoff, LogIn, LogInOutcome, connections::Connections, log_in::MOST_TWIN_BYTES,
+        record::SUPERSEDED_FOR,
     },
     token::SecretHash,
 };

@@ -23,10 +23,8 @@ use self::{
 };
 use super::{
     End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
-    Renewal, Revocation, Revoke, Save, SessionInfo, Store, Swept, Touch,
-    connections::Connections,
-    record::{MOST_TWIN_BYTES, SUPERSEDED_FOR},
-    whole::to_its_end,
+    Renewal, Revocation, Revoke, Save, SessionInfo, Store, Swept, Touch, connections::Connections,
+    log_in::MOST_TWIN_BYTES, record::SUPERSEDED_FOR, whole::to_its_end,
 };
 use crate::{client, error::Result, realm::Realm, token::SessionId};
 
