@@ -17,8 +17,11 @@ use crate::error::{Error, ErrorKind};
 /// assert!("Back Office".parse::<sessile::Realm>().is_err());
 /// # Ok::<_, sessile::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Realm(Arc<str>);
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Realm(
+    /// `None` for the default realm, of which most rows are: nothing to allocate for each.
+    Option<Arc<str>>,
+);
 
 /// Begins the key of a realm's cut-off. A unit separator: rare enough in a user id to mark the ones
 /// of other realms, and the ones that begin with it themselves.
@@ -27,7 +30,7 @@ const SEPARATOR: char = '\u{1f}';
 impl Realm {
     /// The name; empty for the default realm.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// Under which key the table of cut-offs holds a user of this realm, or everybody in it (the
@@ -38,16 +41,10 @@ impl Realm {
     /// is a user id of the default realm that begins with one. No two keys are equal, since no name
     /// of a realm holds a separator.
     pub fn cutoff_key(&self, user_id: &str) -> String {
-        if self.0.is_empty() && !user_id.starts_with(SEPARATOR) {
+        if self.0.is_none() && !user_id.starts_with(SEPARATOR) {
             return user_id.to_owned();
         }
         format!("{SEPARATOR}{self}{SEPARATOR}{user_id}")
-    }
-}
-
-impl Default for Realm {
-    fn default() -> Self {
-        Self(Arc::from(""))
     }
 }
 
@@ -59,6 +56,9 @@ impl FromStr for Realm {
     /// [`Configuration`](ErrorKind::Configuration) if it is no name of a realm. The empty text is
     /// the default realm.
     fn from_str(name: &str) -> Result<Self, Error> {
+        if name.is_empty() {
+            return Ok(Self::default());
+        }
         let is_plain =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
         let is_name =
@@ -74,19 +74,19 @@ impl FromStr for Realm {
                 "a realm cannot be called \"id\": the default realm's cookie has that name";
             return Err(Error::new(ErrorKind::Configuration, message));
         }
-        Ok(Self(name.into()))
+        Ok(Self(Some(name.into())))
     }
 }
 
 impl fmt::Display for Realm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for Realm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
