@@ -50,6 +50,9 @@ need_earlier_shop() {
     local folder=$target/earlier/$earlier_release
     export SESSILE_EARLIER_SHOP=$folder/target/debug/examples/shop
     [[ ! -x $SESSILE_EARLIER_SHOP ]] || return 0
+    if [[ -e $(git -C "$root" rev-parse --git-path shallow) ]]; then
+        git -C "$root" fetch --quiet --unshallow || true
+    fi
     git -C "$root" cat-file -e "$earlier_release^{commit}" ||
         fail "the tests build the release before, and this clone has no commit $earlier_release. Run: git fetch --unshallow"
     printf 'Building the shop of the release before\n' >&2
