@@ -1,6 +1,6 @@
 //! What a store finds: plain values.
 
-use std::{fmt, net::IpAddr, str::FromStr, sync::Arc, time::Instant};
+use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr, sync::Arc, time::Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -133,9 +133,11 @@ impl Record {
 
     /// The log-in of several requests that may be completed now.
     pub fn pending(&self) -> Option<&PendingLogIn> {
+        // The first release completes no pending log-in, and leaves it behind when it logs in. Both
+        // moments may be of one millisecond, which is as fine as the beginning is kept.
         let has_begun_since = |pending: &&PendingLogIn| {
-            // The first release completes no pending log-in, and leaves it behind when it logs in.
-            self.authenticated_at.is_none_or(|at| at <= pending.began_at)
+            let is_later = |at: DateTime<Utc>| at - pending.began_at > TimeDelta::milliseconds(1);
+            !self.authenticated_at.is_some_and(is_later)
         };
         self.pending
             .as_ref()
@@ -164,8 +166,11 @@ impl FromStr for PageKey {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        // From 1970 to the year 9999: every database knows these moments.
+        const KNOWN: RangeInclusive<i64> = 0..=253_402_300_799_999_999;
         let key = text.split_once('.').and_then(|(micros, id)| {
-            let authenticated_at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+            let micros = micros.parse().ok().filter(|micros| KNOWN.contains(micros))?;
+            let authenticated_at = DateTime::from_timestamp_micros(micros)?;
             Some(Self { authenticated_at, id: id.parse().ok()? })
         });
         key.ok_or_else(|| {
@@ -200,5 +205,30 @@ impl SessionInfo {
     /// Where a page of a user's sessions that ends with this one goes on; `None` while anonymous.
     pub fn page_key(&self) -> Option<PageKey> {
         Some(PageKey { authenticated_at: self.authenticated_at?, id: self.id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_key_is_a_text_and_no_other_text_is_one() {
+        let id = SessionId::generate();
+        let key = PageKey { authenticated_at: DateTime::from_timestamp_micros(1).unwrap(), id };
+        assert_eq!(key.to_string().parse::<PageKey>().unwrap(), key);
+        let year_10_000 = 253_402_300_800_000_000_i64;
+        for text in [
+            String::new(),
+            id.to_string(),
+            format!("1.{id}x"),
+            format!("x.{id}"),
+            // Moments of which a database may know nothing.
+            format!("-1.{id}"),
+            format!("{year_10_000}.{id}"),
+        ] {
+            let error = text.parse::<PageKey>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidPageKey, "{text}");
+        }
     }
 }

@@ -187,12 +187,20 @@ impl Store for Cached {
             return self.store.load(ids).await;
         }
         let copy = self.shared.copy(id);
+        let as_copy = |record: &Record| Record { is_copy: true, ..record.clone() };
         if let Some(record) = copy.record.get() {
-            let copies = record.iter().map(|record| Record { is_copy: true, ..record.clone() });
-            return Ok(copies.collect());
+            return Ok(record.iter().map(as_copy).collect());
         }
-        let load = || async { self.store.load(&[id]).await.map(|mut records| records.pop()) };
+        let mut is_own = false;
+        let load = || {
+            is_own = true;
+            async { self.store.load(&[id]).await.map(|mut records| records.pop()) }
+        };
         let record = copy.record.get_or_try_init(load).await?;
+        if !is_own {
+            // Of another request's load, which may have begun before this one was asked.
+            return Ok(record.iter().map(as_copy).collect());
+        }
         // It was weighed while it was empty.
         if record.is_some() {
             self.shared.copies.insert(id, copy.clone());

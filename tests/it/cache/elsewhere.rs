@@ -1,14 +1,16 @@
 //! Several processes: what others did is heard of, and holds within the bound if it is not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use sessile::{Sessions, seconds};
+use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sessile::{Result, Sessions, seconds};
 use tokio::time::Instant;
 
 use super::{NEVER, cached, eventually, listen, node, warm};
 use crate::support::{
     Browser, Db, Pool, cases,
-    tap::{Spy, Verb},
+    tap::{Gate, Hook, Spy, Verb},
 };
 
 cases! {
@@ -16,6 +18,7 @@ cases! {
     what_another_process_renews_is_heard_of,
     the_bound_holds_where_nothing_is_heard,
     a_stale_copy_is_not_written_back,
+    a_cookie_that_is_newer_than_a_load_under_way_is_good,
 }
 
 async fn what_another_process_ends_is_heard_of(db: Db) {
@@ -109,4 +112,65 @@ async fn a_pool_of_one_connection_is_not_watched() {
         assert!(browser.is_in(&sessions).await, "it works, uncached");
         assert_eq!(spy.calls(), [(Verb::Load, 1)]);
     }
+}
+
+/// Counts the calls, and holds one as soon as a test says so.
+#[derive(Debug)]
+struct Held {
+    spy: Arc<Spy>,
+    gate: Mutex<Option<Arc<Gate>>>,
+}
+
+#[async_trait]
+impl Hook for Held {
+    async fn before(&self, verb: Verb) -> Result<()> {
+        self.spy.before(verb).await
+    }
+
+    async fn after(&self, verb: Verb) {
+        let gate = self.gate.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            gate.after(verb).await;
+        }
+    }
+}
+
+/// A request with the old cookie has read the row and waits for the answer. The session gets a new
+/// secret, of which this node hears nothing. A request with the new cookie meets the load.
+async fn a_cookie_that_is_newer_than_a_load_under_way_is_good(db: Db) {
+    let held = Arc::new(Held { spy: Spy::new(), gate: Mutex::default() });
+    let here = cached(db.tapped(&held), NEVER);
+    listen(&here, &held.spy).await;
+    let there = db.sessions().await;
+    let (old, id) = Browser::logged_in(&there, "ada").await;
+    let (other, other_id) = Browser::logged_in(&there, "bob").await;
+
+    let gate = Gate::after(Verb::Load);
+    *held.gate.lock().unwrap() = Some(gate.clone());
+    let first = tokio::spawn({
+        let (old, here) = (old.clone(), here.clone());
+        async move { old.is_in(&here).await }
+    });
+    gate.reached().await;
+    let (to, from) = (id.to_string(), other_id.to_string());
+    let (to_hex, from_hex) = (to.replace('-', ""), from.replace('-', ""));
+    db.run(
+        &format!("update sessile.sessions set secret_hash = (select secret_hash from sessile.sessions where id = '{from}') where id = '{to}'"),
+        &format!("update sessions set secret_hash = (select secret_hash from sessions where id = x'{from_hex}') where id = x'{to_hex}'"),
+    )
+    .await;
+    let bytes =
+        |browser: &Browser| URL_SAFE_NO_PAD.decode(browser.cookie.as_ref().unwrap()).unwrap();
+    let cookie = [&bytes(&old)[..16], &bytes(&other)[16..]].concat();
+    let new = Browser { cookie: Some(URL_SAFE_NO_PAD.encode(cookie)) };
+    let mut second = Box::pin(new.is_in(&here));
+    // It waits for the first one's answer, or has heard of the change and asks itself.
+    let met = tokio::time::timeout(seconds(1) / 10, &mut second).await;
+    gate.open();
+    assert!(first.await.unwrap());
+    let is_in = match met {
+        Ok(is_in) => is_in,
+        Err(_) => second.await,
+    };
+    assert!(is_in);
 }

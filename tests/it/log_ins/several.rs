@@ -26,6 +26,7 @@ cases! {
     another_browser_cannot_complete_it,
     it_goes_on_after_a_restart_and_on_another_node,
     begun_while_somebody_else_is_logged_in,
+    begun_in_the_moment_of_a_log_in,
     completing_twice_is_one_session,
     beginning_twice_leaves_either_cookie_good,
     beginning_twice_for_two_users_is_told,
@@ -534,4 +535,17 @@ async fn a_log_in_by_the_first_release_leaves_nothing_pending(db: Db) {
         assert_eq!(complete.await.unwrap_err().kind(), ErrorKind::NoPendingLogIn);
     }
     assert_eq!(browser.open(&sessions).await.user_id().as_deref(), Some("bob"));
+}
+
+/// A millisecond is as fine as SQLite's clock is, and both may fall into one.
+async fn begun_in_the_moment_of_a_log_in(db: Db) {
+    let sessions = db.sessions().await;
+    for _ in 0..20 {
+        let session = Browser::default().open(&sessions).await;
+        session.log_in("ada").await.unwrap();
+        session.begin_log_in().user("bob").await.unwrap();
+        assert_eq!(session.pending_log_in().unwrap().user_id.as_deref(), Some("bob"));
+        session.complete_log_in().await.unwrap();
+        assert_eq!(session.user_id().as_deref(), Some("bob"));
+    }
 }
