@@ -49,10 +49,17 @@ pub enum ErrorKind {
     Configuration,
     /// The database has no `sessile` schema, or one that this version of the library does not know.
     Schema,
-    /// Other requests kept changing the session for longer than the library tries.
+    /// Other requests kept changing the session, or another transaction held its row or its user's, for
+    /// longer than the library waits. Nothing was done.
     Contention,
-    /// The database failed or could not be reached.
+    /// More requests wait for the database than the library keeps. Nothing was done.
+    Overloaded,
+    /// The database failed or could not be reached. Nothing was done.
     Database,
+    /// A write was sent, and its answer is missing: the connection was lost, or the deadline passed.
+    /// Perhaps it was made, or will be in a moment. The library does not try it again; what then
+    /// holds is in the docs of each call.
+    OutcomeUnknown,
 }
 
 impl ErrorKind {
@@ -73,7 +80,9 @@ impl ErrorKind {
             Self::Configuration => "configuration",
             Self::Schema => "schema",
             Self::Contention => "contention",
+            Self::Overloaded => "overloaded",
             Self::Database => "database",
+            Self::OutcomeUnknown => "outcome_unknown",
         }
     }
 }
@@ -83,7 +92,7 @@ impl Error {
         Self(Arc::new(Inner {
             kind,
             message: message.into(),
-            is_transient: kind == ErrorKind::Contention,
+            is_transient: matches!(kind, ErrorKind::Contention | ErrorKind::Overloaded),
             source: None,
         }))
     }
@@ -118,6 +127,14 @@ impl Error {
         self
     }
 
+    /// The answer to a write is missing.
+    pub(crate) fn outcome_unknown(
+        source: impl Into<Box<dyn StdError + Send + Sync + 'static>>,
+    ) -> Self {
+        let message = "the session database did not answer, so this write was perhaps made: read the session again before you repeat it";
+        Self::new(ErrorKind::OutcomeUnknown, message).with_source(source)
+    }
+
     pub(crate) fn session_ended() -> Self {
         Self::new(
             ErrorKind::SessionEnded,
@@ -140,8 +157,8 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether the same call may succeed a moment later: the database could not be reached, was
-    /// locked or overloaded, or other requests were faster.
+    /// Whether the same call may succeed a moment later, and did nothing by now: the database could not be
+    /// reached, was locked or overloaded, or other requests were faster.
     pub fn is_transient(&self) -> bool {
         self.0.is_transient
     }

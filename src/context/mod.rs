@@ -3,18 +3,19 @@
 
 mod cutoffs;
 pub(crate) mod observed;
+mod turns;
 
 use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 
-use self::{cutoffs::RecentCutoffs, observed::Observed};
+pub(crate) use self::turns::Turn;
+use self::{cutoffs::RecentCutoffs, observed::Observed, turns::Turns};
 use crate::{
     error::Result,
     policy::Rules,
     realm::Realm,
     store::{Page, Revocation, Revoke, SessionInfo, Store},
-    token::SessionId,
 };
 
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(crate) struct Context {
     pub(crate) rules: Rules,
     cutoffs: RecentCutoffs,
     /// Who writes to a contended session next, on this node: see `Session::write`.
-    turns: [tokio::sync::Mutex<()>; 64],
+    pub(crate) turns: Turns,
 }
 
 impl Context {
@@ -34,7 +35,7 @@ impl Context {
             realm,
             rules,
             cutoffs: RecentCutoffs::default(),
-            turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            turns: Turns::default(),
         })
     }
 
@@ -73,11 +74,5 @@ impl Context {
     /// The last cut-off of this node's that an authentication which began then has followed.
     pub(crate) fn cutoff_before(&self, user_id: &str, began: Instant) -> Option<DateTime<Utc>> {
         self.cutoffs.before(user_id, began)
-    }
-
-    /// A node's turn to write to a session that others keep changing. Sessions may share one.
-    pub(crate) fn turn(&self, id: SessionId) -> &tokio::sync::Mutex<()> {
-        // The end of a UUIDv7 is random.
-        &self.turns[usize::from(id.as_uuid().as_bytes()[15]) % 64]
     }
 }

@@ -26,7 +26,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use tracing::{Instrument, Span, debug, debug_span, error, info, warn};
 
 use crate::{
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
     realm::Realm,
     store::{
         End, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation,
@@ -52,7 +52,7 @@ impl Observed {
     ) -> Result<T> {
         let result = call.instrument(span).await;
         if let Err(error) = &result
-            && matches!(error.kind(), ErrorKind::Database | ErrorKind::Schema)
+            && is_databases_own(error)
         {
             let source = std::error::Error::source(error).map(tracing::field::display);
             error!(target: "sessile", verb, error = %error, source, "session database failed");
@@ -90,8 +90,8 @@ impl Observed {
 
     pub(crate) async fn save(&self, save: Save) -> Result<bool> {
         let span = debug_span!(target: "sessile", "save", session_id = %save.holder.id);
-        let written = self.run("save", span, self.0.save(&[save])).await?;
-        Ok(!written.is_empty())
+        let changed = self.run("save", span, self.0.save(&[save])).await?;
+        Ok(!changed.done.is_empty())
     }
 
     pub(crate) async fn touch(&self, touch: Touch) -> Result<()> {
@@ -149,7 +149,7 @@ impl Observed {
     pub(crate) async fn end(&self, end: End, reason: &'static str) -> Result<bool> {
         let (id, user_id) = (end.id, end.user_id.clone());
         let span = debug_span!(target: "sessile", "end", session_id = %id, user_id);
-        let was_live = !self.run("end", span, self.0.end(&[end])).await?.is_empty();
+        let was_live = !self.run("end", span, self.0.end(&[end])).await?.done.is_empty();
         if was_live {
             info!(target: "sessile", scope = "session", session_id = %id, user_id, reason, ended = 1, "sessions revoked");
         }
@@ -219,6 +219,11 @@ impl Observed {
     }
 }
 
+/// What the database failed at, which is logged where it happens.
+fn is_databases_own(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Database | ErrorKind::Schema | ErrorKind::OutcomeUnknown)
+}
+
 fn log_in_begun(id: SessionId, user_id: Option<&str>) {
     debug!(target: "sessile", session_id = %id, user_id, "log-in begun");
 }
@@ -247,8 +252,8 @@ pub(crate) fn overruled_caching(is_first: bool, chosen: Option<&http::HeaderValu
 /// An answer that the client is not told the reason of, or that no handler gave. What the database failed at was
 /// logged where it happened.
 #[cfg(feature = "http")]
-pub(crate) fn failed_request(error: &crate::Error) {
-    if !matches!(error.kind(), ErrorKind::Database | ErrorKind::Schema) {
+pub(crate) fn failed_request(error: &Error) {
+    if !is_databases_own(error) {
         let source = std::error::Error::source(error).map(tracing::field::display);
         error!(target: "sessile", error = %error, source, "request failed");
     }

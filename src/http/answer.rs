@@ -1,8 +1,8 @@
 //! The answers that the layer gives by itself.
 
 use ::http::{
-    HeaderValue, Request, Response,
-    header::{ACCEPT, CONTENT_TYPE},
+    HeaderValue, Request, Response, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER},
     request::Parts,
 };
 
@@ -55,7 +55,15 @@ fn by_default(error: &Error, accept: Option<&HeaderValue>) -> Response<String> {
     let mut response = Response::new(body);
     *response.status_mut() = error.status();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    say_when_to_retry(&mut response);
     response
+}
+
+/// A client that may try again is told when: at once, all of them would.
+pub(super) fn say_when_to_retry<B>(response: &mut Response<B>) {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
 }
 
 /// The error's text where the client can do something about it. A build for debugging also tells the

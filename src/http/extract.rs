@@ -18,13 +18,16 @@ impl<S: Sync> FromRequestParts<S> for Session {
 }
 
 /// [`Error::status`], and the error's text where the client can do something about it. In a build
-/// for debugging, also the text of what was set up wrongly: a forgotten layer, say.
+/// for debugging, also the text of what was set up wrongly: a forgotten layer, say. With `Retry-After` where
+/// the status is 503.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
         if status.is_server_error() {
             observed::failed_request(&self);
         }
-        (status, format!("{}\n", answer::message(&self))).into_response()
+        let mut response = (status, format!("{}\n", answer::message(&self))).into_response();
+        answer::say_when_to_retry(&mut response);
+        response
     }
 }

@@ -12,7 +12,7 @@ impl Error {
     /// | `Superseded` | 409 |
     /// | `InvalidData` | 413 |
     /// | `InvalidUserId`, `InvalidPageKey` | 400 |
-    /// | `Database`, `Schema`, `Contention` | 503 |
+    /// | `Database`, `Schema`, `Contention`, `Overloaded`, `OutcomeUnknown` | 503 |
     /// | `WrongType`, `Configuration` | 500 |
     pub fn status(&self) -> StatusCode {
         match self.kind() {
@@ -26,9 +26,11 @@ impl Error {
             ErrorKind::Superseded => StatusCode::CONFLICT,
             ErrorKind::InvalidData => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::InvalidUserId | ErrorKind::InvalidPageKey => StatusCode::BAD_REQUEST,
-            ErrorKind::Database | ErrorKind::Schema | ErrorKind::Contention => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            ErrorKind::Database
+            | ErrorKind::Schema
+            | ErrorKind::Contention
+            | ErrorKind::Overloaded
+            | ErrorKind::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::WrongType | ErrorKind::Configuration => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -100,7 +100,7 @@ impl BeginLogIn<'_> {
         if let Some(user_id) = &self.user_id {
             check_user_id(user_id)?;
         }
-        let _turn = session.0.turn.lock().await;
+        let _turn = session.turn().await?;
         let stored = match &session.state().standing {
             Standing::Anonymous => None,
             Standing::Ended => return Err(Error::session_ended()),

@@ -44,7 +44,7 @@ impl Session {
     /// [`Superseded`](crate::ErrorKind::Superseded) if another request has given the session a new
     /// secret: nothing has ended, and the browser's new cookie is left alone. Let it try again.
     pub async fn log_out(&self) -> Result<Revocation> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.turn().await?;
         let held = match &self.state().standing {
             Standing::Live(stored) => Some(stored.clone()),
             Standing::Superseded(_) => return Err(Error::superseded()),
@@ -85,7 +85,7 @@ impl Session {
     /// [`SessionEnded`](crate::ErrorKind::SessionEnded),
     /// [`Superseded`](crate::ErrorKind::Superseded). Nothing has ended then.
     pub async fn log_out_others(&self) -> Result<Revocation> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.turn().await?;
         let (stored, user_id) = self.logged_in()?;
         let scope = Scope::OthersOf(user_id, stored.record.id);
         self.revoke(&stored, scope, "logged out others").await
@@ -100,7 +100,7 @@ impl Session {
     /// [`SessionEnded`](crate::ErrorKind::SessionEnded),
     /// [`Superseded`](crate::ErrorKind::Superseded). Nothing has ended then.
     pub async fn log_out_everywhere(&self) -> Result<Revocation> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.turn().await?;
         let (stored, user_id) = self.logged_in()?;
         let revocation =
             self.revoke(&stored, Scope::User(user_id), "logged out everywhere").await?;
@@ -131,7 +131,7 @@ impl Session {
     /// [`SessionEnded`](crate::ErrorKind::SessionEnded),
     /// [`Superseded`](crate::ErrorKind::Superseded). Nothing has ended then.
     pub async fn log_out_device(&self, id: SessionId) -> Result<bool> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.turn().await?;
         let (stored, user_id) = self.logged_in()?;
         let realm = self.0.context.realm.clone();
         let end = End { id, realm, user_id: Some(user_id), by: Some(stored.holder()) };

@@ -160,7 +160,7 @@ impl Session {
     /// [`NotLoggedIn`](ErrorKind::NotLoggedIn), [`SessionEnded`](ErrorKind::SessionEnded),
     /// [`Superseded`](ErrorKind::Superseded). Nothing was changed then.
     pub async fn reauthenticate(&self) -> Result<()> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.turn().await?;
         let (stored, user_id) = self.logged_in()?;
         let now = stored.record.now();
         let (secret, renewal) = self.renewal(&stored)?;
@@ -207,7 +207,7 @@ impl Session {
     /// [`SessionEnded`](ErrorKind::SessionEnded), [`Superseded`](ErrorKind::Superseded). Nothing was
     /// changed then.
     pub async fn renew(&self) -> Result<()> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.turn().await?;
         let Some(mut stored) = self.live()? else {
             return Ok(());
         };
@@ -249,7 +249,7 @@ impl LogIn<'_> {
         let session = self.session;
         let context = &session.0.context;
         let timeouts = self.timeouts(&context.rules)?;
-        let _turn = session.0.turn.lock().await;
+        let _turn = session.turn().await?;
         let (user_id, began) = self.user()?;
         check_user_id(&user_id)?;
         let secret = Secret::generate()?;

@@ -10,23 +10,28 @@ mod write;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::OwnedMutexGuard;
 
 pub(crate) use self::open::Presented;
 use self::state::{Standing, State, Stored};
 pub use self::{begin::BeginLogIn, end::Device, log_in::LogIn, state::CookieChange};
 use crate::{
     client::Client,
-    context::{Context, observed},
+    context::{Context, Turn, observed},
     data::{self, Data},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     store::{Holder, SecretCheck},
     token::{Secret, SessionId, Token},
 };
+
+/// How long a call waits for another one through the same handle that makes no progress: longer than one
+/// that the database does not answer.
+const STALLS_AFTER: Duration = Duration::from_secs(6);
 
 /// The session of one request, or of one socket.
 ///
@@ -84,7 +89,7 @@ struct SessionInner {
     rivals: Vec<Holder>,
     state: Mutex<State>,
     /// One write at a time through this handle.
-    turn: tokio::sync::Mutex<()>,
+    turn: Turn,
 }
 
 impl Session {
@@ -185,6 +190,15 @@ impl Session {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held, and if it did, no state is half-changed.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For everything that writes. Bounded, since whoever has the turn may wait for this one: the update that a
+    /// response's body makes, for the response.
+    async fn turn(&self) -> Result<OwnedMutexGuard<()>> {
+        self.0.turn.wait(STALLS_AFTER).await.ok_or_else(|| {
+            let message = "another call through this handle has not come to its end, or is not polled any more: nothing was done. A response cannot wait for what its own body does";
+            Error::new(ErrorKind::Contention, message)
+        })
     }
 
     /// Holds this row from now on, whose secret the browser is to get.

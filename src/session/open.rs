@@ -8,7 +8,7 @@ use std::{
 use super::{CookieChange, Session, SessionInner, Standing, State, Stored};
 use crate::{
     client::Client,
-    context::{Context, observed::refused_cookie},
+    context::{Context, Turn, observed::refused_cookie},
     error::Result,
     store::{Holder, Record, SecretCheck},
     token::{SecretHash, SessionId, Token},
@@ -136,7 +136,7 @@ impl Session {
             brought_cookie: presented.cookies > 0,
             rivals,
             state: Mutex::new(state),
-            turn: tokio::sync::Mutex::default(),
+            turn: Turn::default(),
         })))
     }
 }

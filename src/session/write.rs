@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{sleep, timeout};
 
 use super::{CookieChange, Session, Standing, Stored};
 use crate::{
@@ -12,8 +13,10 @@ use crate::{
 
 /// How often a write is tried that other requests keep overtaking.
 const TRIES: u32 = 100;
-/// How long it waits for its turn among the requests of this node that were overtaken too.
+/// How long it waits for its turn among the requests of this node that were overtaken too, and how long for
+/// one that does not come to its end: a turn only keeps them from meeting, so it goes without.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const STALLS_AFTER: Duration = Duration::from_millis(500);
 /// The longest pause between two tries. They begin at a millisecond and double.
 const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
@@ -50,7 +53,7 @@ impl Session {
         T: Serialize + DeserializeOwned + Default,
         R: Send,
     {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.turn().await?;
         let limits = self.0.context.rules.limits;
         let taken = self.take(|changes| changes.take_for(key));
         let mut returned = None;
@@ -74,7 +77,7 @@ impl Session {
     /// As [`update`](Self::update). What was recorded stays recorded: the response fails too, unless
     /// [`abandon`](Self::abandon) forgets it.
     pub async fn save(&self) -> Result<()> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.turn().await?;
         let limits = self.0.context.rules.limits;
         let taken = self.take(std::mem::take);
         if taken.changes.is_empty() {
@@ -97,7 +100,7 @@ impl Session {
     /// [`SessionEnded`](ErrorKind::SessionEnded) if it was logged out, revoked or has expired
     /// since; [`Superseded`](ErrorKind::Superseded).
     pub async fn refresh(&self) -> Result<()> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.turn().await?;
         if let Some(stored) = self.live()? {
             self.reload(&stored).await?;
             self.touch().await?;
@@ -163,6 +166,7 @@ impl Session {
     async fn write(&self, change: &mut (dyn FnMut(&Data) -> Result<Data> + Send)) -> Result<()> {
         let mut pause = Duration::from_millis(1);
         let mut turn = None;
+        let turns = &self.0.context.turns;
         for _ in 0..TRIES {
             let Some(stored) = self.live()? else {
                 return self.create(change(&Data::default())?, None).await;
@@ -174,14 +178,14 @@ impl Session {
             if turn.is_none() {
                 // Those of this node that were overtaken go one after the other, so that only
                 // nodes compete.
-                let next = self.0.context.turn(stored.record.id).lock();
-                match tokio::time::timeout(LONGEST_WAIT, next).await {
-                    Ok(guard) => turn = Some(guard),
+                let next = turns.of(stored.record.id);
+                match timeout(LONGEST_WAIT, next.wait(STALLS_AFTER)).await {
+                    Ok(taken) => turn = Some((taken, next)),
                     Err(_) => break,
                 }
             } else {
                 // They would meet again at once: each waits for a while of its own.
-                tokio::time::sleep(pause.mul_f64(rand::random())).await;
+                sleep(pause.mul_f64(rand::random())).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             self.reload(&stored).await?;

@@ -3,11 +3,15 @@ use std::{sync::Arc, time::Duration};
 use super::Sessions;
 use crate::{
     context::Context,
-    error::Result,
+    error::{Error, ErrorKind, Result},
     policy::Policy,
     realm::Realm,
-    store::{Backend, Batched, OnLimit, Store},
+    store::{Backend, BatchOptions, Batched, OnLimit, Store},
 };
+
+/// Shorter ones would fail by themselves where a database has a disk.
+const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
+const LONGEST_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// Settings of [`Sessions`]. Defaults are those of [`Policy`].
 #[derive(Debug)]
@@ -16,7 +20,7 @@ pub struct SessionsBuilder {
     backend: Backend,
     realm: String,
     policy: Policy,
-    batching: bool,
+    batch: BatchOptions,
     #[cfg(feature = "cache")]
     cache: Option<crate::store::CacheOptions>,
 }
@@ -27,7 +31,7 @@ impl SessionsBuilder {
             backend,
             realm: String::new(),
             policy: Policy::default(),
-            batching: true,
+            batch: BatchOptions::default(),
             #[cfg(feature = "cache")]
             cache: None,
         }
@@ -113,7 +117,21 @@ impl SessionsBuilder {
     /// Whether concurrent requests share statements, and touches are written behind: see
     /// [`Batched`]. Default: yes.
     pub fn batching(mut self, batching: bool) -> Self {
-        self.batching = batching;
+        self.batch = self.batch.combines(batching);
+        self
+    }
+
+    /// How long a request's call to the database may take at most, everything included: see
+    /// [`BatchOptions::deadline`]. Default: 2 seconds.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.batch = self.batch.deadline(deadline);
+        self
+    }
+
+    /// The same for log-ins and for the revocation of a user's sessions: see
+    /// [`BatchOptions::log_in_deadline`]. Default: 5 seconds.
+    pub fn log_in_deadline(mut self, deadline: Duration) -> Self {
+        self.batch = self.batch.log_in_deadline(deadline);
         self
     }
 
@@ -133,10 +151,16 @@ impl SessionsBuilder {
     pub fn build(self) -> Result<Sessions> {
         let rules = self.policy.rules()?;
         let realm: Realm = self.realm.parse()?;
-        let mut store: Arc<dyn Store> = self.backend.into();
-        if self.batching {
-            store = Arc::new(Batched::new(store));
+        for (name, deadline) in self.batch.deadlines() {
+            if !(SHORTEST_DEADLINE..=LONGEST_DEADLINE).contains(&deadline) {
+                let message = format!(
+                    "the {name} has to be from {SHORTEST_DEADLINE:?} to {LONGEST_DEADLINE:?}, and is {deadline:?}"
+                );
+                return Err(Error::new(ErrorKind::Configuration, message));
+            }
         }
+        #[cfg_attr(not(feature = "cache"), expect(unused_mut))]
+        let mut store: Arc<dyn Store> = Arc::new(Batched::new(self.backend.into(), self.batch));
         #[cfg(feature = "cache")]
         if let Some(options) = self.cache {
             store = Arc::new(crate::store::Cached::new(store, options));

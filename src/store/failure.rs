@@ -1,11 +1,17 @@
 //! The one place that knows which failures of a database are transient.
 
+use std::borrow::Cow;
+
 use sqlx::migrate::MigrateError;
 
 use crate::error::{Error, ErrorKind};
 
 impl From<sqlx::Error> for Error {
     fn from(source: sqlx::Error) -> Self {
+        if is_locked(&source) {
+            let message = "another transaction holds a lock that this needs, and has not ended for as long as the library waits: nothing was done. If it is the application's own, as one that revokes the user's sessions, commit it before the log-in";
+            return Error::new(ErrorKind::Contention, message).with_source(without_details(source));
+        }
         if is_missing_schema(&source) {
             let message = "the database has no sessile schema: call Sessions::migrate(), or run the migrations with sqlx-cli";
             return Error::new(ErrorKind::Schema, message).with_source(source);
@@ -75,59 +81,83 @@ pub(crate) fn of_migration(source: MigrateError) -> Error {
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_transient_code(&code)),
-        _ => false,
+        _ => code(error).is_some_and(|code| is_transient_code(&code)),
     }
 }
 
-/// Postgres, appendix A: class 08 (connection), 40 (transaction rollback), 53 (resources), 57P
-/// (operator), 55P03 and 25006 (lock not available; read only, as in a failover). SQLite: 5 BUSY
-/// and 6 LOCKED with their extended codes.
+/// Postgres, appendix A: class 08 (connection, but for a violation of the protocol, 08P01), 40
+/// (transaction rollback), 53 (resources), 57 (operator, and time-outs), 55P03 and 25006 (lock not
+/// available; read only, as in a failover). SQLite: 5 BUSY and 6 LOCKED with their extended codes.
 fn is_transient_code(code: &str) -> bool {
     match code.parse::<u32>() {
         Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xff, 5 | 6),
         _ => {
-            ["08", "40", "53", "57P"].iter().any(|class| code.starts_with(class))
-                || matches!(code, "55P03" | "25006")
+            let is_of_class = ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class));
+            (is_of_class && code != "08P01") || matches!(code, LOCKED | READ_ONLY)
         }
     }
 }
 
-#[cfg(feature = "postgres")]
-/// Whether the connection is gone, so that a statement which may safely run twice is worth a second
-/// try on another one.
-pub(crate) fn is_dead_connection(error: &sqlx::Error) -> bool {
+/// A lock was not to be had in time.
+const LOCKED: &str = "55P03";
+/// The server takes no writes: it was demoted, or never was the primary.
+const READ_ONLY: &str = "25006";
+
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
+}
+
+/// Whether the connection is of no more use, though the server may have said so in good order.
+pub(crate) fn spoils(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(error) => {
-            matches!(error.code().as_deref(), Some("57P01" | "57P02" | "08003" | "08006"))
-        }
-        _ => false,
+        sqlx::Error::Database(_) => is_lost_connection(error) || is_read_only(error),
+        sqlx::Error::RowNotFound => false,
+        _ => true,
     }
 }
 
-/// Runs a transaction, and again as a whole where it lost a deadlock or a serialization check.
-#[cfg(feature = "postgres")]
-pub(crate) async fn again_if_rolled_back<T, F>(run: impl Fn() -> F) -> Result<T, sqlx::Error>
-where
-    F: Future<Output = Result<T, sqlx::Error>>,
-{
-    const TRIES: u32 = 3;
-    let mut tries = 1;
-    loop {
-        match run().await {
-            Err(error) if tries < TRIES && is_rolled_back(&error) => tries += 1,
-            result => return result,
-        }
+pub(crate) fn is_read_only(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some(READ_ONLY)
+}
+
+pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some(LOCKED)
+}
+
+/// Whether the connection is gone, and perhaps others with it.
+pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
+    match code(error) {
+        // Terminated: by an administrator, by a crash, or for having been idle.
+        Some(code) => matches!(&*code, "57P01" | "57P02" | "57P05" | "08003" | "08006"),
+        None => matches!(error, sqlx::Error::Io(_)),
     }
 }
 
-#[cfg(feature = "postgres")]
-fn is_rolled_back(error: &sqlx::Error) -> bool {
-    matches!(
-        error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref(),
-        Some("40P01" | "40001")
-    )
+/// Whether the statement certainly did nothing, and may go another way on another try: it was rolled
+/// back for others' sake, or its connection had ended before, or the server takes no writes.
+pub(crate) fn did_nothing(error: &sqlx::Error) -> bool {
+    match code(error) {
+        Some(code) => {
+            matches!(&*code, "40P01" | "40001" | "57P01" | "57P05" | READ_ONLY)
+        }
+        // The socket was another runtime's, and that has ended.
+        None => matches!(error, sqlx::Error::Io(io) if io.to_string().contains("being shutdown")),
+    }
+}
+
+/// Whether the statement was sent, and nobody knows what became of it.
+pub(crate) fn is_answer_missing(error: &sqlx::Error) -> bool {
+    let is_of_io =
+        matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed);
+    (is_of_io || is_lost_connection(error)) && !did_nothing(error)
+}
+
+/// Of a statement that writes, or of a commit.
+pub(crate) fn of_write(error: sqlx::Error) -> Error {
+    match is_answer_missing(&error) {
+        true => Error::outcome_unknown(error),
+        false => error.into(),
+    }
 }
 
 fn is_missing_schema(error: &sqlx::Error) -> bool {

@@ -22,15 +22,14 @@ mod record;
 mod request;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod whole;
+mod task;
 
 use std::{fmt::Debug, ops::Range};
 
 use async_trait::async_trait;
 
 pub use backend::Backend;
-pub use batch::Batched;
+pub use batch::{BatchOptions, Batched};
 #[cfg(feature = "cache")]
 pub use cache::{CacheOptions, Cached};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -38,8 +37,8 @@ pub use connect::connect;
 pub use log_in::{Admission, Began, Cutoff, LogIn, LogInOutcome, OnLimit};
 pub use record::{PageKey, PendingLogIn, Record, Replaced, SecretCheck, SessionInfo};
 pub use request::{
-    End, Holder, Invalidation, NewPendingLogIn, NewSession, Page, Reauthentication, Renewal,
-    Revocation, Revoke, Save, Scope, Survey, Swept, Touch,
+    Changed, End, Holder, Invalidation, NewPendingLogIn, NewSession, Page, Reauthentication,
+    Renewal, Revocation, Revoke, Save, Scope, Survey, Swept, Touch,
 };
 
 use crate::{
@@ -64,10 +63,14 @@ pub use crate::{
 ///   sweep treats a row that is not live as absent, in the statement itself.
 /// - **The database's clock is the only one.** A store never asks the node for the time. Moments that
 ///   come as parameters were derived from a `now` that the database returned.
-/// - **An error changes nothing** that was asked for in the same call.
 /// - An id given twice in a call is the caller's mistake; what happens to it is not specified. A
 ///   `touch` may be given one twice, with two secrets: one of them is the row's, or both are twins.
-/// - Dropping a returned future leaves the database with the whole effect of the verb or with none.
+/// - **No statement over several rows waits for one of them.** What another transaction has locked is
+///   left out, and told. Whatever does wait for a lock gives up by itself after a bounded time.
+/// - Dropping a returned future leaves the database with the whole effect of the verb or with none,
+///   and its connection closed. [`Batched`] bounds every call that way.
+/// - A write whose answer is missing fails as [`OutcomeUnknown`](ErrorKind::OutcomeUnknown). Every other
+///   error means that nothing was done.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
     /// The live ones among `ids`, of whatever realm, in any order.
@@ -83,13 +86,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>>;
 
     /// Writes `data` where the row is live, has the holder's secret and still is of the given
-    /// revision, and counts the revision up. Returns the ids that were written; the others have
-    /// ended or were changed.
-    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>>;
+    /// revision, and counts the revision up.
+    async fn save(&self, saves: &[Save]) -> Result<Changed>;
 
     /// Moves what a touch moves, where the row is live, has the holder's secret, was seen before
-    /// that, and has the timeouts that the touch was computed from. May do so a little later: `flush`
-    /// waits for it.
+    /// that, has the timeouts that the touch was computed from, and is not locked. May do so a little
+    /// later: `flush` waits for it.
     async fn touch(&self, touches: &[Touch]) -> Result<()>;
 
     /// Replaces the secret where the row is live and still has the holder's, which is kept as the
@@ -106,13 +108,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Ends every pending log-in of the row.
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome>;
 
-    /// Deletes the rows that are of their realm, and their user's, and whose holder holds. Returns
-    /// the ids of those that were live. Comes to its end though its future is dropped.
-    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>>;
+    /// Deletes the rows that are of their realm, and their user's, and whose holder holds: done are
+    /// those that were live.
+    async fn end(&self, ends: &[End]) -> Result<Changed>;
 
     /// Deletes the sessions in its scope, after it has taken the lock that log-ins take and recorded
-    /// the cut-off. Returns `None`, and changes nothing, where its holder does not hold. Comes to its
-    /// end though its future is dropped.
+    /// the cut-off. Returns `None`, and changes nothing, where its holder does not hold.
     async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>>;
 
     /// Live sessions of a user, the newest log-in first.

@@ -173,6 +173,22 @@ pub enum Invalidation {
     All,
 }
 
+/// What a statement over several rows did to each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// What was done. Those that are in neither list had ended or were changed.
+    pub done: Vec<SessionId>,
+    /// Nothing was done to these: another transaction has them locked at the moment. Ask again.
+    pub locked: Vec<SessionId>,
+}
+
+impl Changed {
+    /// These, and none was locked.
+    pub fn of(done: impl IntoIterator<Item = SessionId>) -> Self {
+        Self { done: done.into_iter().collect(), locked: Vec::new() }
+    }
+}
+
 /// What was ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use sessile::{
     Client, Session, SessionId, Sessions, SessionsBuilder,
     store::{
-        Backend, Batched, CacheOptions, Cached, Store, postgres::PostgresStore, sqlite::SqliteStore,
+        Backend, BatchOptions, Batched, CacheOptions, Cached, Store, postgres::PostgresStore,
+        sqlite::SqliteStore,
     },
 };
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool, postgres::PgPoolOptions};
@@ -182,7 +183,7 @@ impl Db {
         if !self.is_wrapped {
             return store;
         }
-        let batched: Arc<dyn Store> = Arc::new(Batched::new(store));
+        let batched: Arc<dyn Store> = Arc::new(Batched::new(store, BatchOptions::default()));
         let at_once = tap::around(batched.clone(), &Arc::new(TouchesAtOnce(batched)));
         Arc::new(Cached::new(at_once, CacheOptions::default().bound(BOUND)))
     }

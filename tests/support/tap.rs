@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use sessile::{
     Error, Realm, Result, Revocation, SessionId, SessionInfo,
     store::{
-        Backend, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
-        Record, Renewal, Revoke, Save, Store, Survey, Swept, Touch,
+        Backend, Changed, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page,
+        Reauthentication, Record, Renewal, Revoke, Save, Store, Survey, Swept, Touch,
     },
 };
 use tokio::sync::Notify;
@@ -98,7 +98,7 @@ impl Store for Tap {
         self.around(Verb::Create, self.inner.create(sessions)).await
     }
 
-    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
+    async fn save(&self, saves: &[Save]) -> Result<Changed> {
         self.around(Verb::Save, self.inner.save(saves)).await
     }
 
@@ -118,7 +118,7 @@ impl Store for Tap {
         self.around(Verb::LogIn, self.inner.log_in(log_in)).await
     }
 
-    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
+    async fn end(&self, ends: &[End]) -> Result<Changed> {
         self.around(Verb::End, self.inner.end(ends)).await
     }
 

@@ -1,72 +1,142 @@
 //! What arrives while a statement is in flight forms the next one.
 
 mod queue;
-mod spin;
 #[cfg(test)]
 mod tests;
 mod touches;
 mod verbs;
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use self::{
-    queue::Queue,
+    queue::{Limits, Queue},
     touches::Touches,
     verbs::{Create, End as EndVerb, Load, Save as SaveVerb},
 };
 use super::{
-    End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
-    Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
+    Changed, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
+    Record, Renewal, Revocation, Revoke, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
+    task::{self, READS, WRITES},
 };
 use crate::{error::Result, realm::Realm, token::SessionId};
 
-/// A store that combines what many requests ask for into few statements. On by default in
-/// [`Sessions`](crate::Sessions).
+/// Rows of a statement at most. More gain nothing, and make the first of them wait.
+const MAX_ROWS: usize = 256;
+
+/// How a [`Batched`] store works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct BatchOptions {
+    combines: bool,
+    deadline: Duration,
+    log_in_deadline: Duration,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        let (deadline, log_in_deadline) = (Duration::from_secs(2), Duration::from_secs(5));
+        Self { combines: true, deadline, log_in_deadline }
+    }
+}
+
+impl BatchOptions {
+    /// Whether requests share statements, and touches are written behind. Default: yes.
+    pub fn combines(mut self, combines: bool) -> Self {
+        self.combines = combines;
+        self
+    }
+
+    /// How long a call may take, everything included: waiting, and tries. Default: 2 seconds.
+    ///
+    /// Not for [`revoke`](Store::revoke) of everybody, [`count`](Store::count), sweeps and migrations,
+    /// which take as long as they take.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The same for log-ins and for the revocation of a user's sessions, which wait for each other.
+    /// Default: 5 seconds.
+    pub fn log_in_deadline(mut self, deadline: Duration) -> Self {
+        self.log_in_deadline = deadline;
+        self
+    }
+
+    /// Both, with their names.
+    pub(crate) fn deadlines(&self) -> [(&'static str, Duration); 2] {
+        [("deadline", self.deadline), ("log_in_deadline", self.log_in_deadline)]
+    }
+}
+
+/// A store that combines what many requests ask for into few statements, and answers each of them in
+/// time. [`Sessions`](crate::Sessions) has one around whatever store it gets.
 ///
-/// - **Loads, saves, creates and ends** of one row: a lone request runs its own statement at once.
-///   What arrives while the [lanes](Store::lanes) of a verb are taken waits for one of them, and
-///   goes as one statement of up to 256 rows in the order of their ids. There is no timer.
-/// - Where fewer than eight requests wait, and statements lately took less than 200 µs, nobody
-///   parks until the answer is there: being woken takes as long as the statement. Whatever else is
-///   ready to run, here or in another process, goes first. A database far away is waited for as usual.
-/// - A statement that takes longer than a tenth of a second, because somebody keeps a row locked,
-///   does not hold up the next one, which then begins beside it. So it is for up to four statements
-///   of a verb, and not where a verb has one lane, as those that write have on SQLite.
+/// - **Loads, saves, creates and ends** of one row: while the [lanes](Store::lanes) of a verb are free,
+///   each has a statement of its own at once. What arrives while they are taken waits for one of
+///   them, and goes as one statement of up to 256 rows in the order of their ids. There is no timer.
+/// - **Every call runs in a task of its own**; its caller only waits for the answer. One that is
+///   dropped, or not polled any more, holds up nobody. What waited leaves the queue then; a
+///   statement that was begun comes to its end, and so does every log-out and revocation.
+/// - **Every call is answered by its [deadline](BatchOptions::deadline)**, with an error that tells
+///   whether nothing was done or the [outcome is unknown](crate::ErrorKind::OutcomeUnknown). Its
+///   connection is closed then.
+/// - A row that another transaction has locked is left out of its statement, and asked for again until
+///   the deadline: the others don't wait for it.
+/// - What waits is bounded: 8,192 requests or 32 MiB of a verb. Beyond that, calls fail at once as
+///   [overloaded](crate::ErrorKind::Overloaded).
 /// - A load joins only a statement that begins after it was asked for, so it sees every revocation
 ///   that returned before.
 /// - A row that makes a statement fail fails alone; a database that fails does so to everybody,
 ///   each with the source.
-/// - A request that is dropped takes nobody with it. A save of its that was in a statement by then
-///   is made, and a session that it asked to end ends.
 /// - **Touches** are written behind: the call returns at once, and what comes together in a tenth
-///   of a second is one statement. [`flush`](Store::flush) writes what is left. Touches that a
-///   crash loses make their sessions end at most a twentieth of the idle timeout early.
-/// - Every other verb goes through as it is.
+///   of a second is one statement, without the rows that are locked. [`flush`](Store::flush) writes
+///   what is left. Touches that are lost make their sessions end at most a twentieth of the idle
+///   timeout early.
 #[derive(Debug)]
 pub struct Batched {
     store: Arc<dyn Store>,
+    options: BatchOptions,
     loads: Queue<Load>,
     saves: Queue<SaveVerb>,
     creates: Queue<Create>,
-    ends: Queue<EndVerb>,
+    ends: Arc<Queue<EndVerb>>,
     touches: Touches,
 }
 
 impl Batched {
     /// Over another store.
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    pub fn new(store: Arc<dyn Store>, options: BatchOptions) -> Self {
         let lanes = store.lanes();
+        let deadline = options.deadline;
+        let limits = |lanes| match options.combines {
+            true => Limits { lanes, rows: MAX_ROWS, deadline },
+            false => Limits { lanes: usize::MAX, rows: 1, deadline },
+        };
         Self {
-            loads: Queue::new(Load(store.clone()), lanes.reads),
-            saves: Queue::new(SaveVerb(store.clone()), lanes.writes),
-            creates: Queue::new(Create(store.clone()), lanes.writes),
-            ends: Queue::new(EndVerb(store.clone()), lanes.writes),
-            touches: Touches::new(store.clone()),
+            loads: Queue::new(Load(store.clone()), limits(lanes.reads)),
+            saves: Queue::new(SaveVerb(store.clone()), limits(lanes.writes)),
+            creates: Queue::new(Create(store.clone()), limits(lanes.writes)),
+            ends: Arc::new(Queue::new(EndVerb(store.clone()), limits(lanes.writes))),
+            touches: Touches::new(store.clone(), deadline),
             store,
+            options,
         }
     }
+
+    fn deadline(&self) -> Option<Duration> {
+        Some(self.options.deadline)
+    }
+}
+
+/// The store's own verb, in a task of its own.
+macro_rules! in_task {
+    ($self:ident.$verb:ident($($argument:ident),*), $writes:expr, $limit:expr) => {{
+        let store = $self.store.clone();
+        $(let $argument = $argument.to_owned();)*
+        task::run($limit, $writes, async move { store.$verb($(&$argument),*).await }).await
+    }};
 }
 
 #[async_trait]
@@ -74,85 +144,104 @@ impl Store for Batched {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         match ids {
             [id] => Ok(self.loads.submit(*id).await?.into_iter().collect()),
-            _ => self.store.load(ids).await,
+            _ => in_task!(self.load(ids), READS, self.deadline()),
         }
     }
 
     async fn load_now(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         match ids {
             [id] => Ok(self.loads.submit(*id).await?.into_iter().collect()),
-            _ => self.store.load_now(ids).await,
+            _ => in_task!(self.load_now(ids), READS, self.deadline()),
         }
     }
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
         match sessions {
             [session] => Ok(self.creates.submit(session.clone()).await?.into_iter().collect()),
-            _ => self.store.create(sessions).await,
+            _ => in_task!(self.create(sessions), WRITES, self.deadline()),
         }
     }
 
-    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
+    async fn save(&self, saves: &[Save]) -> Result<Changed> {
         match saves {
-            [save] => Ok(self.saves.submit(save.clone()).await?.into_iter().collect()),
-            _ => self.store.save(saves).await,
+            [save] => {
+                let is_written = self.saves.submit(save.clone()).await?;
+                Ok(Changed::of(is_written.then_some(save.holder.id)))
+            }
+            _ => in_task!(self.save(saves), WRITES, self.deadline()),
         }
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<()> {
+        if !self.options.combines {
+            return in_task!(self.touch(touches), READS, self.deadline());
+        }
         self.touches.add(touches);
         Ok(())
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
-        self.store.renew(renewal).await
+        in_task!(self.renew(renewal), WRITES, self.deadline())
     }
 
-    async fn reauthenticate(&self, reauthentication: &Reauthentication) -> Result<Option<Record>> {
-        self.store.reauthenticate(reauthentication).await
+    async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
+        in_task!(self.reauthenticate(to), WRITES, self.deadline())
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
-        self.store.log_in(log_in).await
+        in_task!(self.log_in(log_in), WRITES, Some(self.options.log_in_deadline))
     }
 
-    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
+    async fn end(&self, ends: &[End]) -> Result<Changed> {
         match ends {
-            [end] => Ok(self.ends.submit(end.clone()).await?.into_iter().collect()),
-            _ => self.store.end(ends).await,
+            [end] => {
+                // In a task, since who waits in a queue leaves it when it is dropped.
+                let (queue, id, end) = (self.ends.clone(), end.id, end.clone());
+                let was_live = task::run(None, WRITES, async move { queue.submit(end).await });
+                Ok(Changed::of(was_live.await?.then_some(id)))
+            }
+            _ => in_task!(self.end(ends), WRITES, self.deadline()),
         }
     }
 
     async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>> {
-        self.store.revoke(revoke).await
+        let is_of_all = matches!(revoke.scope, Scope::All);
+        let limit = (!is_of_all).then_some(self.options.log_in_deadline);
+        in_task!(self.revoke(revoke), WRITES, limit)
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
-        self.store.list(page).await
+        in_task!(self.list(page), READS, self.deadline())
     }
 
     async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
-        self.store.find(realm, id).await
+        let (store, realm) = (self.store.clone(), realm.clone());
+        task::run(self.deadline(), READS, async move { store.find(&realm, id).await }).await
     }
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
-        self.store.count(realm, user_id).await
+        let (store, realm, user_id) =
+            (self.store.clone(), realm.clone(), user_id.map(str::to_owned));
+        let count = async move { store.count(&realm, user_id.as_deref()).await };
+        task::run(None, READS, count).await
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
-        self.store.sweep(limit).await
+        let store = self.store.clone();
+        task::run(None, READS, async move { store.sweep(limit).await }).await
     }
 
     async fn survey(&self) -> Result<Option<Survey>> {
-        self.store.survey().await
+        in_task!(self.survey(), READS, None)
     }
 
     async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
-        self.store.sweep_pages(pages).await
+        let store = self.store.clone();
+        task::run(None, READS, async move { store.sweep_pages(pages).await }).await
     }
 
     async fn migrate(&self) -> Result<()> {
-        self.store.migrate().await
+        in_task!(self.migrate(), WRITES, None)
     }
 
     async fn flush(&self) -> Result<()> {

@@ -1,271 +1,292 @@
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     future::poll_fn,
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::oneshot, time::timeout};
+use tokio::{
+    runtime::{self, Handle},
+    sync::oneshot,
+    time::{Instant, sleep, timeout_at},
+};
 
-use super::{spin::Spin, verbs::Verb};
-use crate::error::{Error, Result};
+use super::verbs::{Answer, Verb};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    store::task,
+};
 
-/// Rows of a statement at most. More gain nothing, and make the first of them wait.
-const MAX_ROWS: usize = 256;
 /// Bytes of data in a statement at most, but for a single row that is larger.
 const MAX_BYTES: usize = 1 << 20;
-/// So many requests that wait are enough to do: nobody spins.
-const FEW: usize = 8;
-/// How long a statement keeps its lane to itself.
-const STALLS_AFTER: Duration = Duration::from_millis(100);
-/// Statements beyond the lanes at most: each of them has a connection.
-const MAX_STALLED: usize = 4;
+/// What may wait at most, in items and in bytes of data.
+const MAX_WAITING: usize = 8_192;
+const MAX_WAITING_BYTES: usize = 32 << 20;
+/// The pauses before a locked row is asked for again. They begin with the first and double.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Items of one verb on their way into statements.
 ///
-/// A lane is the right to have a statement in flight. An item that finds every lane free runs
-/// inline, in its caller's task: no hop to another one. Every other statement runs in a task of its
-/// own, which goes on until nothing waits: so a caller that is dropped, or that is not polled any
-/// more, holds up nobody but itself.
-///
-/// Nor does a statement that waits for a row which somebody has locked hold up the other sessions:
-/// after a tenth of a second it goes on without a lane, and the next one takes its place. Not where
-/// there is one lane, and for no more than [`MAX_STALLED`] statements at once.
+/// Every statement runs in a lane: a task that goes on until nothing waits. A caller is only ever a
+/// receiver, so that one which is dropped, or not polled any more, holds up nobody. Each runtime has
+/// lanes of its own: one that ends takes nothing with it that another one waits for.
 #[derive(Debug)]
 pub(super) struct Queue<V: Verb>(Arc<Shared<V>>);
 
 #[derive(Debug)]
 struct Shared<V: Verb> {
     verb: V,
-    lanes: usize,
-    spin: Spin,
-    state: Mutex<State<V>>,
+    limits: Limits,
+    state: Mutex<HashMap<runtime::Id, State<V>>>,
 }
 
 #[derive(Debug)]
 struct State<V: Verb> {
     lanes_taken: usize,
-    /// Statements that go on without a lane.
-    stalled: usize,
-    waiting: VecDeque<Waiting<V>>,
+    /// By the order in which they came.
+    waiting: BTreeMap<u64, Waiting<V>>,
+    waiting_bytes: usize,
+    next: u64,
 }
 
 #[derive(Debug)]
 struct Waiting<V: Verb> {
     item: V::Item,
-    answer: oneshot::Sender<Result<V::Output>>,
+    answer: Sender<V>,
+}
+
+/// What a queue keeps to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Statements in flight at once, in each runtime.
+    pub(super) lanes: usize,
+    /// Rows of a statement.
+    pub(super) rows: usize,
+    /// How long a call may take, and how long a statement.
+    pub(super) deadline: Duration,
+}
+
+type Sender<V> = oneshot::Sender<Result<Reply<V>>>;
+
+#[derive(Debug)]
+enum Reply<V: Verb> {
+    Done(V::Output),
+    /// Another transaction has its row; nothing was done.
+    Locked(V::Item),
 }
 
 impl<V: Verb> Queue<V> {
-    pub(super) fn new(verb: V, lanes: usize) -> Self {
-        let state = Mutex::new(State { lanes_taken: 0, stalled: 0, waiting: VecDeque::new() });
-        Self(Arc::new(Shared { verb, lanes: lanes.max(1), spin: Spin::default(), state }))
+    pub(super) fn new(verb: V, limits: Limits) -> Self {
+        Self(Arc::new(Shared { verb, limits, state: Mutex::default() }))
     }
 
-    pub(super) async fn submit(&self, item: V::Item) -> Result<V::Output> {
-        match self.0.enter(item) {
-            Entered::Alone(item, mut lane) => {
-                let items = [item];
-                let statement = self.0.spin.wait(self.0.verb.run(&items), || self.0.is_calm());
-                let answers = lane.while_running(statement).await;
-                drop(lane);
-                answers?.pop().ok_or_else(lost)
+    /// The answer, or an error at the deadline.
+    pub(super) async fn submit(&self, mut item: V::Item) -> Result<V::Output> {
+        let limit = self.0.limits.deadline;
+        let deadline = Instant::now() + limit;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (place, answer) = self.0.enter(item)?;
+            let answer = match timeout_at(deadline, answer).await {
+                Ok(Ok(answer)) => answer?,
+                Ok(Err(_)) => return Err(task::lost(V::WRITES)),
+                Err(_) if place.leave() => return Err(task::not_begun(limit)),
+                Err(_) => return Err(task::no_answer(V::WRITES, limit)),
+            };
+            match answer {
+                Reply::Done(output) => return Ok(output),
+                Reply::Locked(_) if deadline.saturating_duration_since(Instant::now()) < pause => {
+                    return Err(locked());
+                }
+                Reply::Locked(again) => item = again,
             }
-            Entered::Waiting(answer) => answer.await.map_err(|_| lost())?,
+            sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-}
-
-enum Entered<V: Verb> {
-    Alone(V::Item, Lane<V>),
-    Waiting(oneshot::Receiver<Result<V::Output>>),
 }
 
 #[cfg(test)]
 impl<V: Verb> Queue<V> {
     pub(super) fn is_idle(&self) -> bool {
-        let state = self.0.state();
-        state.lanes_taken == 0 && state.stalled == 0 && state.waiting.is_empty()
+        self.0.state().is_empty()
     }
 }
 
 impl<V: Verb> Shared<V> {
-    fn state(&self) -> MutexGuard<'_, State<V>> {
+    fn state(&self) -> MutexGuard<'_, HashMap<runtime::Id, State<V>>> {
         // Nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether so few requests wait that the threads would only wait too.
-    fn is_calm(&self) -> bool {
-        self.state().waiting.len() < FEW
-    }
-
-    fn enter(self: &Arc<Self>, item: V::Item) -> Entered<V> {
-        let mut state = self.state();
-        if state.lanes_taken == 0 {
-            state.lanes_taken = 1;
-            return Entered::Alone(item, Lane::new(self, true));
+    fn enter(
+        self: &Arc<Self>,
+        item: V::Item,
+    ) -> Result<(Place<V>, oneshot::Receiver<Result<Reply<V>>>)> {
+        let runtime = Handle::current().id();
+        let mut states = self.state();
+        let state = states.entry(runtime).or_default();
+        let bytes = V::bytes(&item);
+        if state.waiting.len() >= MAX_WAITING
+            || (state.waiting_bytes + bytes > MAX_WAITING_BYTES && !state.waiting.is_empty())
+        {
+            return Err(overloaded());
         }
         let (sender, answer) = oneshot::channel();
-        state.waiting.push_back(Waiting { item, answer: sender });
-        let is_free = state.lanes_taken < self.lanes;
+        let ticket = state.next;
+        state.next += 1;
+        state.waiting_bytes += bytes;
+        state.waiting.insert(ticket, Waiting { item, answer: sender });
+        let is_free = state.lanes_taken < self.limits.lanes.max(1);
         state.lanes_taken += usize::from(is_free);
-        drop(state);
+        drop(states);
         if is_free {
             // A runtime that shuts down drops the task here and now, which takes the lock.
-            tokio::spawn(Lane::new(self, false).run());
+            tokio::spawn(Lane { shared: self.clone(), runtime, is_taken: true }.run());
         }
-        Entered::Waiting(answer)
+        Ok((Place { shared: self.clone(), runtime, ticket }, answer))
     }
 
-    async fn run(&self, mut batch: Vec<Waiting<V>>) {
-        batch.sort_by_key(|waiting| V::id(&waiting.item));
-        let items: Vec<V::Item> = batch.iter().map(|waiting| waiting.item.clone()).collect();
-        match self.verb.run(&items).await {
-            Ok(answers) => {
-                for (waiting, answer) in batch.into_iter().zip(answers) {
-                    waiting.answer.send(Ok(answer)).ok();
+    async fn run(&self, batch: Vec<Waiting<V>>) {
+        let (items, mut answers): (Vec<V::Item>, Vec<Option<Sender<V>>>) =
+            batch.into_iter().map(|waiting| (waiting.item, Some(waiting.answer))).unzip();
+        let mut send = |i: usize, answer: Result<Reply<V>>| {
+            // Whoever is gone does not want to know.
+            answers[i].take().map(|waiting| waiting.send(answer).ok());
+        };
+        let mut parts = vec![0..items.len()];
+        while let Some(part) = parts.pop() {
+            let rows = &items[part.clone()];
+            match task::within(self.limits.deadline, V::WRITES, self.verb.run(rows)).await {
+                Ok(replies) => {
+                    for ((i, item), reply) in part.zip(rows).zip(replies) {
+                        send(
+                            i,
+                            Ok(match reply {
+                                Answer::Done(output) => Reply::Done(output),
+                                Answer::Locked => Reply::Locked(item.clone()),
+                            }),
+                        );
+                    }
                 }
-            }
-            // One of them may be to blame: the others shall not suffer for it.
-            Err(error) if batch.len() > 1 && !error.is_transient() => {
-                for waiting in batch {
-                    let answers = self.verb.run(std::slice::from_ref(&waiting.item)).await;
-                    let answer = answers.and_then(|mut answers| answers.pop().ok_or_else(lost));
-                    waiting.answer.send(answer).ok();
+                // One of them may be to blame: the others shall not suffer for it.
+                Err(error) if part.len() > 1 && is_of_one_row(&error) => {
+                    let middle = part.start + part.len() / 2;
+                    parts.extend([middle..part.end, part.start..middle]);
                 }
-            }
-            Err(error) => {
-                for waiting in batch {
-                    waiting.answer.send(Err(error.clone())).ok();
-                }
+                Err(error) => part.for_each(|i| send(i, Err(error.clone()))),
             }
         }
     }
 }
 
+impl<V: Verb> Default for State<V> {
+    fn default() -> Self {
+        Self { lanes_taken: 0, waiting: BTreeMap::new(), waiting_bytes: 0, next: 0 }
+    }
+}
+
 impl<V: Verb> State<V> {
-    /// Takes what fits into one statement, oldest first. Whose caller is gone is left out, but for
-    /// what is to outlive it: nobody has been told anything.
-    fn take_batch(&mut self) -> Vec<Waiting<V>> {
-        let (mut batch, mut later) = (Vec::new(), VecDeque::new());
-        let (mut bytes, mut ids) = (0, HashSet::new());
-        while let Some(waiting) = self.waiting.pop_front() {
-            if waiting.answer.is_closed() && !V::OUTLIVES_ITS_CALLER {
-                continue;
-            }
-            if !V::SHARES && !ids.insert(V::id(&waiting.item)) {
-                later.push_back(waiting);
-                continue;
-            }
-            bytes += V::bytes(&waiting.item);
-            if batch.len() == MAX_ROWS || (bytes > MAX_BYTES && !batch.is_empty()) {
-                self.waiting.push_front(waiting);
+    /// Takes what fits into one statement, oldest first, in the order of their ids.
+    fn take_batch(&mut self, rows: usize) -> Vec<Waiting<V>> {
+        let (mut bytes, mut ids, mut tickets) = (0, HashSet::new(), Vec::new());
+        for (ticket, waiting) in &self.waiting {
+            let size = V::bytes(&waiting.item);
+            let is_full = bytes + size > MAX_BYTES && !tickets.is_empty();
+            if is_full || tickets.len() == rows {
                 break;
             }
-            batch.push(waiting);
+            if V::SHARES || ids.insert(V::id(&waiting.item)) {
+                bytes += size;
+                tickets.push(*ticket);
+            }
         }
-        // Those that wait for another one of their session came before what is left.
-        later.append(&mut self.waiting);
-        self.waiting = later;
+        let mut batch: Vec<_> = tickets.iter().filter_map(|ticket| self.remove(*ticket)).collect();
+        batch.sort_by_key(|waiting| V::id(&waiting.item));
         batch
+    }
+
+    fn remove(&mut self, ticket: u64) -> Option<Waiting<V>> {
+        let waiting = self.waiting.remove(&ticket)?;
+        self.waiting_bytes -= V::bytes(&waiting.item);
+        Some(waiting)
+    }
+}
+
+/// The place of an item among those that wait. Whoever is dropped leaves it.
+struct Place<V: Verb> {
+    shared: Arc<Shared<V>>,
+    runtime: runtime::Id,
+    ticket: u64,
+}
+
+impl<V: Verb> Place<V> {
+    /// Whether the item still waited.
+    fn leave(&self) -> bool {
+        let mut states = self.shared.state();
+        states.get_mut(&self.runtime).and_then(|state| state.remove(self.ticket)).is_some()
+    }
+}
+
+impl<V: Verb> Drop for Place<V> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
 /// The right to have a statement in flight.
 struct Lane<V: Verb> {
     shared: Arc<Shared<V>>,
-    holds: Holds,
-    is_inline: bool,
-}
-
-/// What is to be given on, or back, when a lane is dropped.
-#[derive(PartialEq)]
-enum Holds {
-    Lane,
-    /// Another one has the lane; this one's statement still runs.
-    Connection,
-    Nothing,
+    runtime: runtime::Id,
+    is_taken: bool,
 }
 
 impl<V: Verb> Lane<V> {
-    fn new(shared: &Arc<Shared<V>>, is_inline: bool) -> Self {
-        Self { shared: shared.clone(), holds: Holds::Lane, is_inline }
-    }
-
-    /// Runs batches until nothing waits, or until it has lost the lane.
+    /// Runs batches until nothing waits.
     async fn run(mut self) {
-        while self.holds == Holds::Lane {
+        while let Some(batch) = self.take_batch() {
+            self.shared.run(batch).await;
             others_first().await;
-            let batch = {
-                let mut state = self.shared.state();
-                let batch = state.take_batch();
-                if batch.is_empty() {
-                    state.lanes_taken -= 1;
-                    self.holds = Holds::Nothing;
-                    return;
-                }
-                batch
-            };
-            let shared = self.shared.clone();
-            let statement = shared.spin.wait(shared.run(batch), || shared.is_calm());
-            self.while_running(statement).await;
         }
     }
 
-    /// Waits for a statement, for as long as it takes, but lets go of the lane if it takes long.
-    async fn while_running<T>(&mut self, statement: impl Future<Output = T>) -> T {
-        let mut statement = pin!(statement);
-        match timeout(STALLS_AFTER, &mut statement).await {
-            Ok(done) => done,
-            Err(_) => {
-                self.let_go();
-                statement.await
-            }
+    /// What waits, or nothing, and then the lane is given back: under one lock, so that nobody counts on it
+    /// in between.
+    fn take_batch(&mut self) -> Option<Vec<Waiting<V>>> {
+        let shared = self.shared.clone();
+        let mut states = shared.state();
+        let state = states.get_mut(&self.runtime)?;
+        let batch = state.take_batch(shared.limits.rows);
+        if batch.is_empty() {
+            self.is_taken = false;
+            give_back(&mut states, self.runtime);
+            return None;
         }
-    }
-
-    fn let_go(&mut self) {
-        let mut state = self.shared.state();
-        // A store of one lane runs one statement at a time, whatever waits.
-        if self.shared.lanes == 1 || state.stalled == MAX_STALLED {
-            return;
-        }
-        state.stalled += 1;
-        self.holds = Holds::Connection;
-        if state.waiting.is_empty() {
-            state.lanes_taken -= 1;
-            return;
-        }
-        drop(state);
-        tokio::spawn(Self::new(&self.shared, false).run());
+        Some(batch)
     }
 }
 
+/// With the last lane goes whatever still waits.
+fn give_back<V: Verb>(states: &mut HashMap<runtime::Id, State<V>>, runtime: runtime::Id) {
+    let Some(state) = states.get_mut(&runtime) else { return };
+    state.lanes_taken -= 1;
+    if state.lanes_taken == 0 {
+        states.remove(&runtime);
+    }
+}
+
+/// A lane that is dropped before its end was so by a panic, and then another task goes on with it; or with
+/// its runtime, and then who waits is told that nobody will come.
 impl<V: Verb> Drop for Lane<V> {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        match self.holds {
-            Holds::Nothing => return,
-            Holds::Connection => {
-                state.stalled -= 1;
-                return;
-            }
-            Holds::Lane => {}
-        }
-        // A task of its own is dropped before its end by a panic, or by a runtime that shuts down. The
-        // latter would drop the next one as well, and so on: who waits is told that nobody will come.
-        let goes_on = self.is_inline || std::thread::panicking();
-        match Handle::try_current() {
-            Ok(runtime) if goes_on && !state.waiting.is_empty() => {
-                drop(state);
-                runtime.spawn(Self::new(&self.shared, false).run());
-            }
-            _ => {
-                state.waiting.clear();
-                state.lanes_taken -= 1;
+        let shared = self.shared.clone();
+        if std::mem::take(&mut self.is_taken) {
+            if std::thread::panicking() {
+                tokio::spawn(Self { shared, runtime: self.runtime, is_taken: true }.run());
+            } else {
+                give_back(&mut shared.state(), self.runtime);
             }
         }
     }
@@ -285,6 +306,17 @@ async fn others_first() {
     .await;
 }
 
-fn lost() -> Error {
-    Error::database("the statement was given up: the runtime is shutting down")
+/// A failure of a row's own: of everything else, every single statement would fail the same way.
+fn is_of_one_row(error: &Error) -> bool {
+    error.kind() == ErrorKind::Database && !error.is_transient()
+}
+
+fn locked() -> Error {
+    let message = "another transaction holds the session's row, and has not ended for as long as the library waits: nothing was done";
+    Error::new(ErrorKind::Contention, message)
+}
+
+fn overloaded() -> Error {
+    let message = "more requests wait for the session database than the library keeps: nothing was done, try again later";
+    Error::new(ErrorKind::Overloaded, message)
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use tokio::{
@@ -11,11 +14,16 @@ use tokio::{
     time::{Duration, sleep},
 };
 
-use super::{queue::Queue, verbs::Verb};
+use super::{
+    queue::{Limits, Queue},
+    verbs::{Answer, Verb},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     token::SessionId,
 };
+
+const DEADLINE: Duration = Duration::from_secs(2);
 
 /// An item: which session, and how the statement that holds it ends.
 #[derive(Clone, Debug)]
@@ -23,6 +31,16 @@ struct Item {
     id: SessionId,
     bytes: usize,
     fails: Option<ErrorKind>,
+    /// By how many statements it is found locked.
+    locked: Arc<AtomicUsize>,
+}
+
+impl Item {
+    fn answer(&self) -> Answer<SessionId> {
+        let still_locked =
+            self.locked.fetch_update(SeqCst, SeqCst, |times| times.checked_sub(1)).is_ok();
+        if still_locked { Answer::Locked } else { Answer::Done(self.id) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +57,7 @@ impl<const SHARES: bool> Verb for Fake<SHARES> {
     type Item = Item;
     type Output = SessionId;
     const SHARES: bool = SHARES;
+    const WRITES: bool = !SHARES;
 
     fn id(item: &Item) -> SessionId {
         item.id
@@ -48,14 +67,14 @@ impl<const SHARES: bool> Verb for Fake<SHARES> {
         item.bytes
     }
 
-    async fn run(&self, items: &[Item]) -> Result<Vec<SessionId>> {
+    async fn run(&self, items: &[Item]) -> Result<Vec<Answer<SessionId>>> {
         let ids = items.iter().map(|item| item.id).collect::<Vec<_>>();
         self.log.0.lock().unwrap().push(ids.clone());
         self.permits.acquire().await.unwrap().forget();
         assert!(items.iter().all(|item| item.bytes > 0), "an item of the tests' that panics");
         match items.iter().find_map(|item| item.fails) {
             Some(kind) => Err(Error::new(kind, "the statement failed").with_source("the source")),
-            None => Ok(ids),
+            None => Ok(items.iter().map(Item::answer).collect()),
         }
     }
 }
@@ -70,7 +89,8 @@ impl<const SHARES: bool> Bench<SHARES> {
     fn new(lanes: usize) -> Self {
         let (permits, log) = (Arc::new(Semaphore::new(0)), Arc::<Log>::default());
         let fake = Fake { permits: permits.clone(), log: log.clone() };
-        Self { queue: Arc::new(Queue::new(fake, lanes)), permits, log }
+        let limits = Limits { lanes, rows: 256, deadline: DEADLINE };
+        Self { queue: Arc::new(Queue::new(fake, limits)), permits, log }
     }
 
     /// A request that is under way: it has its lane, or waits for one.
@@ -100,7 +120,7 @@ async fn settle() {
 }
 
 fn item() -> Item {
-    Item { id: SessionId::generate(), bytes: 1, fails: None }
+    Item { id: SessionId::generate(), bytes: 1, fails: None, locked: Arc::default() }
 }
 
 #[tokio::test]
@@ -187,13 +207,15 @@ async fn a_database_that_fails_does_so_to_everybody_with_the_source() {
 #[tokio::test]
 async fn a_dropped_request_takes_nobody_with_it() {
     let bench = Bench::<true>::new(1);
-    let inline = bench.request(item()).await;
+    let under_way = bench.request(item()).await;
     let waits = bench.request(item()).await;
     let given_up = bench.request(item()).await;
-    inline.abort();
+    under_way.abort();
     given_up.abort();
     settle().await;
-    assert_eq!(bench.sizes(), [1, 1], "the lane goes on to who still waits");
+    assert_eq!(bench.sizes(), [1], "the statement goes on");
+    bench.end(1).await;
+    assert_eq!(bench.sizes(), [1, 1], "who had given up is left out");
     let waits_too = bench.request(item()).await;
     let given_up_late = bench.request(item()).await;
     bench.end(1).await;
@@ -202,14 +224,13 @@ async fn a_dropped_request_takes_nobody_with_it() {
     given_up_late.abort();
     bench.end(1).await;
     assert!(waits_too.await.unwrap().is_ok(), "the statement that held both goes on");
-    let next = bench.request(item()).await;
-    bench.end(1).await;
-    assert!(next.await.unwrap().is_ok(), "the lane is free again");
+    settle().await;
+    assert!(bench.queue.is_idle());
 }
 
 #[tokio::test]
 async fn a_request_that_nobody_polls_holds_up_nobody() {
-    let bench = Bench::<true>::new(2);
+    let bench = Bench::<true>::new(1);
     let mut unpolled = Box::pin(bench.queue.submit(item()));
     assert!(is_pending(&mut unpolled).await);
     let requests =
@@ -219,6 +240,82 @@ async fn a_request_that_nobody_polls_holds_up_nobody() {
         assert!(request.await.unwrap().is_ok());
     }
     assert!(unpolled.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_locked_row_is_asked_for_again_and_holds_up_nobody() {
+    let bench = Bench::<false>::new(1);
+    bench.permits.add_permits(1000);
+    let locked = Item { locked: Arc::new(AtomicUsize::new(3)), ..item() };
+    let locked = bench.request(locked).await;
+    for _ in 0..3 {
+        assert!(bench.request(item()).await.is_finished());
+    }
+    assert!(!locked.is_finished());
+    assert!(locked.await.unwrap().is_ok());
+    let for_good = Item { locked: Arc::new(AtomicUsize::new(usize::MAX)), ..item() };
+    let began = tokio::time::Instant::now();
+    let error = bench.request(for_good).await.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Contention);
+    assert!(began.elapsed() <= DEADLINE, "{:?}", began.elapsed());
+    let statements = bench.sizes().len();
+    assert!((30..150).contains(&statements), "{statements}: not at once, again and again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn everybody_is_answered_by_the_deadline() {
+    let bench = Bench::<true>::new(1);
+    let reads = [bench.request(item()).await, bench.request(item()).await];
+    let writing = Bench::<false>::new(1);
+    let writes = [writing.request(item()).await, writing.request(item()).await];
+    sleep(DEADLINE / 2).await;
+    assert!(!reads.iter().chain(&writes).any(JoinHandle::is_finished));
+    sleep(DEADLINE / 2 + Duration::from_millis(1)).await;
+    settle().await;
+    assert!(reads.iter().chain(&writes).all(JoinHandle::is_finished));
+    for read in reads {
+        let error = read.await.unwrap().unwrap_err();
+        assert!(error.is_transient() && error.kind() == ErrorKind::Database, "{error:?}");
+    }
+    let [begun, waited] = writes;
+    let error = begun.await.unwrap().unwrap_err();
+    assert!(!error.is_transient() && error.kind() == ErrorKind::OutcomeUnknown, "{error:?}");
+    let error = waited.await.unwrap().unwrap_err();
+    assert!(error.is_transient() && error.kind() == ErrorKind::Database, "{error:?}");
+    assert!(error.to_string().ends_with("nothing was done"), "{error}");
+    // The statements are dropped too, so that their connections are closed.
+    settle().await;
+    assert!(bench.queue.is_idle() && writing.queue.is_idle());
+    assert_eq!((bench.sizes(), writing.sizes()), (vec![1], vec![1]));
+}
+
+#[tokio::test]
+async fn what_waits_is_bounded_and_what_nobody_waits_for_is_gone() {
+    let bench = Bench::<true>::new(1);
+    let first = bench.request(item()).await;
+    let waiting = |bytes, many| {
+        let queue = &bench.queue;
+        let items = (0..many).map(move |_| Item { bytes, ..item() });
+        items.map(move |item| Box::pin(queue.submit(item))).collect::<Vec<_>>()
+    };
+    for (bytes, many) in [(1, 8_192), (1 << 20, 32)] {
+        let mut requests = waiting(bytes, many);
+        for request in &mut requests {
+            assert!(is_pending(request).await);
+        }
+        let error = bench.queue.submit(item()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Overloaded);
+        assert!(error.is_transient());
+        requests.pop();
+        let mut fits = Box::pin(bench.queue.submit(item()));
+        assert!(is_pending(&mut fits).await, "there is a place again");
+    }
+    // All of them have gone.
+    bench.end(1).await;
+    assert!(first.await.unwrap().is_ok());
+    settle().await;
+    assert_eq!(bench.sizes(), [1]);
+    assert!(bench.queue.is_idle());
 }
 
 /// Polls once; whether it is pending.
@@ -288,58 +385,29 @@ async fn a_statement_that_panics_takes_only_its_own_batch_with_it() {
     assert!(bench.queue.is_idle());
 }
 
-/// Past the tenth of a second, on a paused clock.
-async fn stall() {
-    sleep(Duration::from_millis(150)).await;
-    settle().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn statements_that_take_long_hold_up_nobody() {
-    let bench = Bench::<true>::new(2);
-    let mut requests = vec![bench.request(item()).await, bench.request(item()).await];
-    requests.push(bench.request(item()).await);
-    assert_eq!(bench.sizes(), [1, 1], "both lanes are taken");
-    stall().await;
-    assert_eq!(bench.sizes(), [1, 1, 1], "who waited has the lane of one of them");
-    requests.push(bench.request(item()).await);
-    assert_eq!(bench.sizes(), [1, 1, 1, 1], "and who comes later the other one's");
-    requests.push(bench.request(item()).await);
-    assert_eq!(bench.sizes().len(), 4, "no more than two that are not late");
-    for _ in 0..10 {
-        stall().await;
-        requests.push(bench.request(item()).await);
+/// Each has lanes of its own.
+#[test]
+fn a_runtime_that_ends_takes_nothing_from_another_one() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    let (ends, goes_on) = (runtime().unwrap(), runtime().unwrap());
+    let bench = Bench::<false>::new(1);
+    let submit = || {
+        let queue = bench.queue.clone();
+        async move { queue.submit(item()).await }
+    };
+    ends.spawn(submit());
+    while bench.sizes().is_empty() {
+        std::thread::yield_now();
     }
-    let lanes_and_stalled = bench.sizes().len();
-    assert_eq!(lanes_and_stalled, 6, "each has a connection");
-    bench.end(20).await;
-    for request in requests {
-        assert!(request.await.unwrap().is_ok());
+    ends.spawn(submit());
+    let request = goes_on.spawn(submit());
+    while bench.sizes().len() < 2 {
+        std::thread::yield_now();
     }
-    settle().await;
-    assert!(bench.queue.is_idle());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_store_of_one_lane_runs_one_statement_at_a_time() {
-    let bench = Bench::<true>::new(1);
-    let requests = [bench.request(item()).await, bench.request(item()).await];
-    stall().await;
-    assert_eq!(bench.sizes(), [1]);
-    bench.end(2).await;
-    for request in requests {
-        assert!(request.await.unwrap().is_ok());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dropped_request_that_took_long_gives_its_place_back() {
-    let bench = Bench::<true>::new(2);
-    let late = bench.request(item()).await;
-    stall().await;
-    assert!(!bench.queue.is_idle());
-    late.abort();
-    settle().await;
+    drop(ends);
+    bench.permits.add_permits(1);
+    assert!(goes_on.block_on(request).unwrap().is_ok());
     assert!(bench.queue.is_idle());
 }
 
@@ -349,10 +417,8 @@ struct AsksAtTheEnd(Arc<Queue<Fake<true>>>, std::sync::mpsc::Sender<bool>);
 impl Drop for AsksAtTheEnd {
     fn drop(&mut self) {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let mut alone = std::pin::pin!(self.0.submit(item()));
-        let mut second = std::pin::pin!(self.0.submit(item()));
-        assert!(alone.as_mut().poll(&mut context).is_pending());
-        let lost = second.as_mut().poll(&mut context);
+        let mut request = std::pin::pin!(self.0.submit(item()));
+        let lost = request.as_mut().poll(&mut context);
         self.1.send(matches!(lost, std::task::Poll::Ready(Err(_)))).unwrap();
     }
 }

@@ -1,12 +1,15 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::AcqRel},
+    },
     time::Duration,
 };
 
 use crate::{
     error::Result,
-    store::{Store, Touch},
+    store::{Store, Touch, task},
     token::SessionId,
 };
 
@@ -22,25 +25,32 @@ pub(super) struct Touches(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     store: Arc<dyn Store>,
+    deadline: Duration,
     /// By the secret too: the touch of a replaced one takes no other's place.
     waiting: Mutex<HashMap<(SessionId, [u8; 32]), Touch>>,
+    /// Whether a task is there that will write what waits.
+    is_scheduled: AtomicBool,
+    /// Whether the last ones were lost: said once, not ten times a second.
+    is_failing: AtomicBool,
     /// Held while they are written, so that a flush ends after those that were under way when it
     /// began.
     writing: tokio::sync::Mutex<()>,
 }
 
 impl Touches {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, deadline: Duration) -> Self {
         Self(Arc::new(Shared {
             store,
+            deadline,
             waiting: Mutex::default(),
+            is_scheduled: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
             writing: tokio::sync::Mutex::default(),
         }))
     }
 
     pub(super) fn add(&self, touches: &[Touch]) {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = waiting.is_empty();
         for touch in touches {
             let key = (touch.holder.id, *touch.holder.secret_hash.as_bytes());
             let newest = waiting.entry(key).or_insert(*touch);
@@ -50,21 +60,44 @@ impl Touches {
             }
         }
         drop(waiting);
-        if is_first {
-            let shared = self.0.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(DELAY).await;
-                if let Err(error) = shared.write().await {
-                    // The next request of such a session finds that a touch is due, and makes
-                    // another one.
-                    tracing::warn!(target: "sessile", error = %error, "touches lost");
-                }
-            });
+        if !self.0.is_scheduled.swap(true, AcqRel) {
+            tokio::spawn(Scheduled(self.0.clone()).write());
         }
     }
 
+    /// Within the deadline: what was not written by then is lost.
     pub(super) async fn flush(&self) -> Result<()> {
-        self.0.write().await
+        let shared = self.0.clone();
+        task::run(Some(self.0.deadline), false, async move { shared.write().await }).await
+    }
+}
+
+/// Touches that are to be written in a moment. Where the runtime ends before, the next one that is added is
+/// the occasion to write them all.
+struct Scheduled(Arc<Shared>);
+
+impl Scheduled {
+    async fn write(self) {
+        tokio::time::sleep(DELAY).await;
+        let shared = self.0.clone();
+        // What comes from now on wants a task of its own.
+        drop(self);
+        let result = task::within(shared.deadline, false, shared.write()).await;
+        let was_failing = shared.is_failing.swap(result.is_err(), AcqRel);
+        match result {
+            // The next request of such a session finds that a touch is due, and makes another one.
+            Err(error) if !was_failing => {
+                tracing::warn!(target: "sessile", error = %error, "touches lost");
+            }
+            Ok(()) if was_failing => tracing::info!(target: "sessile", "touches written again"),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Scheduled {
+    fn drop(&mut self) {
+        self.0.is_scheduled.store(false, std::sync::atomic::Ordering::Release);
     }
 }
 

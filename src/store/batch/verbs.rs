@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use crate::{
     error::Result,
-    store::{End as EndRow, NewSession, Record, Save as SaveRow, Store},
+    store::{Changed, End as EndRow, NewSession, Record, Save as SaveRow, Store},
     token::SessionId,
 };
 
@@ -15,8 +15,8 @@ pub(super) trait Verb: Debug + Send + Sync + 'static {
     /// Whether items of the same id can be in one statement: else the second waits for the next
     /// one.
     const SHARES: bool;
-    /// Whether an item is carried out though its caller is gone.
-    const OUTLIVES_ITS_CALLER: bool = false;
+    /// Whether it matters if a statement without an answer was carried out.
+    const WRITES: bool;
 
     fn id(item: &Self::Item) -> SessionId;
 
@@ -24,7 +24,18 @@ pub(super) trait Verb: Debug + Send + Sync + 'static {
     fn bytes(item: &Self::Item) -> usize;
 
     /// An answer for each of `items`, which are in the order of their ids.
-    fn run(&self, items: &[Self::Item]) -> impl Future<Output = Result<Vec<Self::Output>>> + Send;
+    fn run(
+        &self,
+        items: &[Self::Item],
+    ) -> impl Future<Output = Result<Vec<Answer<Self::Output>>>> + Send;
+}
+
+/// What a statement says about one of its items.
+#[derive(Debug)]
+pub(super) enum Answer<T> {
+    Done(T),
+    /// Another transaction has the row. Nothing was done.
+    Locked,
 }
 
 #[derive(Debug)]
@@ -34,6 +45,7 @@ impl Verb for Load {
     type Item = SessionId;
     type Output = Option<Record>;
     const SHARES: bool = true;
+    const WRITES: bool = false;
 
     fn id(id: &SessionId) -> SessionId {
         *id
@@ -43,16 +55,16 @@ impl Verb for Load {
         size_of::<SessionId>()
     }
 
-    async fn run(&self, items: &[SessionId]) -> Result<Vec<Option<Record>>> {
+    async fn run(&self, items: &[SessionId]) -> Result<Vec<Answer<Option<Record>>>> {
         let mut ids = items.to_vec();
         ids.dedup();
         let mut records = in_order(self.0.load(&ids).await?).peekable();
         let answer = |(i, id): (usize, &SessionId)| {
             let is_last_of_id = items.get(i + 1) != Some(id);
-            match is_last_of_id {
+            Answer::Done(match is_last_of_id {
                 true => records.next_if(|record| record.id == *id),
                 false => records.peek().filter(|record| record.id == *id).cloned(),
-            }
+            })
         };
         Ok(items.iter().enumerate().map(answer).collect())
     }
@@ -65,6 +77,7 @@ impl Verb for Create {
     type Item = NewSession;
     type Output = Option<Record>;
     const SHARES: bool = false;
+    const WRITES: bool = true;
 
     fn id(session: &NewSession) -> SessionId {
         session.id
@@ -74,9 +87,10 @@ impl Verb for Create {
         session.data.len()
     }
 
-    async fn run(&self, items: &[NewSession]) -> Result<Vec<Option<Record>>> {
+    async fn run(&self, items: &[NewSession]) -> Result<Vec<Answer<Option<Record>>>> {
         let mut records = in_order(self.0.create(items).await?).peekable();
-        let answer = |item: &NewSession| records.next_if(|record| record.id == item.id);
+        let answer =
+            |item: &NewSession| Answer::Done(records.next_if(|record| record.id == item.id));
         Ok(items.iter().map(answer).collect())
     }
 }
@@ -87,9 +101,10 @@ pub(super) struct Save(pub(super) Arc<dyn Store>);
 
 impl Verb for Save {
     type Item = SaveRow;
-    /// The id, if it was written.
-    type Output = Option<SessionId>;
+    /// Whether it was written.
+    type Output = bool;
     const SHARES: bool = false;
+    const WRITES: bool = true;
 
     fn id(save: &SaveRow) -> SessionId {
         save.holder.id
@@ -99,9 +114,9 @@ impl Verb for Save {
         save.data.len()
     }
 
-    async fn run(&self, items: &[SaveRow]) -> Result<Vec<Option<SessionId>>> {
-        let written: HashSet<SessionId> = self.0.save(items).await?.into_iter().collect();
-        Ok(items.iter().map(|item| written.get(&item.holder.id).copied()).collect())
+    async fn run(&self, items: &[SaveRow]) -> Result<Vec<Answer<bool>>> {
+        let changed = self.0.save(items).await?;
+        Ok(of_each(&changed, items.iter().map(|save| save.holder.id)))
     }
 }
 
@@ -110,10 +125,10 @@ pub(super) struct End(pub(super) Arc<dyn Store>);
 
 impl Verb for End {
     type Item = EndRow;
-    /// The id, if it was live.
-    type Output = Option<SessionId>;
+    /// Whether it was live.
+    type Output = bool;
     const SHARES: bool = false;
-    const OUTLIVES_ITS_CALLER: bool = true;
+    const WRITES: bool = true;
 
     fn id(end: &EndRow) -> SessionId {
         end.id
@@ -123,10 +138,20 @@ impl Verb for End {
         end.user_id.as_ref().map_or(0, String::len)
     }
 
-    async fn run(&self, items: &[EndRow]) -> Result<Vec<Option<SessionId>>> {
-        let ended: HashSet<SessionId> = self.0.end(items).await?.into_iter().collect();
-        Ok(items.iter().map(|item| ended.get(&item.id).copied()).collect())
+    async fn run(&self, items: &[EndRow]) -> Result<Vec<Answer<bool>>> {
+        let changed = self.0.end(items).await?;
+        Ok(of_each(&changed, items.iter().map(|end| end.id)))
     }
+}
+
+fn of_each(changed: &Changed, ids: impl Iterator<Item = SessionId>) -> Vec<Answer<bool>> {
+    let done: HashSet<_> = changed.done.iter().collect();
+    let locked: HashSet<_> = changed.locked.iter().collect();
+    let answer = |id| match locked.contains(&id) {
+        true => Answer::Locked,
+        false => Answer::Done(done.contains(&id)),
+    };
+    ids.map(answer).collect()
 }
 
 /// By their ids, as the items are: so that both are walked side by side.

@@ -17,8 +17,9 @@ use tokio::sync::OnceCell;
 
 use self::{generations::Generations, watcher::Watcher};
 use super::{
-    End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
-    Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
+    Changed, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
+    Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
+    task::{self, READS},
 };
 use crate::{error::Result, realm::Realm, token::SessionId};
 
@@ -191,15 +192,22 @@ impl Store for Cached {
         if let Some(record) = copy.record.get() {
             return Ok(record.iter().map(as_copy).collect());
         }
-        let mut is_own = false;
-        let load = || {
-            is_own = true;
-            async { self.store.load(&[id]).await.map(|mut records| records.pop()) }
+        // In a task: who waits for another request's load waits for one that is polled.
+        let (store, loaded) = (self.store.clone(), copy.clone());
+        let load = async move {
+            let mut is_own = false;
+            let load = || {
+                is_own = true;
+                async { store.load(&[id]).await.map(|mut records| records.pop()) }
+            };
+            loaded.record.get_or_try_init(load).await?;
+            Ok(is_own)
         };
-        let record = copy.record.get_or_try_init(load).await?;
+        let is_own = task::run(None, READS, load).await?;
+        let record = copy.record.get().and_then(Option::as_ref);
         if !is_own {
-            // Of another request's load, which may have begun before this one was asked.
-            return Ok(record.iter().map(as_copy).collect());
+            // It may have begun before this one was asked.
+            return Ok(record.map(as_copy).into_iter().collect());
         }
         // It was weighed while it was empty.
         if record.is_some() {
@@ -207,7 +215,7 @@ impl Store for Cached {
         } else {
             self.shared.copies.invalidate(&id);
         }
-        Ok(record.iter().cloned().collect())
+        Ok(record.cloned().into_iter().collect())
     }
 
     /// Whoever asks for it knows that a copy may be old: it is not used again.
@@ -222,7 +230,7 @@ impl Store for Cached {
         self.store.create(sessions).await
     }
 
-    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
+    async fn save(&self, saves: &[Save]) -> Result<Changed> {
         let changed: Vec<_> =
             saves.iter().map(|save| Invalidation::Session(save.holder.id)).collect();
         let _invalidating = self.invalidating(&changed);
@@ -253,7 +261,7 @@ impl Store for Cached {
         self.store.log_in(log_in).await
     }
 
-    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
+    async fn end(&self, ends: &[End]) -> Result<Changed> {
         let changed: Vec<_> = ends.iter().map(|end| Invalidation::Session(end.id)).collect();
         let _invalidating = self.invalidating(&changed);
         self.store.end(ends).await

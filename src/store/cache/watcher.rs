@@ -1,5 +1,8 @@
 use std::{
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,23 +21,46 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The task that listens for what other nodes change, from the first load until the cache is
 /// dropped.
 #[derive(Debug, Default)]
-pub(super) struct Watcher(OnceLock<AbortHandle>);
+pub(super) struct Watcher {
+    is_running: Arc<AtomicBool>,
+    task: Mutex<Option<AbortHandle>>,
+}
 
 impl Watcher {
+    /// Where there is none: none was, or its runtime has ended.
     pub(super) fn start(&self, store: &Arc<dyn Store>, shared: &Arc<Shared>) {
-        self.0.get_or_init(|| tokio::spawn(watch(store.clone(), shared.clone())).abort_handle());
+        if self.is_running.load(Ordering::Acquire) || self.is_running.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let running = Running { is_running: self.is_running.clone(), shared: shared.clone() };
+        let task = tokio::spawn(watch(store.clone(), running)).abort_handle();
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        if let Some(task) = self.0.get() {
+        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner) {
             task.abort();
         }
     }
 }
 
-async fn watch(store: Arc<dyn Store>, shared: Arc<Shared>) {
+/// Held by the task: however it ends, nobody listens any more.
+struct Running {
+    is_running: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.listening.store(false, Ordering::Release);
+        self.is_running.store(false, Ordering::Release);
+    }
+}
+
+async fn watch(store: Arc<dyn Store>, running: Running) {
+    let shared = &running.shared;
     let mut pause = FIRST_PAUSE;
     loop {
         let on = |invalidation: Invalidation| {
@@ -48,7 +74,8 @@ async fn watch(store: Arc<dyn Store>, shared: Arc<Shared>) {
         if let Err(error) = &result {
             tracing::warn!(target: "sessile", error = %error, "the cache is off: it does not hear of revocations");
             if error.kind() == ErrorKind::Configuration {
-                return;
+                // For good: it would fail the same way each time.
+                std::future::pending::<()>().await;
             }
         }
         tokio::time::sleep(pause).await;

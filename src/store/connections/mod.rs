@@ -5,6 +5,7 @@
 mod tests;
 
 use std::{
+    collections::VecDeque,
     fmt,
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -12,49 +13,81 @@ use std::{
 };
 
 use sqlx::{
-    Database, Executor, IntoArguments, Pool,
+    ConnectOptions, Connection, Database, Executor, IntoArguments, Pool, SqlStr,
     pool::{CloseEvent, PoolConnection},
     query::{Map, Query},
 };
 use tokio::{
-    runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    runtime::{self, Handle},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, timeout},
 };
+
+use super::failure;
 
 /// How long a connection may rest before it goes back to its pool.
 const REST: Duration = Duration::from_secs(1);
 /// How long it stays out at most: its pool knows how old it may grow.
 const OUT: Duration = Duration::from_secs(60);
+/// Both, where others wait for the same pool: with the pause between two looks, nobody waits for longer
+/// than 50 ms for a connection that only rests.
+const REST_OF_SHARED: Duration = Duration::from_millis(20);
+const OUT_OF_SHARED: Duration = Duration::from_millis(50);
+/// How long a request waits for a connection at most: shorter than any deadline by default, so that whoever
+/// did not get one knows that nothing was done.
+const WAIT: Duration = Duration::from_millis(1500);
+
+/// What a connection is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// A statement that reads, and does not wait for anybody.
+    Read,
+    /// A statement that writes: its commit may wait for a disk, or for another server.
+    Write,
+    /// A transaction that waits for locks.
+    Transaction,
+}
 
 /// The connections of a pool, some of which are kept at hand after their use.
 ///
 /// A pool of sqlx asks every connection that comes back whether it still works, in a task that it
 /// spawns: a second round trip for each statement, as long as the first. Here, one whose statement
-/// was carried out is handed to the next statement as it is. Every other one (an error, a dropped
-/// future) goes back to the pool, which clears up or closes it; so does one that nobody has used for
-/// a second, and everything when the pool is closed.
+/// was carried out is handed to the next statement as it is: to one that waits already, wherever it
+/// waits. What nobody has used for a second goes back, and everything when the pool is closed.
+///
+/// A connection whose statement or transaction did not come to its end (a deadline, a dropped
+/// future, a rollback that failed) is closed: nobody can say what state it is in.
+///
+/// Each [`Use`] has its part: those that may wait for others leave some to those that don't.
 pub(super) struct Connections<DB: Database>(Arc<Shared<DB>>);
 
 struct Shared<DB: Database> {
     pool: Pool<DB>,
-    /// As many as the pool may have connections: who waits, waits here, and takes over what the one
-    /// before has kept.
-    permits: Arc<Semaphore>,
+    /// As many as the pool may have connections, then those of which may write, and those of which may be
+    /// transactions. Who waits for one, waits here, and takes over what the one before has kept.
+    all: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+    transactions: Arc<Semaphore>,
     at_most: usize,
+    rest: Duration,
+    out: Duration,
+    /// Whether everything is lost with the connection: a database in memory.
+    is_all_there_is: bool,
     state: Mutex<State<DB>>,
 }
 
 struct State<DB: Database> {
     resting: Vec<Resting<DB>>,
-    /// How many wait for the pool. Nothing is kept from them.
-    waiting: usize,
+    /// Those that wait for the pool, each in its runtime.
+    waiting: VecDeque<(runtime::Id, oneshot::Sender<Resting<DB>>)>,
     /// Whether a task is there that gives back what has rested enough.
     is_watched: bool,
 }
 
 struct Resting<DB: Database> {
     connection: PoolConnection<DB>,
+    /// Its socket is read by this runtime, and dies with it.
+    runtime: runtime::Id,
     out_since: Instant,
     since: Instant,
 }
@@ -64,43 +97,84 @@ impl<DB: Database> Connections<DB> {
     /// five.
     pub(super) fn shared(pool: Pool<DB>) -> Self {
         let at_most = pool.options().get_max_connections() / 5;
-        Self::new(pool, at_most)
+        Self::new(pool, at_most, REST_OF_SHARED, OUT_OF_SHARED)
     }
 
     /// Of a pool that nobody else uses.
     pub(super) fn dedicated(pool: Pool<DB>) -> Self {
         let at_most = pool.options().get_max_connections();
-        Self::new(pool, at_most)
+        Self::new(pool, at_most, REST, OUT)
     }
 
-    fn new(pool: Pool<DB>, at_most: u32) -> Self {
-        let permits = Arc::new(Semaphore::new(pool.options().get_max_connections() as usize));
-        let state = State { resting: Vec::new(), waiting: 0, is_watched: false };
-        let at_most = at_most as usize;
-        Self(Arc::new(Shared { pool, permits, at_most, state: Mutex::new(state) }))
+    fn new(pool: Pool<DB>, at_most: u32, rest: Duration, out: Duration) -> Self {
+        let all = pool.options().get_max_connections() as usize;
+        let permits = |count: usize| Arc::new(Semaphore::new(count.max(1)));
+        let state = State { resting: Vec::new(), waiting: VecDeque::new(), is_watched: false };
+        Self(Arc::new(Shared {
+            all: permits(all),
+            writes: permits(all - all.div_ceil(5)),
+            transactions: permits(all * 3 / 5),
+            at_most: at_most as usize,
+            rest,
+            out,
+            is_all_there_is: false,
+            state: Mutex::new(state),
+            pool,
+        }))
+    }
+
+    /// Of a database that ends with its connection, which is then never closed here.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn never_closing(mut self) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.is_all_there_is = true;
+        }
+        self
     }
 
     pub(super) fn pool(&self) -> &Pool<DB> {
         &self.0.pool
     }
 
-    /// One to use, as soon as there is one. Fails as the pool does when it takes too long.
-    pub(super) async fn take(&self) -> Result<Lease<DB>, sqlx::Error> {
-        let permit = self.0.permit().await?;
-        let lease =
-            |connection, out_since| Lease { connection, out_since, shared: self.0.clone(), permit };
-        let _waiting = match self.0.resting_or_wait() {
-            Ok(resting) => return Ok(lease(resting.connection, resting.out_since)),
-            Err(waiting) => waiting,
-        };
-        Ok(lease(self.0.pool.acquire().await?, Instant::now()))
+    /// One to use, as soon as there is one.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was sent then. As the pool's own; after a second and a half at most.
+    pub(super) async fn take(&self, wanted: Use) -> Result<Lease<DB>, sqlx::Error> {
+        let at_most = self.0.pool.options().get_acquire_timeout().min(WAIT);
+        match timeout(at_most, self.wait(wanted)).await {
+            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(self.0.why_not().await),
+            Ok(result) => result,
+        }
     }
 
-    /// Gives back what rests, for the pool to find out which of them still work.
+    async fn wait(&self, wanted: Use) -> Result<Lease<DB>, sqlx::Error> {
+        let permits = self.0.permits(wanted).await?;
+        let lease = |connection, out_since| Lease {
+            connection: Some(connection),
+            out_since,
+            shared: self.0.clone(),
+            is_clean: true,
+            _permits: permits,
+        };
+        let mut handed = match self.0.resting_or_wait() {
+            Ok(resting) => return Ok(lease(resting.connection, resting.out_since)),
+            Err(handed) => handed,
+        };
+        // sqlx tries to connect again and again where the server refuses, and does not look meanwhile
+        // at what others give back.
+        tokio::select! {
+            Ok(resting) = &mut handed => Ok(lease(resting.connection, resting.out_since)),
+            acquired = self.0.pool.acquire() => Ok(lease(acquired?, Instant::now())),
+        }
+    }
+
+    /// Closes what rests here: it is of a server that is gone, or that became another one.
     #[cfg(feature = "postgres")]
-    pub(super) fn give_back(&self) {
+    pub(super) fn close_resting(&self) {
         let resting = std::mem::take(&mut self.0.state().resting);
-        drop(resting);
+        resting.into_iter().for_each(|resting| self.0.close(resting.connection));
     }
 }
 
@@ -122,96 +196,180 @@ impl<DB: Database> Shared<DB> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
-        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            return Ok(permit);
+    /// In one order, so that nobody waits in a circle.
+    async fn permits(&self, wanted: Use) -> Result<Vec<OwnedSemaphorePermit>, sqlx::Error> {
+        let needed: &[&Arc<Semaphore>] = match wanted {
+            Use::Read => &[&self.all],
+            Use::Write => &[&self.writes, &self.all],
+            Use::Transaction => &[&self.transactions, &self.writes, &self.all],
+        };
+        let mut permits = Vec::with_capacity(needed.len());
+        for semaphore in needed {
+            let permit = Arc::clone(semaphore).acquire_owned().await;
+            permits.push(permit.map_err(|_| sqlx::Error::PoolClosed)?);
         }
-        let at_most = self.pool.options().get_acquire_timeout();
-        match tokio::time::timeout(at_most, self.permits.clone().acquire_owned()).await {
-            Ok(permit) => permit.map_err(|_| sqlx::Error::PoolClosed),
-            Err(_) => Err(sqlx::Error::PoolTimedOut),
-        }
+        Ok(permits)
     }
 
-    /// The connection that was used last, or the announcement of a wait for the pool.
-    fn resting_or_wait(&self) -> Result<Resting<DB>, Waiting<'_, DB>> {
+    /// The connection that was used last, or a place among those that wait for one.
+    fn resting_or_wait(&self) -> Result<Resting<DB>, oneshot::Receiver<Resting<DB>>> {
+        let here = Handle::current().id();
         let mut state = self.state();
-        match state.resting.pop() {
-            Some(resting) if resting.since.elapsed() < REST => Ok(resting),
-            _ => {
-                state.waiting += 1;
-                Err(Waiting(self))
-            }
+        let fits =
+            |resting: &Resting<DB>| resting.runtime == here && resting.since.elapsed() < self.rest;
+        if let Some(last) = state.resting.iter().rposition(fits) {
+            return Ok(state.resting.remove(last));
         }
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.retain(|(_, sender)| !sender.is_closed());
+        state.waiting.push_back((here, sender));
+        Err(receiver)
     }
 
+    /// Hands it on, keeps it for the next one, or gives it back.
     fn keep(self: &Arc<Self>, connection: PoolConnection<DB>, out_since: Instant) {
-        let mut state = self.state();
-        let keeps = state.waiting == 0
-            && state.resting.len() < self.at_most
-            && out_since.elapsed() < OUT
-            && !self.pool.is_closed();
-        if !keeps {
+        if out_since.elapsed() >= self.out || self.pool.is_closed() {
             return;
         }
-        state.resting.push(Resting { connection, out_since, since: Instant::now() });
+        let (runtime, since) = (Handle::current().id(), Instant::now());
+        let mut resting = Resting { connection, runtime, out_since, since };
+        let mut state = self.state();
+        while let Some(first) = state.waiting.iter().position(|(at, _)| *at == runtime) {
+            let Some((_, waiting)) = state.waiting.remove(first) else { break };
+            match waiting.send(resting) {
+                Ok(()) => return,
+                Err(unwanted) => resting = unwanted,
+            }
+        }
+        if state.resting.len() >= self.at_most {
+            return;
+        }
+        state.resting.push(resting);
         if !std::mem::replace(&mut state.is_watched, true) {
             drop(state);
-            tokio::spawn(give_back_rested(Arc::downgrade(self), self.pool.close_event()));
+            tokio::spawn(give_back_rested(Watch(Arc::downgrade(self)), self.pool.close_event()));
         }
+    }
+
+    /// At once, and without a task. The pool may make another one; a statement that still runs on this
+    /// one is the server's affair.
+    fn close(&self, connection: PoolConnection<DB>) {
+        let wants_a_task = self.pool.options().get_min_connections() > 0;
+        if wants_a_task && Handle::try_current().is_err() {
+            // The pool would replace it, in a runtime that is not there: the socket is left to the end
+            // of the process.
+            std::mem::forget(connection);
+        } else {
+            drop(connection.detach());
+        }
+    }
+
+    /// Why there was no connection. sqlx says only that time is up, so it is tried once more: by one
+    /// caller at a time, and for a moment.
+    async fn why_not(&self) -> sqlx::Error {
+        static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
+        const A_MOMENT: Duration = Duration::from_millis(200);
+        let options = self.pool.connect_options();
+        if !self.is_all_there_is
+            && let Ok(_permit) = ONE_AT_A_TIME.try_acquire()
+            && let Ok(Err(refused)) = timeout(A_MOMENT, options.connect()).await
+        {
+            return refused;
+        }
+        sqlx::Error::PoolTimedOut
     }
 }
 
 impl<DB: Database> Drop for Shared<DB> {
     fn drop(&mut self) {
-        // A pool takes a connection back in a task. Where there is no runtime any more, the sockets
-        // are left to the end of the process.
-        if Handle::try_current().is_err() {
-            let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-            state.resting.drain(..).for_each(std::mem::forget);
-        }
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let resting = std::mem::take(&mut state.resting);
+        resting.into_iter().for_each(|resting| self.close(resting.connection));
     }
 }
 
-struct Waiting<'a, DB: Database>(&'a Shared<DB>);
+/// Held by the task that gives back what has rested. If that ends early, its runtime does: what rests would
+/// be given back by nobody, and the pool could not be closed.
+struct Watch<DB: Database>(Weak<Shared<DB>>);
 
-impl<DB: Database> Drop for Waiting<'_, DB> {
+impl<DB: Database> Drop for Watch<DB> {
     fn drop(&mut self) {
-        self.0.state().waiting -= 1;
+        let Some(shared) = self.0.upgrade() else { return };
+        let mut state = shared.state();
+        state.is_watched = false;
+        let resting = std::mem::take(&mut state.resting);
+        drop(state);
+        resting.into_iter().for_each(|resting| shared.close(resting.connection));
     }
 }
 
 /// Gives back what has rested enough, for as long as anything rests.
-async fn give_back_rested<DB: Database>(shared: Weak<Shared<DB>>, mut closed: CloseEvent) {
+async fn give_back_rested<DB: Database>(mut watch: Watch<DB>, mut closed: CloseEvent) {
     loop {
+        let Some(rest) = watch.0.upgrade().map(|shared| shared.rest) else { return };
         tokio::select! {
-            () = tokio::time::sleep(REST) => {}
+            () = tokio::time::sleep(rest) => {}
             () = &mut closed => {}
         }
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = watch.0.upgrade() else { return };
         let mut state = shared.state();
         let is_closed = shared.pool.is_closed();
-        let has_rested = |resting: &mut Resting<DB>| is_closed || resting.since.elapsed() >= REST;
-        state.resting.extract_if(.., has_rested).for_each(drop);
-        if state.resting.is_empty() {
-            state.is_watched = false;
+        let has_rested =
+            |resting: &mut Resting<DB>| is_closed || resting.since.elapsed() >= shared.rest;
+        let rested: Vec<_> = state.resting.extract_if(.., has_rested).collect();
+        let is_done = state.resting.is_empty();
+        // Whoever keeps one after this makes a new task.
+        state.is_watched = !is_done;
+        drop(state);
+        drop(rested);
+        if is_done {
+            watch.0 = Weak::new();
             return;
         }
     }
 }
 
-/// A connection in use. Dropped, it goes back to the pool, in whatever state it is.
+/// A connection in use. Dropped, it goes back to the pool, or is closed where something did not come to its
+/// end.
 pub(super) struct Lease<DB: Database> {
-    connection: PoolConnection<DB>,
+    /// There until it is dropped.
+    connection: Option<PoolConnection<DB>>,
     out_since: Instant,
     shared: Arc<Shared<DB>>,
-    permit: OwnedSemaphorePermit,
+    is_clean: bool,
+    _permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// How a transaction comes to its end.
+pub(super) enum End<T> {
+    Commit(T),
+    Rollback(T),
+}
+
+/// What a transaction came to.
+pub(super) enum Ended<T> {
+    /// As it wanted to.
+    As(T),
+    /// Its commit failed: perhaps after it was made.
+    NotCommitted(sqlx::Error),
+}
+
+#[cfg(feature = "sqlite")]
+impl<T> Ended<T> {
+    pub(super) fn into_result(self) -> Result<T, sqlx::Error> {
+        match self {
+            Self::As(value) => Ok(value),
+            Self::NotCommitted(error) => Err(error),
+        }
+    }
 }
 
 impl<DB: Database> Lease<DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
+    /// All of a statement's rows. There is no way to read only the first: a statement that writes is
+    /// committed when it has been read to its end, and on SQLite undone where it is not.
     pub(super) async fn all<'q, F, O, A>(
         mut self,
         query: Map<'q, DB, F, A>,
@@ -221,13 +379,13 @@ where
         O: Send + Unpin,
         A: IntoArguments<DB> + Send + 'q,
     {
-        let rows = query.fetch_all(&mut *self.connection).await?;
-        self.keep();
-        Ok(rows)
+        let result = query.fetch_all(self.begin_use()).await;
+        self.end_use(result)
     }
 
+    /// The row of a statement that has one at most.
     pub(super) async fn optional<'q, F, O, A>(
-        mut self,
+        self,
         query: Map<'q, DB, F, A>,
     ) -> Result<Option<O>, sqlx::Error>
     where
@@ -235,23 +393,17 @@ where
         O: Send + Unpin,
         A: IntoArguments<DB> + Send + 'q,
     {
-        let row = query.fetch_optional(&mut *self.connection).await?;
-        self.keep();
-        Ok(row)
+        Ok(self.all(query).await?.pop())
     }
 
-    pub(super) async fn one<'q, F, O, A>(
-        mut self,
-        query: Map<'q, DB, F, A>,
-    ) -> Result<O, sqlx::Error>
+    /// The row of a statement that has one.
+    pub(super) async fn one<'q, F, O, A>(self, query: Map<'q, DB, F, A>) -> Result<O, sqlx::Error>
     where
         F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send,
         O: Send + Unpin,
         A: IntoArguments<DB> + Send + 'q,
     {
-        let row = query.fetch_one(&mut *self.connection).await?;
-        self.keep();
-        Ok(row)
+        self.optional(query).await?.ok_or(sqlx::Error::RowNotFound)
     }
 
     pub(super) async fn execute<'q, A>(
@@ -261,18 +413,70 @@ where
     where
         A: IntoArguments<DB> + Send + 'q,
     {
-        let done = query.execute(&mut *self.connection).await?;
-        self.keep();
-        Ok(done)
+        let result = query.execute(self.begin_use()).await;
+        self.end_use(result)
     }
 }
 
 impl<DB: Database> Lease<DB> {
+    /// Runs a transaction that begins with `begin`. An error rolls it back.
+    pub(super) async fn transaction<T>(
+        mut self,
+        begin: &'static str,
+        statements: impl AsyncFnOnce(&mut DB::Connection) -> Result<End<T>, sqlx::Error>,
+    ) -> Result<Ended<T>, sqlx::Error> {
+        let mut tx = self.begin_use().begin_with(SqlStr::from_static(begin)).await?;
+        match statements(&mut tx).await {
+            Ok(End::Commit(value)) => match tx.commit().await {
+                Ok(()) => {
+                    self.keep();
+                    Ok(Ended::As(value))
+                }
+                Err(error) => Ok(Ended::NotCommitted(error)),
+            },
+            Ok(End::Rollback(value)) => {
+                tx.rollback().await?;
+                self.keep();
+                Ok(Ended::As(value))
+            }
+            Err(error) => {
+                self.is_clean = tx.rollback().await.is_ok() && !failure::spoils(&error);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn begin_use(&mut self) -> &mut DB::Connection {
+        self.is_clean = false;
+        self
+    }
+
+    /// Keeps the connection for the next one if its statement was carried out. Where the database refused
+    /// it, the pool finds out whether the connection still works.
+    pub(super) fn end_use<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        match &result {
+            Ok(_) => self.keep(),
+            Err(error) => self.is_clean = !failure::spoils(error),
+        }
+        result
+    }
+
     /// Keeps it for the next one: its statement, or its transaction, came to its end.
-    pub(super) fn keep(self) {
-        let Self { connection, out_since, shared, permit } = self;
-        shared.keep(connection, out_since);
-        drop(permit);
+    fn keep(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.shared.keep(connection, self.out_since);
+        }
+    }
+}
+
+impl<DB: Database> Drop for Lease<DB> {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if self.is_clean || self.shared.is_all_there_is {
+            drop(connection);
+        } else {
+            self.shared.close(connection);
+        }
     }
 }
 
@@ -280,12 +484,12 @@ impl<DB: Database> Deref for Lease<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
-        &self.connection
+        self.connection.as_ref().expect("it is there until it is dropped")
     }
 }
 
 impl<DB: Database> DerefMut for Lease<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        &mut self.connection
+        self.connection.as_mut().expect("it is there until it is dropped")
     }
 }

@@ -41,11 +41,11 @@ async fn passes(time: Duration) {
 #[tokio::test]
 async fn what_is_kept_is_used_next() {
     let connections = Connections::dedicated(pool(3).await);
-    let connection = connections.take().await.unwrap();
+    let connection = connections.take(Use::Write).await.unwrap();
     connection.execute(query("pragma user_version = 7")).await.unwrap();
     settle().await;
     assert_eq!(connections.pool().num_idle(), 0, "it did not go back");
-    let mut connection = connections.take().await.unwrap();
+    let mut connection = connections.take(Use::Write).await.unwrap();
     let version = query_scalar::<_, i64>("pragma user_version").fetch_one(&mut *connection);
     assert_eq!(version.await.unwrap(), 7);
     assert_eq!(connections.pool().size(), 1);
@@ -54,9 +54,9 @@ async fn what_is_kept_is_used_next() {
 #[tokio::test]
 async fn what_did_not_come_to_its_end_goes_back() {
     let connections = Connections::dedicated(pool(1).await);
-    drop(connections.take().await.unwrap());
+    drop(connections.take(Use::Write).await.unwrap());
     has_in_hand(connections.pool(), 1).await;
-    let connection = connections.take().await.unwrap();
+    let connection = connections.take(Use::Write).await.unwrap();
     connection.execute(query("no statement")).await.unwrap_err();
     has_in_hand(connections.pool(), 1).await;
 }
@@ -67,7 +67,7 @@ async fn of_an_applications_pool_a_fifth_is_kept() {
         let connections = Connections::shared(pool(size).await);
         let mut leases = Vec::new();
         for _ in 0..4 {
-            leases.push(connections.take().await.unwrap());
+            leases.push(connections.take(Use::Read).await.unwrap());
         }
         leases.into_iter().for_each(Lease::keep);
         has_in_hand(connections.pool(), 4 - kept).await;
@@ -77,9 +77,9 @@ async fn of_an_applications_pool_a_fifth_is_kept() {
 #[tokio::test]
 async fn who_waits_takes_over_what_is_kept() {
     let connections = Connections::dedicated(pool(1).await);
-    let first = connections.take().await.unwrap();
+    let first = connections.take(Use::Write).await.unwrap();
     let others = connections.clone();
-    let second = tokio::spawn(async move { others.take().await.map(Lease::keep) });
+    let second = tokio::spawn(async move { others.take(Use::Write).await.map(Lease::keep) });
     settle().await;
     assert!(!second.is_finished());
     first.keep();
@@ -87,26 +87,129 @@ async fn who_waits_takes_over_what_is_kept() {
     timeout(REST / 2, second).await.unwrap().unwrap().unwrap();
 }
 
+/// sqlx goes on trying to connect, and looks at nothing else meanwhile.
 #[tokio::test]
-async fn nothing_is_kept_from_who_waits_for_the_pool() {
+async fn who_waits_for_the_pool_takes_over_what_is_kept() {
     let connections = Connections::shared(pool(5).await);
-    let lease = connections.take().await.unwrap();
+    let lease = connections.take(Use::Write).await.unwrap();
     let mut applications = Vec::new();
     for _ in 0..4 {
         applications.push(connections.pool().acquire().await.unwrap());
     }
     let others = connections.clone();
-    let waiting = tokio::spawn(async move { others.take().await.map(drop) });
+    let waiting = tokio::spawn(async move { others.take(Use::Write).await.map(Lease::keep) });
     settle().await;
+    assert!(!waiting.is_finished());
     lease.keep();
+    settle().await;
     timeout(REST / 2, waiting).await.unwrap().unwrap().unwrap();
+}
+
+/// Of ten: eight at most write, six of them in transactions.
+#[tokio::test]
+async fn those_that_may_wait_leave_some_to_those_that_do_not() {
+    let connections = Connections::dedicated(pool(10).await);
+    let mut leases = Vec::new();
+    for (wanted, part) in [(Use::Transaction, 6), (Use::Write, 2), (Use::Read, 2)] {
+        for _ in 0..part {
+            let lease = timeout(REST / 2, connections.take(wanted)).await;
+            leases.push(lease.expect("there are some").unwrap());
+        }
+        assert!(timeout(REST / 20, connections.take(wanted)).await.is_err(), "{wanted:?}");
+    }
+    // And what somebody has given back is there for the next one.
+    leases.swap_remove(0).keep();
+    timeout(REST / 2, connections.take(Use::Transaction)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn one_connection_is_enough_for_everything() {
+    let connections = Connections::dedicated(pool(1).await);
+    for wanted in [Use::Read, Use::Write, Use::Transaction] {
+        connections.take(wanted).await.unwrap().keep();
+    }
+}
+
+/// Nobody waits for longer than 50 ms for what only rests.
+#[tokio::test]
+async fn an_applications_connection_soon_goes_back() {
+    let connections = Connections::shared(pool(5).await);
+    connections.take(Use::Write).await.unwrap().keep();
+    settle().await;
+    assert_eq!(connections.pool().num_idle(), 0);
+    passes(REST_OF_SHARED).await;
+    settle().await;
+    passes(REST_OF_SHARED).await;
+    has_in_hand(connections.pool(), 1).await;
+    assert!(REST_OF_SHARED * 2 < Duration::from_millis(50));
+    // Nor is it handed from one to the next for longer.
+    let lease = connections.take(Use::Write).await.unwrap();
+    passes(OUT_OF_SHARED).await;
+    lease.keep();
+    has_in_hand(connections.pool(), 1).await;
+}
+
+#[tokio::test]
+async fn what_did_not_come_to_its_end_is_closed() {
+    let connections = Connections::dedicated(pool(1).await);
+    let first = connections.take(Use::Write).await.unwrap();
+    first.execute(query("create table t (a)")).await.unwrap();
+    let there = || async {
+        let mut lease = connections.take(Use::Write).await.unwrap();
+        let tables = query_scalar::<_, i64>("select count(*) from sqlite_master");
+        let tables = tables.fetch_one(lease.begin_use()).await;
+        lease.end_use(tables).unwrap()
+    };
+    assert_eq!(there().await, 1, "the same connection");
+    // Dropped while its statement runs, or while its transaction is open.
+    let mut lease = connections.take(Use::Write).await.unwrap();
+    lease.begin_use();
+    drop(lease);
+    assert_eq!(there().await, 0, "another one, and so another database");
+    let lease = connections.take(Use::Write).await.unwrap();
+    lease.execute(query("create table t (a)")).await.unwrap();
+    let lease = connections.take(Use::Transaction).await.unwrap();
+    let never = lease.transaction("begin", async |_| std::future::pending().await);
+    timeout(REST / 10, never).await.map(|ended: Result<Ended<()>, _>| ended.is_ok()).unwrap_err();
+    assert_eq!(there().await, 0, "another one");
+}
+
+/// As of a full disk: the rollback itself fails, and sqlx would take the transaction for an open one.
+#[tokio::test]
+async fn a_transaction_that_cannot_be_rolled_back_costs_its_connection() {
+    let connections = Connections::dedicated(pool(1).await);
+    for commits in [true, false] {
+        let lease = connections.take(Use::Transaction).await.unwrap();
+        let ended = lease.transaction("begin immediate", async |connection| {
+            // What SQLite does by itself where it cannot go on.
+            query("rollback").execute(&mut *connection).await?;
+            if commits { Ok(End::Commit(())) } else { Err(sqlx::Error::RowNotFound) }
+        });
+        assert!(!matches!(ended.await, Ok(Ended::As(()))));
+    }
+    let lease = connections.take(Use::Transaction).await.unwrap();
+    let ended = lease.transaction("begin immediate", async |_| Ok(End::Commit(())));
+    assert!(matches!(ended.await, Ok(Ended::As(()))));
+}
+
+/// What is in memory is gone with its connection.
+#[tokio::test]
+async fn the_only_connection_of_a_database_in_memory_is_never_closed() {
+    let connections = Connections::dedicated(pool(1).await).never_closing();
+    let lease = connections.take(Use::Write).await.unwrap();
+    lease.execute(query("create table t (a)")).await.unwrap();
+    let mut lease = connections.take(Use::Write).await.unwrap();
+    lease.begin_use();
+    drop(lease);
+    let lease = connections.take(Use::Write).await.unwrap();
+    lease.execute(query("insert into t values (1)")).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_has_rested_goes_back() {
     let connections = Connections::dedicated(pool(1).await);
     for _ in 0..3 {
-        connections.take().await.unwrap().keep();
+        connections.take(Use::Write).await.unwrap().keep();
         passes(REST / 2).await;
         settle().await;
         assert_eq!(connections.pool().num_idle(), 0);
@@ -118,7 +221,7 @@ async fn what_has_rested_goes_back() {
 #[tokio::test]
 async fn what_was_out_for_long_goes_back() {
     let connections = Connections::dedicated(pool(1).await);
-    let lease = connections.take().await.unwrap();
+    let lease = connections.take(Use::Write).await.unwrap();
     passes(OUT).await;
     lease.keep();
     // Long before it would go back for having rested.
@@ -128,9 +231,38 @@ async fn what_was_out_for_long_goes_back() {
 #[tokio::test]
 async fn the_pool_can_be_closed() {
     let connections = Connections::dedicated(pool(2).await);
-    connections.take().await.unwrap().keep();
+    connections.take(Use::Write).await.unwrap().keep();
     timeout(REST / 2, connections.pool().close()).await.unwrap();
-    assert!(matches!(connections.take().await.map(drop), Err(sqlx::Error::PoolClosed)));
+    assert!(matches!(connections.take(Use::Write).await.map(drop), Err(sqlx::Error::PoolClosed)));
+}
+
+/// What rests when a runtime ends would be given back by nobody.
+#[test]
+fn a_pool_can_be_closed_in_the_next_runtime() {
+    let first = Runtime::new().unwrap();
+    let connections = first.block_on(async {
+        let connections = Connections::dedicated(pool(2).await);
+        connections.take(Use::Write).await.unwrap().keep();
+        connections
+    });
+    drop(first);
+    Runtime::new().unwrap().block_on(async {
+        connections.take(Use::Write).await.unwrap().keep();
+        timeout(REST / 2, connections.pool().close()).await.unwrap();
+    });
+}
+
+/// Its socket is read by the runtime that made it.
+#[test]
+fn what_rests_is_for_its_own_runtime() {
+    let (first, second) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let connections = first.block_on(async {
+        let connections = Connections::dedicated(pool(2).await);
+        connections.take(Use::Write).await.unwrap().keep();
+        connections
+    });
+    second.block_on(async { connections.take(Use::Write).await.unwrap().keep() });
+    assert_eq!(connections.pool().size(), 2);
 }
 
 #[test]
@@ -138,7 +270,7 @@ fn a_store_may_outlive_its_runtime() {
     let runtime = Runtime::new().unwrap();
     let connections = runtime.block_on(async {
         let connections = Connections::dedicated(pool(1).await);
-        connections.take().await.unwrap().keep();
+        connections.take(Use::Write).await.unwrap().keep();
         connections
     });
     drop(runtime);

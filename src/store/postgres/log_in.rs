@@ -1,83 +1,104 @@
-use sqlx::{Connection, PgConnection, Postgres, query, query_as, query_scalar};
+use std::sync::OnceLock;
+
+use sqlx::{PgConnection, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::{
+    PostgresStore, WAITING_FOR_LOCKS,
     moment::Moment,
     row::{self, JsonText, Row},
 };
 use crate::{
     error::Result,
     store::{
-        Admission, Cutoff, LogIn, LogInOutcome, connections::Connections, failure,
-        log_in::MOST_TWIN_BYTES, record::SUPERSEDED_FOR,
+        Admission, Cutoff, LogIn, LogInOutcome, connections::End, log_in::MOST_TWIN_BYTES,
+        record::SUPERSEDED_FOR,
     },
     token::SecretHash,
 };
 
-pub(super) async fn log_in(
-    connections: &Connections<Postgres>,
-    log_in: &LogIn,
-) -> Result<LogInOutcome> {
-    Ok(failure::again_if_rolled_back(|| attempt(connections, log_in)).await?)
-}
-
 /// The row is written by the statement that takes the locks, and what decides comes back with it:
 /// nobody sees the row before the commit.
-async fn attempt(
-    connections: &Connections<Postgres>,
-    log_in: &LogIn,
-) -> Result<LogInOutcome, sqlx::Error> {
-    let mut connection = connections.take().await?;
-    let keys = [log_in.realm.cutoff_key(&log_in.user_id), log_in.realm.cutoff_key("")];
-    let mut before = None;
+pub(super) async fn log_in(store: &PostgresStore, log_in: &LogIn) -> Result<LogInOutcome> {
+    let keys = &[log_in.realm.cutoff_key(&log_in.user_id), log_in.realm.cutoff_key("")];
+    // As they were before the first lock.
+    let before = &OnceLock::new();
     loop {
-        // Read committed, whatever the pool's default: each statement has to see what was committed
-        // while the one before it waited for a lock.
-        let mut tx = connection.begin_with("begin isolation level read committed").await?;
-        let written = match &log_in.old_hash {
-            Some(old_hash) => bind(&mut tx, log_in, &keys, old_hash).await?,
-            None => insert(&mut tx, log_in, &keys).await?,
-        };
-        let (user_before, all_before) =
-            *before.get_or_insert((written.user_before, written.all_before));
-        let Some(now) = written.now else {
-            // The first log-in of this realm that there ever was: nothing has locked anything.
-            tx.rollback().await?;
-            add_row_of_all(&mut connection, &keys[1]).await?;
-            continue;
-        };
-        let cutoff = |before: Option<Moment>, at: Option<Moment>| Cutoff {
-            before_lock: before.map(|at| at.0),
-            at: at.map(|at| at.0),
-        };
-        let admission = Admission {
-            of_user: cutoff(user_before, written.of_user),
-            of_all: cutoff(all_before, written.of_all),
-            now: now.0,
-            others: if log_in.limit.is_some() { others(&mut tx, log_in, now).await? } else { 0 },
-        };
-        let admitted = log_in.admit(&admission);
-        let is_ahead = admission.of_user.is_ahead(now.0) || admission.of_all.is_ahead(now.0);
-        let (Ok(()), Some(row)) = (&admitted, written.row()) else {
-            tx.rollback().await?;
-            if is_ahead {
-                take_as_now(&mut connection, &keys, now).await?;
+        let attempt = store.transaction(|connection| {
+            connection
+                .transaction(WAITING_FOR_LOCKS, async |tx| attempt(tx, log_in, keys, before).await)
+        });
+        match attempt.await? {
+            Attempt::Ended(outcome) => return Ok(outcome),
+            Attempt::Refused(outcome, Some(now)) => {
+                store
+                    .write(async |mut connection| {
+                        let done = take_as_now(connection.begin_use(), keys, now).await;
+                        connection.end_use(done)
+                    })
+                    .await?;
+                return Ok(outcome);
             }
-            connection.keep();
-            return Ok(admitted.err().unwrap_or(LogInOutcome::Absent));
-        };
-        if is_ahead {
-            take_as_now(&mut tx, &keys, now).await?;
+            Attempt::Refused(outcome, None) => return Ok(outcome),
+            Attempt::NoRowOfAll => {
+                store
+                    .write(async |mut connection| {
+                        let done = add_row_of_all(connection.begin_use(), &keys[1]).await;
+                        connection.end_use(done)
+                    })
+                    .await?;
+            }
         }
-        let surplus = log_in.surplus(&admission);
-        let ended =
-            if surplus > 0 { end_oldest(&mut tx, log_in, now, surplus).await? } else { Vec::new() };
-        let record = row.try_into()?;
-        tx.commit().await?;
-        connection.keep();
-        let ended = ended.into_iter().map(Into::into).collect();
-        return Ok(LogInOutcome::LoggedIn(Box::new(record), ended));
     }
+}
+
+enum Attempt {
+    Ended(LogInOutcome),
+    /// And there are cut-offs that are ahead of this time.
+    Refused(LogInOutcome, Option<Moment>),
+    /// The first log-in of this realm that there ever was: nothing has locked anything.
+    NoRowOfAll,
+}
+
+async fn attempt(
+    tx: &mut PgConnection,
+    log_in: &LogIn,
+    keys: &[String; 2],
+    before: &OnceLock<(Option<Moment>, Option<Moment>)>,
+) -> Result<End<Attempt>, sqlx::Error> {
+    let written = match &log_in.old_hash {
+        Some(old_hash) => bind(tx, log_in, keys, old_hash).await?,
+        None => insert(tx, log_in, keys).await?,
+    };
+    let &(user_before, all_before) =
+        before.get_or_init(|| (written.user_before, written.all_before));
+    let Some(now) = written.now else {
+        return Ok(End::Rollback(Attempt::NoRowOfAll));
+    };
+    let cutoff = |before: Option<Moment>, at: Option<Moment>| Cutoff {
+        before_lock: before.map(|at| at.0),
+        at: at.map(|at| at.0),
+    };
+    let admission = Admission {
+        of_user: cutoff(user_before, written.of_user),
+        of_all: cutoff(all_before, written.of_all),
+        now: now.0,
+        others: if log_in.limit.is_some() { others(tx, log_in, now).await? } else { 0 },
+    };
+    let admitted = log_in.admit(&admission);
+    let is_ahead = admission.of_user.is_ahead(now.0) || admission.of_all.is_ahead(now.0);
+    let (Ok(()), Some(row)) = (&admitted, written.row()) else {
+        let outcome = admitted.err().unwrap_or(LogInOutcome::Absent);
+        return Ok(End::Rollback(Attempt::Refused(outcome, is_ahead.then_some(now))));
+    };
+    if is_ahead {
+        take_as_now(tx, keys, now).await?;
+    }
+    let surplus = log_in.surplus(&admission);
+    let ended = if surplus > 0 { end_oldest(tx, log_in, now, surplus).await? } else { Vec::new() };
+    let ended = ended.into_iter().map(Into::into).collect();
+    let outcome = LogInOutcome::LoggedIn(Box::new(row.try_into()?), ended);
+    Ok(End::Commit(Attempt::Ended(outcome)))
 }
 
 /// The row, if it was written, and what its log-in is decided by.

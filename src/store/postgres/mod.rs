@@ -11,10 +11,20 @@ mod row;
 mod sweep;
 mod watch;
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
-use sqlx::{Connection, PgPool, Postgres, query, query_as};
+use sqlx::{
+    Connection, Encode, PgPool, Postgres, Type,
+    encode::IsNull,
+    error::BoxDynError,
+    postgres::{PgArgumentBuffer, PgTypeInfo},
+    query, query_as,
+};
 use uuid::Uuid;
 
 pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
@@ -23,32 +33,37 @@ use self::{
     row::{InfoRow, Row},
 };
 use super::{
-    End, Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal,
-    Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
-    connections::{Connections, Lease},
+    Changed, End, Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
+    Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
+    connections::{Connections, Ended, Lease, Use},
     failure,
     log_in::MOST_TWIN_BYTES,
     record::SUPERSEDED_FOR,
-    whole::to_its_end,
 };
-use crate::{client, error::Result, realm::Realm, token::SessionId};
+use crate::{
+    client,
+    error::{ErrorKind, Result},
+    realm::Realm,
+    token::SessionId,
+};
 
 /// Sessions in a Postgres database.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     connections: Connections<Postgres>,
+    locked_rows: LockedRows,
 }
 
 impl PostgresStore {
     /// On the application's own pool, with its settings and its limit of connections. Of ten
     /// connections, sessions keep up to two at hand for a second after their last use.
     pub fn new(pool: PgPool) -> Self {
-        Self { connections: Connections::shared(pool) }
+        Self { connections: Connections::shared(pool), locked_rows: LockedRows::default() }
     }
 
     /// On a pool that nothing else uses.
     pub fn dedicated(pool: PgPool) -> Self {
-        Self { connections: Connections::dedicated(pool) }
+        Self { connections: Connections::dedicated(pool), locked_rows: LockedRows::default() }
     }
 
     /// The pool.
@@ -56,37 +71,167 @@ impl PostgresStore {
         self.connections.pool()
     }
 
-    /// Runs one statement, and again where it lost a deadlock or a serialization check.
-    async fn once<T, F>(&self, run: impl Fn(Lease<Postgres>) -> F) -> Result<T, sqlx::Error>
+    async fn read<T, F>(&self, run: impl Fn(Lease<Postgres>) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        failure::again_if_rolled_back(|| async { run(self.connections.take().await?).await }).await
+        self.statement(Use::Read, run).await
     }
 
-    /// Runs what may safely run twice, and runs it again if the connection turned out to be dead: a
-    /// pool that does not ping every connection it hands out learns of a restarted server that way.
-    async fn twice<T, F>(&self, run: impl Fn(Lease<Postgres>) -> F) -> Result<T>
+    async fn write<T, F>(&self, run: impl Fn(Lease<Postgres>) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        match self.once(&run).await {
-            Err(error) if failure::is_dead_connection(&error) => {
-                self.drop_dead_connections().await;
-                Ok(self.once(&run).await?)
+        self.statement(Use::Write, run).await
+    }
+
+    /// Runs one statement, and again where it did nothing, or where it reads and its answer is missing: a
+    /// pool that does not ping every connection it hands out learns of a restarted server that way.
+    async fn statement<T, F>(&self, wanted: Use, run: impl Fn(Lease<Postgres>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        for _ in 1..TRIES {
+            match run(self.connections.take(wanted).await?).await {
+                Err(error)
+                    if failure::did_nothing(&error)
+                        || (wanted == Use::Read && failure::is_answer_missing(&error)) =>
+                {
+                    self.tidy(&error).await;
+                }
+                result => return self.ended(result).await,
             }
-            result => Ok(result?),
+        }
+        let result = run(self.connections.take(wanted).await?).await;
+        self.ended(result).await
+    }
+
+    /// Runs a transaction, and again as a whole where it did nothing: until its commit was sent, it has not.
+    async fn transaction<T, F>(&self, run: impl Fn(Lease<Postgres>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<Ended<T>, sqlx::Error>>,
+    {
+        let mut tries = 1;
+        loop {
+            let error = match run(self.connections.take(Use::Transaction).await?).await {
+                Ok(Ended::As(value)) => return Ok(value),
+                Ok(Ended::NotCommitted(error)) if !failure::did_nothing(&error) => {
+                    return self.ended(Err(error)).await;
+                }
+                Ok(Ended::NotCommitted(error)) | Err(error) => error,
+            };
+            self.tidy(&error).await;
+            let may_go_another_way =
+                failure::did_nothing(&error) || failure::is_lost_connection(&error);
+            if !may_go_another_way || tries == TRIES {
+                return Err(error.into());
+            }
+            tries += 1;
         }
     }
 
-    async fn drop_dead_connections(&self) {
-        self.connections.give_back();
+    async fn ended<T>(&self, result: Result<T, sqlx::Error>) -> Result<T> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                self.tidy(&error).await;
+                Err(failure::of_write(error))
+            }
+        }
+    }
+
+    /// Where a connection turned out to be of no more use, those that were made beside it are closed: all of
+    /// them if the server takes no writes any more, else those that are dead.
+    async fn tidy(&self, error: &sqlx::Error) {
+        let is_read_only = failure::is_read_only(error);
+        if !is_read_only && !failure::is_lost_connection(error) {
+            return;
+        }
+        self.connections.close_resting();
         while let Some(mut connection) = self.pool().try_acquire() {
-            if connection.ping().await.is_ok() {
+            if !is_read_only && connection.ping().await.is_ok() {
                 break;
             }
-            connection.close_on_drop();
+            drop(connection.detach());
         }
+    }
+
+    /// Runs a statement over several rows that waits for none of them. It asks for each at once, and only
+    /// where one was locked lately for which of them are: that costs half as much again.
+    async fn passing_by_locked<T, F>(&self, run: impl Fn(OnLocked) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        if !self.locked_rows.were_met_lately() {
+            match run(OnLocked::GiveUp).await {
+                Err(error) if error.kind() == ErrorKind::Contention => self.locked_rows.meet(),
+                result => return result,
+            }
+        }
+        run(OnLocked::PassBy).await
+    }
+}
+
+/// What was done, and what was locked.
+fn changed(rows: impl Iterator<Item = (Uuid, bool)>) -> Changed {
+    let (locked, done): (Vec<_>, Vec<_>) = rows.partition(|(_, is_locked)| *is_locked);
+    let ids = |rows: Vec<(Uuid, bool)>| rows.into_iter().map(|(id, _)| id.into()).collect();
+    Changed { done: ids(done), locked: ids(locked) }
+}
+
+/// How often something is tried that did nothing.
+const TRIES: u32 = 3;
+
+/// What a statement over several rows does where another transaction has one of them locked.
+#[derive(Clone, Copy, Debug)]
+enum OnLocked {
+    /// Asks first which are, and does the others.
+    PassBy,
+    /// Fails as a whole, after a twentieth of a second.
+    GiveUp,
+    /// Waits as long as the connection's settings say.
+    Wait,
+}
+
+impl Type<Postgres> for OnLocked {
+    fn type_info() -> PgTypeInfo {
+        <Option<bool> as Type<Postgres>>::type_info()
+    }
+}
+
+/// As a boolean, or null.
+impl Encode<'_, Postgres> for OnLocked {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let asks_first = match self {
+            Self::PassBy => Some(true),
+            Self::GiveUp => Some(false),
+            Self::Wait => None,
+        };
+        Encode::<Postgres>::encode(asks_first, buffer)
+    }
+}
+
+/// How a transaction begins that waits for locks: at read committed, whatever the pool's default, since each
+/// statement has to see what was committed while the one before it waited. Each wait is shorter than
+/// the time that a log-in has.
+const WAITING_FOR_LOCKS: &str =
+    "begin isolation level read committed; set local lock_timeout = '3s'";
+
+/// When a row was last met that another transaction had locked.
+#[derive(Clone, Debug, Default)]
+struct LockedRows(Arc<Mutex<Option<Instant>>>);
+
+impl LockedRows {
+    /// For as long, statements ask for which rows are locked.
+    const LATELY: Duration = Duration::from_secs(10);
+
+    fn were_met_lately(&self) -> bool {
+        let met = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        met.is_some_and(|met| met.elapsed() < Self::LATELY)
+    }
+
+    fn meet(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 
@@ -95,7 +240,7 @@ impl Store for PostgresStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         let ids: Vec<Uuid> = ids.iter().map(SessionId::as_uuid).collect();
         let rows = self
-            .twice(|connection| {
+            .read(|connection| {
                 connection.all(query_as!(
                     Row,
                     r#"
@@ -131,7 +276,7 @@ impl Store for PostgresStore {
             .map(|s| s.pending.as_ref().map(|pending| row::seconds(pending.lapses_after)))
             .collect();
         let rows = self
-            .once(|connection| {
+            .write(|connection| {
                 connection.all(query_as!(
                     Row,
                     r#"
@@ -168,7 +313,7 @@ impl Store for PostgresStore {
         Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
-    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
+    async fn save(&self, saves: &[Save]) -> Result<Changed> {
         let ids: Vec<Uuid> = saves.iter().map(|s| s.holder.id.as_uuid()).collect();
         let hashes: Vec<Vec<u8>> =
             saves.iter().map(|s| s.holder.secret_hash.as_bytes().to_vec()).collect();
@@ -178,35 +323,53 @@ impl Store for PostgresStore {
         let valid: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.valid_until)).collect();
         let expires: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.expires_at)).collect();
         let ips: Vec<Option<String>> = saves.iter().map(|s| s.ip.map(client::address)).collect();
-        let written = self
-            .once(|connection| {
-                connection.all(query!(
-                    r#"
-                    update sessile.sessions as s
-                    set data = new.data::json, revision = new.revision + 1,
-                        last_seen_at = greatest(s.last_seen_at, new.seen),
-                        valid_until = greatest(s.valid_until, new.valid),
-                        expires_at = greatest(s.expires_at, new.expires),
-                        ip = coalesce(new.ip::inet, s.ip)
-                    from unnest((select $1::uuid[]), $2::bytea[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timestamptz[],
-                            $7::timestamptz[], $8::text[])
-                        as new (id, secret_hash, revision, data, seen, valid, expires, ip)
-                    where s.id = new.id and s.revision = new.revision and now() < s.valid_until
-                        and (s.secret_hash = new.secret_hash or position(new.secret_hash in s.twin_hashes) > 0)
-                    returning s.id
-                    "#,
-                    &ids,
-                    &hashes,
-                    &revisions,
-                    &data,
-                    &seen,
-                    &valid,
-                    &expires,
-                    &ips as &[Option<String>],
-                ))
+        let (ids, hashes, revisions, data) = (&ids, &hashes, &revisions, &data);
+        let (seen, valid, expires, ips) = (&seen, &valid, &expires, &ips);
+        let rows = self
+            .passing_by_locked(|on_locked| {
+                self.write(move |connection| {
+                    connection.all(query!(
+                        r#"
+                        with free as materialized (
+                            select id from sessile.sessions
+                            where $9 and id = any((select $1::uuid[])::uuid[])
+                            for update skip locked
+                        ), written as (
+                            update sessile.sessions as s
+                            set data = new.data::json, revision = new.revision + 1,
+                                last_seen_at = greatest(s.last_seen_at, new.seen),
+                                valid_until = greatest(s.valid_until, new.valid),
+                                expires_at = greatest(s.expires_at, new.expires),
+                                ip = coalesce(new.ip::inet, s.ip)
+                            from unnest((select $1::uuid[]), $2::bytea[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+                                    $7::timestamptz[], $8::text[])
+                                as new (id, secret_hash, revision, data, seen, valid, expires, ip)
+                            where s.id = new.id and s.revision = new.revision and now() < s.valid_until
+                                and (s.secret_hash = new.secret_hash or position(new.secret_hash in s.twin_hashes) > 0)
+                                and case $9 when true then s.id in (select id from free)
+                                    when false then (select set_config('lock_timeout', '50ms', true)) is not null
+                                    else true end
+                            returning s.id
+                        )
+                        select id as "id!", false as "is_locked!" from written
+                        union all
+                        select id, true from sessile.sessions
+                        where $9 and id = any((select $1::uuid[])::uuid[]) and id not in (select id from free)
+                        "#,
+                        ids,
+                        hashes,
+                        revisions,
+                        data,
+                        seen as &[Moment],
+                        valid as &[Moment],
+                        expires as &[Moment],
+                        ips as &[Option<String>],
+                        on_locked as OnLocked,
+                    ))
+                })
             })
             .await?;
-        Ok(written.into_iter().map(|row| row.id.into()).collect())
+        Ok(changed(rows.into_iter().map(|row| (row.id, row.is_locked))))
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<()> {
@@ -222,32 +385,45 @@ impl Store for PostgresStore {
             touches.iter().map(|t| Moment(t.lifetime.absolute_expires_at)).collect();
         let ips: Vec<Option<String>> = touches.iter().map(|t| t.ip.map(client::address)).collect();
         let settles: Vec<bool> = touches.iter().map(|t| t.settles).collect();
-        self.twice(|connection| {
-            connection.execute(query!(
-                r#"
-                update sessile.sessions as s
-                set last_seen_at = greatest(s.last_seen_at, new.seen), valid_until = greatest(s.valid_until, new.valid),
-                    expires_at = greatest(s.expires_at, new.expires),
-                    ip = coalesce(new.ip::inet, s.ip),
-                    secret_hash = case when new.settles then new.secret_hash else s.secret_hash end,
-                    twin_hashes = case when new.settles then null else s.twin_hashes end
-                from unnest((select $1::uuid[]), $2::bytea[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::int[],
-                        $7::timestamptz[], $8::text[], $9::boolean[])
-                    as new (id, secret_hash, seen, valid, expires, idle, absolute, ip, settles)
-                where s.id = new.id and (s.last_seen_at < new.seen or new.settles) and s.idle_timeout = new.idle
-                    and s.absolute_expires_at = new.absolute and now() < s.valid_until
-                    and (s.secret_hash = new.secret_hash or position(new.secret_hash in s.twin_hashes) > 0)
-                "#,
-                &ids,
-                &hashes,
-                &seen,
-                &valid,
-                &expires,
-                &idle,
-                &absolute,
-                &ips as &[Option<String>],
-                &settles,
-            ))
+        let (ids, hashes, seen, valid, expires) = (&ids, &hashes, &seen, &valid, &expires);
+        let (idle, absolute, ips, settles) = (&idle, &absolute, &ips, &settles);
+        self.passing_by_locked(|on_locked| {
+            self.write(move |connection| {
+                connection.execute(query!(
+                    r#"
+                    with free as materialized (
+                        select id from sessile.sessions
+                        where $10 and id = any((select $1::uuid[])::uuid[])
+                        for update skip locked
+                    )
+                    update sessile.sessions as s
+                    set last_seen_at = greatest(s.last_seen_at, new.seen), valid_until = greatest(s.valid_until, new.valid),
+                        expires_at = greatest(s.expires_at, new.expires),
+                        ip = coalesce(new.ip::inet, s.ip),
+                        secret_hash = case when new.settles then new.secret_hash else s.secret_hash end,
+                        twin_hashes = case when new.settles then null else s.twin_hashes end
+                    from unnest((select $1::uuid[]), $2::bytea[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::int[],
+                            $7::timestamptz[], $8::text[], $9::boolean[])
+                        as new (id, secret_hash, seen, valid, expires, idle, absolute, ip, settles)
+                    where s.id = new.id and (s.last_seen_at < new.seen or new.settles) and s.idle_timeout = new.idle
+                        and s.absolute_expires_at = new.absolute and now() < s.valid_until
+                        and (s.secret_hash = new.secret_hash or position(new.secret_hash in s.twin_hashes) > 0)
+                        and case $10 when true then s.id in (select id from free)
+                            when false then (select set_config('lock_timeout', '50ms', true)) is not null
+                            else true end
+                    "#,
+                    ids,
+                    hashes,
+                    seen as &[Moment],
+                    valid as &[Moment],
+                    expires as &[Moment],
+                    idle,
+                    absolute as &[Moment],
+                    ips as &[Option<String>],
+                    settles,
+                    on_locked as OnLocked,
+                ))
+            })
         })
         .await?;
         Ok(())
@@ -256,7 +432,7 @@ impl Store for PostgresStore {
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
         let pending = renewal.pending.as_ref();
         let renewed = self
-            .once(|connection| {
+            .write(|connection| {
                 connection.optional(query!(
                     r#"
                     with renewed as (
@@ -270,7 +446,7 @@ impl Store for PostgresStore {
                             pending_user_id = case when $6::timestamptz is null then pending_user_id else $8 end,
                             pending_since = coalesce($6, pending_since), pending_until = coalesce($7, pending_until),
                             ip = coalesce($4::text::inet, ip), user_agent = coalesce($5, user_agent)
-                        where id = $1 and now() < valid_until
+                        where id = $1 and now() < valid_until and (select set_config('lock_timeout', '1s', true)) is not null
                             and (secret_hash = $2 or position($2 in twin_hashes) > 0
                                 or (replaced_hash = $2 and replaced_at > $10 and $6::timestamptz is not null and user_id is null
                                     and pending_since is not null and pending_user_id is not distinct from $8
@@ -299,7 +475,7 @@ impl Store for PostgresStore {
     async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
         let (renewal, lifetime) = (&to.renewal, &to.lifetime);
         let row = self
-            .once(|connection| {
+            .write(|connection| {
                 connection.optional(query_as!(
                     Row,
                     r#"
@@ -310,6 +486,7 @@ impl Store for PostgresStore {
                             idle_timeout = $6, absolute_expires_at = $7, valid_until = $8, expires_at = $9,
                             ip = coalesce($10::text::inet, ip), user_agent = coalesce($11, user_agent)
                         where id = $1 and user_id = $4 and now() < valid_until
+                            and (select set_config('lock_timeout', '1s', true)) is not null
                             and (secret_hash = $2 or position($2 in twin_hashes) > 0)
                         returning *
                     )
@@ -336,31 +513,27 @@ impl Store for PostgresStore {
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
-        let (connections, log_in) = (self.connections.clone(), log_in.clone());
-        to_its_end(async move { log_in::log_in(&connections, &log_in).await }).await
+        log_in::log_in(self, log_in).await
     }
 
-    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
-        let (store, ends) = (self.clone(), ends.to_vec());
-        to_its_end(async move {
-            let end = async |mut connection: Lease<Postgres>| {
-                let ended = revoke::end(&mut connection, &ends).await?;
-                connection.keep();
-                Ok(ended)
-            };
-            Ok(store.once(end).await?)
+    async fn end(&self, ends: &[End]) -> Result<Changed> {
+        let statement = &revoke::EndStatement::of(ends);
+        self.passing_by_locked(|on_locked| {
+            self.write(move |mut connection| async move {
+                let ended = statement.run(connection.begin_use(), on_locked).await;
+                connection.end_use(ended)
+            })
         })
         .await
     }
 
     async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>> {
-        let (connections, revoke) = (self.connections.clone(), revoke.clone());
-        to_its_end(async move { revoke::in_own_transaction(&connections, &revoke).await }).await
+        revoke::in_own_transaction(self, revoke).await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
         let rows = self
-            .twice(|connection| {
+            .read(|connection| {
                 connection.all(query_as!(
                     InfoRow,
                     r#"
@@ -390,7 +563,7 @@ impl Store for PostgresStore {
 
     async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
         let row = self
-            .twice(|connection| {
+            .read(|connection| {
                 connection.optional(query_as!(
                     InfoRow,
                     r#"
@@ -408,7 +581,7 @@ impl Store for PostgresStore {
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
         let found = self
-            .twice(|connection| {
+            .read(|connection| {
                 connection.one(query!(
                     r#"
                     select count(*) as "count!"
@@ -436,12 +609,11 @@ impl Store for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<()> {
-        self.connections.give_back();
+        self.connections.close_resting();
         migrate::migrate(self.pool()).await
     }
 
     async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
-        self.connections.give_back();
         watch::watch(self.pool(), on).await
     }
 }

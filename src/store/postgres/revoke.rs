@@ -1,13 +1,14 @@
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection, Postgres, query, query_scalar};
+use sqlx::{PgConnection, query, query_scalar};
 use uuid::Uuid;
 
-use super::{moment::Moment, watch};
+use super::{OnLocked, PostgresStore, WAITING_FOR_LOCKS, changed, moment::Moment, watch};
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     realm::Realm,
     store::{
-        End, Holder, Invalidation, Revocation, Revoke, Scope, connections::Connections, failure,
+        Changed, End, Holder, Invalidation, Revocation, Revoke, Scope,
+        connections::End as EndOfTransaction,
     },
     token::SessionId,
     user_id::check_user_id,
@@ -21,8 +22,8 @@ pub async fn revoke(
     id: SessionId,
 ) -> Result<Revocation> {
     let end_it = End { id, realm: realm.clone(), user_id: None, by: None };
-    let ended = end(connection, &[end_it]).await?;
-    Ok(Revocation::new(ended.len() as u64, None))
+    let ended = EndStatement::of(&[end_it]).run(connection, OnLocked::Wait).await?;
+    Ok(Revocation::new(ended.done.len() as u64, None))
 }
 
 /// Ends all of a user's sessions in the application's transaction, which has to be at `read
@@ -35,13 +36,15 @@ pub async fn revoke(
 ///
 /// # Errors
 ///
-/// [`InvalidUserId`](crate::ErrorKind::InvalidUserId), before anything is done.
+/// [`InvalidUserId`](crate::ErrorKind::InvalidUserId), and [`Configuration`](crate::ErrorKind::Configuration)
+/// for a transaction at another level: both before anything is done.
 pub async fn revoke_user(
     connection: &mut PgConnection,
     realm: &Realm,
     user_id: &str,
 ) -> Result<Revocation> {
     check_user_id(user_id)?;
+    check_isolation(connection).await?;
     Ok(run(connection, realm, &Scope::User(user_id.to_owned())).await?)
 }
 
@@ -53,84 +56,123 @@ pub async fn revoke_others(
     keep: SessionId,
 ) -> Result<Revocation> {
     check_user_id(user_id)?;
+    check_isolation(connection).await?;
     Ok(run(connection, realm, &Scope::OthersOf(user_id.to_owned(), keep)).await?)
 }
 
 /// Ends every session of the realm, as [`revoke_user`] does. Log-ins of all its users wait for the
 /// commit.
 pub async fn revoke_all(connection: &mut PgConnection, realm: &Realm) -> Result<Revocation> {
+    check_isolation(connection).await?;
     Ok(run(connection, realm, &Scope::All).await?)
 }
 
-pub(super) async fn in_own_transaction(
-    connections: &Connections<Postgres>,
-    revoke: &Revoke,
-) -> Result<Option<Revocation>> {
-    Ok(failure::again_if_rolled_back(|| attempt(connections, revoke)).await?)
+/// A transaction that sees everything as it was at its beginning would leave the sessions that began since.
+async fn check_isolation(connection: &mut PgConnection) -> Result<()> {
+    let isolation =
+        query_scalar!(r#"select current_setting('transaction_isolation') as "isolation!""#)
+            .fetch_one(connection)
+            .await?;
+    if isolation == "read committed" || isolation == "read uncommitted" {
+        return Ok(());
+    }
+    let message = format!(
+        "a revocation needs a transaction at read committed, and this one is at {isolation}: begin it with `begin isolation level read committed`"
+    );
+    Err(Error::new(ErrorKind::Configuration, message))
 }
 
-async fn attempt(
-    connections: &Connections<Postgres>,
+pub(super) async fn in_own_transaction(
+    store: &PostgresStore,
     revoke: &Revoke,
-) -> Result<Option<Revocation>, sqlx::Error> {
-    let mut connection = connections.take().await?;
-    let mut tx = connection.begin_with("begin isolation level read committed").await?;
+) -> Result<Option<Revocation>> {
     let (realm, scope) = (&revoke.realm, &revoke.scope);
-    if let Some(holder) = &revoke.by {
-        lock(&mut tx, realm, scope.user_id()).await?;
-        if !holds(&mut tx, holder, realm, scope.user_id()).await? {
-            return Ok(None);
-        }
-    }
-    let revocation = run(&mut tx, realm, scope).await?;
-    tx.commit().await?;
-    Ok(Some(revocation))
+    store
+        .transaction(|connection| {
+            connection.transaction(WAITING_FOR_LOCKS, async |tx| {
+                if let Some(holder) = &revoke.by {
+                    lock(tx, realm, scope.user_id()).await?;
+                    if !holds(tx, holder, realm, scope.user_id()).await? {
+                        return Ok(EndOfTransaction::Rollback(None));
+                    }
+                }
+                let revocation = run(tx, realm, scope).await?;
+                Ok(EndOfTransaction::Commit(Some(revocation)))
+            })
+        })
+        .await
 }
 
 /// Single sessions: one statement, which needs no lock of a user. Where a session ends itself, the
 /// condition is on the row that goes: a log-in that was faster has given it another secret.
-pub(super) async fn end(
-    connection: &mut PgConnection,
-    ends: &[End],
-) -> Result<Vec<SessionId>, sqlx::Error> {
-    let ids: Vec<Uuid> = ends.iter().map(|end| end.id.as_uuid()).collect();
-    let realms: Vec<String> = ends.iter().map(|end| end.realm.to_string()).collect();
-    let user_ids: Vec<Option<String>> = ends.iter().map(|end| end.user_id.clone()).collect();
-    let by_ids: Vec<Option<Uuid>> =
-        ends.iter().map(|end| end.by.map(|holder| holder.id.as_uuid())).collect();
-    let by_hashes: Vec<Option<Vec<u8>>> = ends
-        .iter()
-        .map(|end| end.by.map(|holder| holder.secret_hash.as_bytes().to_vec()))
-        .collect();
-    let ended = query!(
-        r#"
-        with holders as materialized (
-            select id, user_id, secret_hash, twin_hashes from sessile.sessions
-            where id = any((select $4::uuid[])::uuid[]) and now() < valid_until
-        ), ended as (
-            delete from sessile.sessions as s
-            using unnest((select $1::uuid[]), $2::text[], $3::text[], (select $4::uuid[]), $5::bytea[])
-                as of (id, realm, user_id, by_id, by_hash)
-            where s.id = of.id and s.realm = of.realm and (of.user_id is null or s.user_id = of.user_id)
-                and (of.by_id is distinct from s.id
-                    or s.secret_hash = of.by_hash or position(of.by_hash in s.twin_hashes) > 0)
-                and (of.by_id is null or exists (
-                    select from holders as h
-                    where h.id = of.by_id and (of.user_id is null or h.user_id = of.user_id)
-                        and (h.secret_hash = of.by_hash or position(of.by_hash in h.twin_hashes) > 0)))
-            returning s.id, now() < s.valid_until as live
+pub(super) struct EndStatement {
+    ids: Vec<Uuid>,
+    realms: Vec<String>,
+    user_ids: Vec<Option<String>>,
+    by_ids: Vec<Option<Uuid>>,
+    by_hashes: Vec<Option<Vec<u8>>>,
+}
+
+impl EndStatement {
+    pub(super) fn of(ends: &[End]) -> Self {
+        let by = || ends.iter().map(|end| end.by.as_ref());
+        Self {
+            ids: ends.iter().map(|end| end.id.as_uuid()).collect(),
+            realms: ends.iter().map(|end| end.realm.to_string()).collect(),
+            user_ids: ends.iter().map(|end| end.user_id.clone()).collect(),
+            by_ids: by().map(|by| by.map(|holder| holder.id.as_uuid())).collect(),
+            by_hashes: by()
+                .map(|by| by.map(|holder| holder.secret_hash.as_bytes().to_vec()))
+                .collect(),
+        }
+    }
+
+    pub(super) async fn run(
+        &self,
+        connection: &mut PgConnection,
+        on_locked: OnLocked,
+    ) -> Result<Changed, sqlx::Error> {
+        let ended = query!(
+            r#"
+            with holders as materialized (
+                select id, user_id, secret_hash, twin_hashes from sessile.sessions
+                where id = any((select $4::uuid[])::uuid[]) and now() < valid_until
+            ), free as materialized (
+                select id from sessile.sessions
+                where $6 and id = any((select $1::uuid[])::uuid[])
+                for update skip locked
+            ), ended as (
+                delete from sessile.sessions as s
+                using unnest((select $1::uuid[]), $2::text[], $3::text[], (select $4::uuid[]), $5::bytea[])
+                    as of (id, realm, user_id, by_id, by_hash)
+                where s.id = of.id and s.realm = of.realm and (of.user_id is null or s.user_id = of.user_id)
+                    and (of.by_id is distinct from s.id
+                        or s.secret_hash = of.by_hash or position(of.by_hash in s.twin_hashes) > 0)
+                    and (of.by_id is null or exists (
+                        select from holders as h
+                        where h.id = of.by_id and (of.user_id is null or h.user_id = of.user_id)
+                            and (h.secret_hash = of.by_hash or position(of.by_hash in h.twin_hashes) > 0)))
+                    and case $6 when true then s.id in (select id from free)
+                        when false then (select set_config('lock_timeout', '50ms', true)) is not null
+                        else true end
+                returning s.id, now() < s.valid_until as live
+            )
+            select id as "id!", live as "live!", false as "is_locked!" from ended, pg_notify('sessile', 'session ' || id)
+            union all
+            select id, true, true from sessile.sessions
+            where $6 and id = any((select $1::uuid[])::uuid[]) and id not in (select id from free)
+            "#,
+            &self.ids,
+            &self.realms,
+            &self.user_ids as &[Option<String>],
+            &self.by_ids as &[Option<Uuid>],
+            &self.by_hashes as &[Option<Vec<u8>>],
+            on_locked as OnLocked,
         )
-        select id, live as "live!" from ended, pg_notify('sessile', 'session ' || id)
-        "#,
-        &ids,
-        &realms,
-        &user_ids as &[Option<String>],
-        &by_ids as &[Option<Uuid>],
-        &by_hashes as &[Option<Vec<u8>>],
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(ended.into_iter().filter(|row| row.live).map(|row| row.id.into()).collect())
+        .fetch_all(connection)
+        .await?;
+        Ok(changed(ended.into_iter().filter(|row| row.live).map(|row| (row.id, row.is_locked))))
+    }
 }
 
 /// Whether the session on whose behalf this is done is there, and its secret. It loses its twins,

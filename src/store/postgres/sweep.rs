@@ -21,7 +21,7 @@ pub(super) async fn sweep(store: &PostgresStore, limit: u32) -> Result<Swept> {
     // and nobody need wait for the disk. `expires_at` is asked again in the DELETE: a touch may
     // have moved it since the CTE read it.
     let swept = store
-        .twice(|connection| {
+        .write(|connection| {
             connection.one(query!(
                 r#"
                 with lock as materialized (
@@ -51,7 +51,7 @@ pub(super) async fn sweep(store: &PostgresStore, limit: u32) -> Result<Swept> {
 
 pub(super) async fn survey(store: &PostgresStore) -> Result<Option<Survey>> {
     let found = store
-        .twice(|connection| {
+        .write(|connection| {
             connection.one(query!(
                 r#"
                 select pg_relation_size('sessile.sessions') / current_setting('block_size')::bigint as "pages!",
@@ -71,7 +71,7 @@ pub(super) async fn sweep_pages(store: &PostgresStore, pages: Range<u32>) -> Res
     // Without a CTE and its RETURNING, which cost a third more. The condition without a column is
     // asked once, before anything is read.
     let deleted = store
-        .twice(|connection| {
+        .write(|connection| {
             connection.execute(query!(
                 r#"
                 delete from sessile.sessions
@@ -95,7 +95,7 @@ pub(super) async fn sweep_pages(store: &PostgresStore, pages: Range<u32>) -> Res
 /// back for the next of its pages.
 async fn is_busy(store: &PostgresStore) -> Result<bool> {
     let lock = store
-        .twice(|connection| {
+        .write(|connection| {
             connection
                 .one(query!(r#"select pg_try_advisory_xact_lock($1) as "is_free!""#, SWEEP_LOCK,))
         })

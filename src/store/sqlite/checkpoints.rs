@@ -11,7 +11,10 @@ use std::sync::{
 
 use sqlx::{Sqlite, query};
 
-use crate::{error::Result, store::connections::Connections};
+use crate::{
+    error::Result,
+    store::connections::{Connections, Use},
+};
 
 /// About as many pages as SQLite's own limit: a row that is written is one, mostly.
 const ROWS: u64 = 1_000;
@@ -59,7 +62,7 @@ impl Running {
     }
 
     async fn checkpoint(&self) -> Result<()> {
-        let connection = self.0.connections.take().await?;
+        let connection = self.0.connections.take(Use::Read).await?;
         connection.execute(query("pragma wal_checkpoint(passive)")).await?;
         Ok(())
     }

@@ -1,11 +1,14 @@
-use sqlx::{Connection, Sqlite, SqliteConnection, query, query_as, query_scalar};
+use sqlx::{Sqlite, SqliteConnection, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::row::{self, Row};
 use crate::{
     error::Result,
     store::{
-        Admission, Cutoff, LogIn, LogInOutcome, connections::Connections, log_in::MOST_TWIN_BYTES,
+        Admission, Cutoff, LogIn, LogInOutcome,
+        connections::{Connections, End, Use},
+        failure,
+        log_in::MOST_TWIN_BYTES,
         record::SUPERSEDED_FOR,
     },
     token::SecretHash,
@@ -18,8 +21,8 @@ pub(super) async fn log_in(
     writer: &Connections<Sqlite>,
     log_in: &LogIn,
 ) -> Result<LogInOutcome> {
-    let keys = (log_in.realm.cutoff_key(&log_in.user_id), log_in.realm.cutoff_key(""));
-    let before = readers.take().await?;
+    let keys = &(log_in.realm.cutoff_key(&log_in.user_id), log_in.realm.cutoff_key(""));
+    let before = readers.take(Use::Read).await?;
     let before = before
         .one(query!(
             r#"
@@ -30,16 +33,35 @@ pub(super) async fn log_in(
             keys.1,
         ))
         .await?;
-    let mut connection = writer.take().await?;
+    let before = (before.of_user, before.of_all);
     // Immediate: a transaction that reads first and then wants to write is refused the lock when
     // another has written.
-    let mut tx = connection.begin_with("begin immediate").await?;
+    let ended = writer
+        .take(Use::Transaction)
+        .await?
+        .transaction("begin immediate", async |tx| attempt(tx, log_in, keys, before).await);
+    let (outcome, ahead_of) = ended.await?.into_result().map_err(failure::of_write)?;
+    if let Some(now) = ahead_of {
+        let mut connection = writer.take(Use::Write).await?;
+        let done = take_as_now(connection.begin_use(), keys, now).await;
+        connection.end_use(done).map_err(failure::of_write)?;
+    }
+    Ok(outcome)
+}
+
+/// What it comes to, and of a refused one the time that there are cut-offs ahead of.
+async fn attempt(
+    tx: &mut SqliteConnection,
+    log_in: &LogIn,
+    keys: &(String, String),
+    before: (Option<i64>, Option<i64>),
+) -> Result<End<(LogInOutcome, Option<i64>)>, sqlx::Error> {
     let written = match &log_in.old_hash {
-        Some(old_hash) => bind(&mut tx, log_in, &keys, old_hash).await?,
-        None => insert(&mut tx, log_in, &keys).await?,
+        Some(old_hash) => bind(tx, log_in, keys, old_hash).await?,
+        None => insert(tx, log_in, keys).await?,
     };
     let Some(written) = written else {
-        return Ok(LogInOutcome::Absent);
+        return Ok(End::Rollback((LogInOutcome::Absent, None)));
     };
     let cutoff = |before: Option<i64>, at: Option<i64>| Cutoff {
         before_lock: before.map(row::moment),
@@ -47,31 +69,24 @@ pub(super) async fn log_in(
     };
     let now = written.last_seen_at;
     let admission = Admission {
-        of_user: cutoff(before.of_user, written.of_user),
-        of_all: cutoff(before.of_all, written.of_all),
+        of_user: cutoff(before.0, written.of_user),
+        of_all: cutoff(before.1, written.of_all),
         now: row::moment(now),
         others: written.others.unsigned_abs(),
     };
     let is_ahead =
         admission.of_user.is_ahead(admission.now) || admission.of_all.is_ahead(admission.now);
     if let Err(refusal) = log_in.admit(&admission) {
-        tx.rollback().await?;
-        if is_ahead {
-            take_as_now(&mut connection, &keys, now).await?;
-        }
-        return Ok(refusal);
+        return Ok(End::Rollback((refusal, is_ahead.then_some(now))));
     }
     if is_ahead {
-        take_as_now(&mut tx, &keys, now).await?;
+        take_as_now(tx, keys, now).await?;
     }
     let surplus = log_in.surplus(&admission);
-    let ended =
-        if surplus > 0 { end_oldest(&mut tx, log_in, now, surplus).await? } else { Vec::new() };
+    let ended = if surplus > 0 { end_oldest(tx, log_in, now, surplus).await? } else { Vec::new() };
     let record = Row::from(written).try_into()?;
-    tx.commit().await?;
-    connection.keep();
     let ended = ended.into_iter().map(Into::into).collect();
-    Ok(LogInOutcome::LoggedIn(Box::new(record), ended))
+    Ok(End::Commit((LogInOutcome::LoggedIn(Box::new(record), ended), None)))
 }
 
 /// The row, and what its log-in is decided by.

@@ -3,7 +3,7 @@ use sqlx::{Connection, Sqlite, SqliteConnection, migrate::Migrator, query};
 use crate::{
     error::Result,
     store::{
-        connections::Connections,
+        connections::{Connections, Use},
         failure,
         migrations::{self, Schema},
     },
@@ -14,7 +14,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 /// All of it in one transaction that holds the write lock from the start: sqlx takes no lock on
 /// SQLite, and nodes that start at once would each run what the other one runs.
 pub(super) async fn migrate(writer: &Connections<Sqlite>) -> Result<()> {
-    let mut connection = writer.take().await?;
+    let mut connection = writer.take(Use::Write).await?;
     match schema(&mut connection).await {
         Schema::Current => return Ok(()),
         Schema::Newer => return check_newer(&mut connection).await,

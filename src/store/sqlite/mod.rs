@@ -22,9 +22,12 @@ use self::{
     row::{InfoRow, Row},
 };
 use super::{
-    End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
-    Renewal, Revocation, Revoke, Save, SessionInfo, Store, Swept, Touch, connections::Connections,
-    log_in::MOST_TWIN_BYTES, record::SUPERSEDED_FOR, whole::to_its_end,
+    Changed, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
+    Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store, Swept, Touch,
+    connections::{Connections, Use},
+    failure,
+    log_in::MOST_TWIN_BYTES,
+    record::SUPERSEDED_FOR,
 };
 use crate::{client, error::Result, realm::Realm, token::SessionId};
 
@@ -46,7 +49,11 @@ impl SqliteStore {
     /// a busy timeout. Of ten connections, sessions keep up to two at hand for a second after their
     /// last use.
     pub fn new(pool: SqlitePool) -> Self {
-        let connections = Connections::shared(pool);
+        let is_in_memory = is_in_memory(&pool);
+        let mut connections = Connections::shared(pool);
+        if is_in_memory {
+            connections = connections.never_closing();
+        }
         Self { readers: connections.clone(), writer: connections, checkpoints: None }
     }
 
@@ -70,11 +77,18 @@ impl SqliteStore {
     }
 }
 
+/// Whether the database is gone with its last connection.
+fn is_in_memory(pool: &SqlitePool) -> bool {
+    let path = pool.connect_options().get_filename().display().to_string();
+    // sqlx gives each database in memory a name of this form, so that its connections can share it.
+    path.contains("sqlx-in-memory") || path.contains(":memory:")
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         let ids = row::array(ids.iter().map(|id| json!(row::hex(id))));
-        let connection = self.readers.take().await?;
+        let connection = self.readers.take(Use::Read).await?;
         let found = connection
             .one(query!(
                 r#"
@@ -107,7 +121,7 @@ impl Store for SqliteStore {
                 "pending": pending.map(|pending| pending.lapses_after),
             })
         }));
-        let connection = self.writer.take().await?;
+        let connection = self.writer.take(Use::Write).await?;
         let rows = connection
             .all(query_as!(
                 Row,
@@ -130,12 +144,13 @@ impl Store for SqliteStore {
                 "#,
                 sessions,
             ))
-            .await?;
+            .await
+            .map_err(failure::of_write)?;
         self.written(rows.len() as u64);
         Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
-    async fn save(&self, saves: &[Save]) -> Result<Vec<SessionId>> {
+    async fn save(&self, saves: &[Save]) -> Result<Changed> {
         let saves = row::array(saves.iter().map(|s| {
             json!({
                 "id": row::hex(&s.holder.id),
@@ -148,7 +163,7 @@ impl Store for SqliteStore {
                 "ip": s.ip.map(client::address),
             })
         }));
-        let connection = self.writer.take().await?;
+        let connection = self.writer.take(Use::Write).await?;
         let written = connection
             .all(query!(
                 r#"
@@ -171,9 +186,10 @@ impl Store for SqliteStore {
                 "#,
                 saves,
             ))
-            .await?;
+            .await
+            .map_err(failure::of_write)?;
         self.written(written.len() as u64);
-        Ok(written.into_iter().map(|row| row.id.into()).collect())
+        Ok(Changed::of(written.into_iter().map(|row| row.id.into())))
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<()> {
@@ -190,7 +206,7 @@ impl Store for SqliteStore {
                 "settles": t.settles,
             })
         }));
-        let connection = self.writer.take().await?;
+        let connection = self.writer.take(Use::Write).await?;
         connection
             .execute(query!(
                 r#"
@@ -213,7 +229,8 @@ impl Store for SqliteStore {
                 "#,
                 rows,
             ))
-            .await?;
+            .await
+            .map_err(failure::of_write)?;
         self.written(touches.len() as u64);
         Ok(())
     }
@@ -231,7 +248,7 @@ impl Store for SqliteStore {
         let at = renewal.at.timestamp_millis();
         let superseded_since = (renewal.at - SUPERSEDED_FOR).timestamp_millis();
         let pending_user = pending.and_then(|pending| pending.user_id.clone());
-        let connection = self.writer.take().await?;
+        let connection = self.writer.take(Use::Write).await?;
         let done = connection
             .execute(query!(
                 r#"
@@ -262,7 +279,8 @@ impl Store for SqliteStore {
                 superseded_since,
                 MOST_TWIN_BYTES,
             ))
-            .await?;
+            .await
+            .map_err(failure::of_write)?;
         self.written(1);
         Ok(done.rows_affected() == 1)
     }
@@ -275,7 +293,7 @@ impl Store for SqliteStore {
             &renewal.new_hash.as_bytes()[..],
         );
         let ip = renewal.client.address();
-        let connection = self.writer.take().await?;
+        let connection = self.writer.take(Use::Write).await?;
         let rows = connection
             .all(query_as!(
                 Row,
@@ -305,41 +323,30 @@ impl Store for SqliteStore {
                 ip,
                 renewal.client.user_agent,
             ))
-            .await?;
+            .await
+            .map_err(failure::of_write)?;
         self.written(1);
         Ok(rows.into_iter().next().map(Record::try_from).transpose()?)
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
-        let (store, log_in) = (self.clone(), log_in.clone());
-        to_its_end(async move {
-            let outcome = log_in::log_in(&store.readers, &store.writer, &log_in).await?;
-            store.written(1);
-            Ok(outcome)
-        })
-        .await
+        let outcome = log_in::log_in(&self.readers, &self.writer, log_in).await?;
+        self.written(1);
+        Ok(outcome)
     }
 
-    async fn end(&self, ends: &[End]) -> Result<Vec<SessionId>> {
-        let (store, ends) = (self.clone(), ends.to_vec());
-        to_its_end(async move {
-            let mut connection = store.writer.take().await?;
-            let ended = revoke::end(&mut connection, &ends).await?;
-            connection.keep();
-            store.written(ended.len() as u64);
-            Ok(ended)
-        })
-        .await
+    async fn end(&self, ends: &[End]) -> Result<Changed> {
+        let mut connection = self.writer.take(Use::Write).await?;
+        let ended = revoke::end(connection.begin_use(), ends).await;
+        let ended = connection.end_use(ended).map_err(failure::of_write)?;
+        self.written(ended.len() as u64);
+        Ok(Changed::of(ended))
     }
 
     async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>> {
-        let (store, revoke) = (self.clone(), revoke.clone());
-        to_its_end(async move {
-            let revocation = revoke::in_own_transaction(&store.writer, &revoke).await?;
-            store.written(revocation.map_or(0, |revocation| revocation.ended));
-            Ok(revocation)
-        })
-        .await
+        let revocation = revoke::in_own_transaction(&self.writer, revoke).await?;
+        self.written(revocation.map_or(0, |revocation| revocation.ended));
+        Ok(revocation)
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
@@ -348,7 +355,7 @@ impl Store for SqliteStore {
         let after_id = page.after.map(|key| key.id.as_uuid());
         let by_id = page.by.map(|holder| holder.id.as_uuid());
         let by_hash = page.by.map(|holder| holder.secret_hash.as_bytes().to_vec());
-        let connection = self.readers.take().await?;
+        let connection = self.readers.take(Use::Read).await?;
         let rows = connection
             .all(query_as!(
                 InfoRow,
@@ -378,7 +385,7 @@ impl Store for SqliteStore {
 
     async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
         let (realm, id) = (realm.as_str(), id.as_uuid());
-        let connection = self.readers.take().await?;
+        let connection = self.readers.take(Use::Read).await?;
         let row = connection
             .optional(query_as!(
                 InfoRow,
@@ -396,7 +403,7 @@ impl Store for SqliteStore {
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
         let realm = realm.as_str();
-        let connection = self.readers.take().await?;
+        let connection = self.readers.take(Use::Read).await?;
         let found = connection
             .one(query!(
                 r#"

@@ -1,13 +1,17 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use sqlx::{Connection, Sqlite, SqliteConnection, query, query_scalar};
+use sqlx::{Sqlite, SqliteConnection, query, query_scalar};
 use uuid::Uuid;
 
 use super::row;
 use crate::{
     error::Result,
     realm::Realm,
-    store::{End, Holder, Revocation, Revoke, Scope, connections::Connections},
+    store::{
+        End, Holder, Revocation, Revoke, Scope,
+        connections::{Connections, End as EndOfTransaction, Use},
+        failure,
+    },
     token::SessionId,
     user_id::check_user_id,
 };
@@ -64,17 +68,17 @@ pub(super) async fn in_own_transaction(
     writer: &Connections<Sqlite>,
     revoke: &Revoke,
 ) -> Result<Option<Revocation>> {
-    let mut connection = writer.take().await?;
-    let mut tx = connection.begin_with("begin immediate").await?;
     let (realm, scope) = (&revoke.realm, &revoke.scope);
-    if let Some(holder) = &revoke.by
-        && !holds(&mut tx, holder, realm, scope.user_id()).await?
-    {
-        return Ok(None);
-    }
-    let revocation = run(&mut tx, realm, scope).await?;
-    tx.commit().await?;
-    Ok(Some(revocation))
+    let connection = writer.take(Use::Transaction).await?;
+    let ended = connection.transaction("begin immediate", async |tx| {
+        if let Some(holder) = &revoke.by
+            && !holds(tx, holder, realm, scope.user_id()).await?
+        {
+            return Ok(EndOfTransaction::Rollback(None));
+        }
+        Ok(EndOfTransaction::Commit(Some(run(tx, realm, scope).await?)))
+    });
+    ended.await?.into_result().map_err(failure::of_write)
 }
 
 /// Single sessions: one statement, which needs no lock of a user.

@@ -4,12 +4,15 @@ use sqlx::{Sqlite, query};
 
 use crate::{
     error::Result,
-    store::{Swept, connections::Connections},
+    store::{
+        Swept,
+        connections::{Connections, Use},
+    },
 };
 
 pub(super) async fn sweep(writer: &Connections<Sqlite>, limit: u32) -> Result<Swept> {
     // SQLite's write lock is the lock that one sweeper at a time holds.
-    let connection = writer.take().await?;
+    let connection = writer.take(Use::Write).await?;
     let deleted = connection
         .execute(query!(
             r#"
@@ -24,7 +27,7 @@ pub(super) async fn sweep(writer: &Connections<Sqlite>, limit: u32) -> Result<Sw
         ))
         .await?
         .rows_affected();
-    let connection = writer.take().await?;
+    let connection = writer.take(Use::Write).await?;
     connection
         .execute(query!(
             "delete from session_cutoffs where used_at < cast(round(unixepoch('subsec') * 1000) as integer) - 86400000"

@@ -10,7 +10,10 @@ use sqlx::{Sqlite, query_scalar};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    store::{Invalidation, connections::Connections},
+    store::{
+        Invalidation,
+        connections::{Connections, Use},
+    },
 };
 
 /// How often it is asked: a few microseconds of a thread each time.
@@ -25,7 +28,7 @@ pub(super) async fn watch(
         return Err(Error::new(ErrorKind::Configuration, message));
     }
     // The number means something to the same connection only.
-    let mut connection = readers.take().await?;
+    let mut connection = readers.take(Use::Read).await?;
     let mut version = None;
     loop {
         let now: i64 = query_scalar("pragma data_version").fetch_one(&mut *connection).await?;

@@ -61,7 +61,7 @@ async fn a_touch_records_the_address_and_keeps_it_where_there_is_none(
 async fn a_save_records_the_address_and_keeps_it_where_there_is_none(_: Db, store: Arc<dyn Store>) {
     let mut record = anonymous(&store).await;
     for (given, after) in [(ip(HOME), HOME), (None, HOME), (ip(TRAIN), TRAIN), (None, TRAIN)] {
-        let written = store.save(&[Save { ip: given, ..save(&record, "{}") }]).await.unwrap();
+        let written = store.save(&[Save { ip: given, ..save(&record, "{}") }]).await.unwrap().done;
         assert_eq!(written, [record.id]);
         record.revision += 1;
         assert_eq!(shown(&store, record.id).await, ip(after));

@@ -67,9 +67,10 @@ async fn try_all(db: &Db, store: &Arc<dyn Store>, holder: Holder, record: &Recor
     db.heard().await;
     done.touch = now(store, holder.id).await.map(|record| record.lifetime) != before;
     let save = Save { holder, ..save(record, r#"{"by":"holder"}"#) };
-    done.save = !store.save(&[save]).await.unwrap().is_empty();
+    done.save = !store.save(&[save]).await.unwrap().done.is_empty();
     let end = |id, user_id| End { by: Some(holder), user_id, ..one(id) };
-    done.end_other = !store.end(&[end(other.id, Some(user_id.clone()))]).await.unwrap().is_empty();
+    done.end_other =
+        !store.end(&[end(other.id, Some(user_id.clone()))]).await.unwrap().done.is_empty();
 
     let began = Began::Here(Instant::now());
     let revoke = |scope| Revoke { realm: record.realm.clone(), scope, by: Some(holder) };
@@ -93,7 +94,7 @@ async fn try_all(db: &Db, store: &Arc<dyn Store>, holder: Holder, record: &Recor
         holder
     };
     let itself = End { by: Some(holder), ..one(holder.id) };
-    done.end_itself = !store.end(&[itself]).await.unwrap().is_empty();
+    done.end_itself = !store.end(&[itself]).await.unwrap().done.is_empty();
     let all = Revoke { realm: record.realm.clone(), scope: Scope::User(user_id), by: Some(holder) };
     done.revoke_user = store.revoke(&all).await.unwrap().is_some();
     done
@@ -201,7 +202,7 @@ async fn does_nothing_for(store: &Arc<dyn Store>, holder: Holder, theirs: &Recor
     let by = Some(holder);
     let began = Began::Here(Instant::now());
     let end = End { by, user_id: Some(user_id.clone()), ..one(theirs.id) };
-    assert_eq!(store.end(&[end]).await.unwrap(), []);
+    assert_eq!(store.end(&[end]).await.unwrap().done, []);
     let list = Page { by, ..page(&user_id) };
     assert_eq!(store.list(&list).await.unwrap(), []);
     let scopes = [

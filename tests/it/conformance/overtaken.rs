@@ -45,7 +45,7 @@ async fn of_many_saves_and_touches_only_those_of_a_holder_are_done(db: Db, store
         Save { holder: guessed, ..save(&bad, r#"{"n":2}"#) },
         save(&also_good, r#"{"n":3}"#),
     ];
-    let mut written = store.save(&saves).await.unwrap();
+    let mut written = store.save(&saves).await.unwrap().done;
     written.sort();
     assert_eq!(written, [good.id, also_good.id]);
     assert_eq!(&*now(&store, bad.id).await.unwrap().data, "{}");
@@ -70,7 +70,7 @@ async fn of_many_ends_only_those_of_a_holder_are_done(_: Db, store: Arc<dyn Stor
         by(holder(&rows[0]), bob.id, "bob"),
         by(holder(&bob), rows[3].id, "ada"),
     ];
-    assert_eq!(store.end(&ends).await.unwrap(), [rows[1].id]);
+    assert_eq!(store.end(&ends).await.unwrap().done, [rows[1].id]);
     assert_eq!(listed(&store, "ada").await, [rows[3].id, rows[2].id, rows[0].id]);
     assert_eq!(listed(&store, "bob").await, [bob.id]);
 }
@@ -82,7 +82,7 @@ async fn a_session_that_a_log_in_changed_does_not_end_by_its_old_secret(
     let visitor = anonymous(&store).await;
     admitted(store.log_in(&log_in_to(&visitor, "ada")).await.unwrap());
     let end = End { by: Some(holder(&visitor)), ..one(visitor.id) };
-    assert_eq!(store.end(&[end]).await.unwrap(), []);
+    assert_eq!(store.end(&[end]).await.unwrap().done, []);
     assert_eq!(listed(&store, "ada").await, [visitor.id]);
 }
 
@@ -103,7 +103,7 @@ async fn a_session_whose_log_in_is_being_committed_does_not_end_by_its_old_secre
     let end = End { by: Some(holder(&visitor)), ..one(visitor.id) };
     let ending = tokio::spawn({
         let store = store.clone();
-        async move { store.end(&[end]).await.unwrap() }
+        async move { store.end(&[end]).await.unwrap().done }
     });
     until_waiting(&db, 1).await;
     tx.commit().await;

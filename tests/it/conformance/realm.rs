@@ -112,7 +112,7 @@ async fn a_row_of_another_realm_is_not_ended_or_revoked(_: Db, store: Arc<dyn St
     let nobodys = anonymous(&store).await;
     for user_id in [None, Some("7".to_owned())] {
         let end = End { realm: office(), user_id, ..one(at_home.id) };
-        assert_eq!(store.end(&[end]).await.unwrap(), []);
+        assert_eq!(store.end(&[end]).await.unwrap().done, []);
     }
     for scope in [user("7"), Scope::OthersOf("7".to_owned(), id()), Scope::All] {
         assert_eq!(revoke_at(&store, &office(), scope).await.ended, 0);

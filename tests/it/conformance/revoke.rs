@@ -26,7 +26,7 @@ conformance! {
 
 async fn one_session_ends(_: Db, store: Arc<dyn Store>) {
     let rows = rows(&store).await;
-    assert_eq!(store.end(&[one(rows.ada[0])]).await.unwrap(), [rows.ada[0]]);
+    assert_eq!(store.end(&[one(rows.ada[0])]).await.unwrap().done, [rows.ada[0]]);
     rows.left(&store, &[rows.ada[1], rows.bobs, rows.nobodys]).await;
 }
 
@@ -35,7 +35,7 @@ async fn several_sessions_end_and_only_the_live_ones_are_told(db: Db, store: Arc
     db.pass(hours(1)).await;
     let rows = rows(&store).await;
     let ends = [one(expired), one(id()), of_ada(rows.ada[1]), of_ada(rows.bobs), one(rows.nobodys)];
-    let mut ended = store.end(&ends).await.unwrap();
+    let mut ended = store.end(&ends).await.unwrap().done;
     ended.sort();
     assert_eq!(ended, [rows.ada[1], rows.nobodys]);
     rows.left(&store, &[rows.ada[0], rows.bobs]).await;
@@ -45,9 +45,9 @@ async fn several_sessions_end_and_only_the_live_ones_are_told(db: Db, store: Arc
 async fn one_session_of_a_user_ends_only_if_it_is_theirs(_: Db, store: Arc<dyn Store>) {
     let rows = rows(&store).await;
     for id in [rows.bobs, rows.nobodys, id()] {
-        assert_eq!(store.end(&[of_ada(id)]).await.unwrap(), []);
+        assert_eq!(store.end(&[of_ada(id)]).await.unwrap().done, []);
     }
-    assert_eq!(store.end(&[of_ada(rows.ada[0])]).await.unwrap(), [rows.ada[0]]);
+    assert_eq!(store.end(&[of_ada(rows.ada[0])]).await.unwrap().done, [rows.ada[0]]);
     rows.left(&store, &[rows.ada[1], rows.bobs, rows.nobodys]).await;
 }
 
@@ -75,8 +75,8 @@ async fn all_sessions_end(_: Db, store: Arc<dyn Store>) {
 }
 
 async fn there_may_be_nothing_to_end(_: Db, store: Arc<dyn Store>) {
-    assert_eq!(store.end(&[one(id())]).await.unwrap(), []);
-    assert_eq!(store.end(&[of_ada(id())]).await.unwrap(), []);
+    assert_eq!(store.end(&[one(id())]).await.unwrap().done, []);
+    assert_eq!(store.end(&[of_ada(id())]).await.unwrap().done, []);
     let scopes = [Scope::User("ada".into()), Scope::OthersOf("ada".into(), id()), Scope::All];
     for scope in scopes {
         assert_eq!(revoke(&store, &scope).await.ended, 0, "{scope:?}");

@@ -24,12 +24,12 @@ conformance! {
 }
 
 async fn saving_none_is_nothing(_: Db, store: Arc<dyn Store>) {
-    assert!(store.save(&[]).await.unwrap().is_empty());
+    assert!(store.save(&[]).await.unwrap().done.is_empty());
 }
 
 async fn a_save_writes_the_data_and_counts_the_revision_up(_: Db, store: Arc<dyn Store>) {
     let before = logged_in(&store, "ada").await;
-    let written = store.save(&[save(&before, r#"{"a":1}"#)]).await.unwrap();
+    let written = store.save(&[save(&before, r#"{"a":1}"#)]).await.unwrap().done;
     assert_eq!(written, [before.id]);
     let after = now(&store, before.id).await.unwrap();
     assert_eq!(&*after.data, r#"{"a":1}"#);
@@ -59,7 +59,8 @@ async fn only_what_is_live_and_unchanged_among_many_is_written(db: Db, store: Ar
             save(&also_good, r#"{"n":3}"#),
         ])
         .await
-        .unwrap();
+        .unwrap()
+        .done;
     written.sort();
 
     assert_eq!(written, [good.id, also_good.id]);
@@ -73,7 +74,7 @@ async fn only_what_is_live_and_unchanged_among_many_is_written(db: Db, store: Ar
 async fn a_save_never_inserts(db: Db, store: Arc<dyn Store>) {
     let record = anonymous(&store).await;
     store.end(&[one(record.id)]).await.unwrap();
-    assert!(store.save(&[save(&record, "{}")]).await.unwrap().is_empty());
+    assert!(store.save(&[save(&record, "{}")]).await.unwrap().done.is_empty());
     assert_eq!(db.rows().await, 0);
 }
 
@@ -82,21 +83,21 @@ async fn a_save_of_an_expired_row_writes_nothing(db: Db, store: Arc<dyn Store>) 
     db.pass(hours(1)).await;
     let mut late = save(&record, r#"{"late":true}"#);
     late.lifetime = touch(&record, 7200).lifetime;
-    assert!(store.save(&[late]).await.unwrap().is_empty());
+    assert!(store.save(&[late]).await.unwrap().done.is_empty());
     assert!(!db.dump().await.contains("late"));
 }
 
 async fn a_save_of_an_older_revision_writes_nothing(_: Db, store: Arc<dyn Store>) {
     let record = anonymous(&store).await;
-    assert_eq!(store.save(&[save(&record, r#"{"n":1}"#)]).await.unwrap().len(), 1);
-    assert!(store.save(&[save(&record, r#"{"n":2}"#)]).await.unwrap().is_empty());
+    assert_eq!(store.save(&[save(&record, r#"{"n":1}"#)]).await.unwrap().done.len(), 1);
+    assert!(store.save(&[save(&record, r#"{"n":2}"#)]).await.unwrap().done.is_empty());
     assert_eq!(&*now(&store, record.id).await.unwrap().data, r#"{"n":1}"#);
 }
 
 async fn a_save_from_before_a_log_in_writes_nothing(_: Db, store: Arc<dyn Store>) {
     let record = anonymous(&store).await;
     admitted(store.log_in(&log_in_to(&record, "ada")).await.unwrap());
-    assert!(store.save(&[save(&record, r#"{"n":1}"#)]).await.unwrap().is_empty());
+    assert!(store.save(&[save(&record, r#"{"n":1}"#)]).await.unwrap().done.is_empty());
     assert_eq!(&*now(&store, record.id).await.unwrap().data, "{}");
 }
 
@@ -117,7 +118,7 @@ async fn a_save_moves_no_moment_back(_: Db, store: Arc<dyn Store>) {
     store.touch(&[touch(&record, 2000)]).await.unwrap();
     let seen = now(&store, record.id).await.unwrap().lifetime;
     // Its lifetime is the one from before the touch.
-    assert_eq!(store.save(&[save(&record, "{}")]).await.unwrap().len(), 1);
+    assert_eq!(store.save(&[save(&record, "{}")]).await.unwrap().done.len(), 1);
     let after = now(&store, record.id).await.unwrap().lifetime;
     assert_eq!(after, seen);
     assert!(after.last_seen_at >= record.lifetime.last_seen_at + TimeDelta::seconds(2000));
@@ -126,7 +127,7 @@ async fn a_save_moves_no_moment_back(_: Db, store: Arc<dyn Store>) {
 async fn a_save_from_before_a_renewal_writes_nothing(_: Db, store: Arc<dyn Store>) {
     let record = anonymous(&store).await;
     assert!(store.renew(&renewal(&record)).await.unwrap());
-    assert!(store.save(&[save(&record, r#"{"n":1}"#)]).await.unwrap().is_empty());
+    assert!(store.save(&[save(&record, r#"{"n":1}"#)]).await.unwrap().done.is_empty());
     assert_eq!(&*now(&store, record.id).await.unwrap().data, "{}");
 }
 
@@ -137,5 +138,5 @@ async fn a_renewal_is_no_write_to_the_data(_: Db, store: Arc<dyn Store>) {
     assert!(store.renew(&renewal).await.unwrap());
     let mut next = save(&record, r#"{"n":1}"#);
     next.holder.secret_hash = renewal.new_hash;
-    assert_eq!(store.save(&[next]).await.unwrap(), [record.id]);
+    assert_eq!(store.save(&[next]).await.unwrap().done, [record.id]);
 }

@@ -126,15 +126,15 @@ async fn each_twin_acts_for_the_session(_: Db, store: Arc<dyn Store>) {
         let holder = doubled.holder(which);
         let record = now(&store, doubled.id()).await.unwrap();
         let save = Save { holder, ..save(&record, &format!(r#"{{"n":{which}}}"#)) };
-        assert_eq!(store.save(&[save]).await.unwrap(), [holder.id]);
+        assert_eq!(store.save(&[save]).await.unwrap().done, [holder.id]);
         let by = Page { by: Some(holder), ..page("ada") };
         assert_eq!(store.list(&by).await.unwrap().len(), 1);
         let other = logged_in(&store, "ada").await;
         let end = End { by: Some(holder), user_id: Some("ada".to_owned()), ..one(other.id) };
-        assert_eq!(store.end(&[end]).await.unwrap(), [other.id]);
+        assert_eq!(store.end(&[end]).await.unwrap().done, [other.id]);
     }
     let end = End { by: Some(doubled.holder(0)), ..one(doubled.id()) };
-    assert_eq!(store.end(&[end]).await.unwrap(), [doubled.id()]);
+    assert_eq!(store.end(&[end]).await.unwrap().done, [doubled.id()]);
 }
 
 async fn a_renewal_by_a_twin_leaves_one_secret(_: Db, store: Arc<dyn Store>) {
