@@ -87,7 +87,7 @@ mod user_id;
 #[cfg(feature = "http")]
 pub use crate::http::{SessionCookie, SessionLayer};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub use crate::store::connect;
+pub use crate::store::{ConnectOptions, connect, connect_with};
 pub use crate::{
     cleanup::{Cleanup, CleanupBuilder, CleanupReport, Schedule},
     client::Client,

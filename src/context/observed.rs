@@ -18,7 +18,9 @@
 //! | `swept` | info, or debug for nothing | `rows`, `batches`, `elapsed_ms` |
 //! | `request failed` | error | `error`, `source` |
 //! | `session database failed` | error | `verb`, `error` |
-//! | `touches lost`, `the cache is off: …` (the stores' own) | warn | `error` |
+//! | `touches lost` (once, until they are written again), `the cache is off: …` (the stores' own) | warn | `error` |
+//! | `touches written again`, `the cache hears of nothing through a pooler: …` (the stores' own) | info | |
+//! | `a pooler such as PgBouncer is between: …` (the stores' own) | warn | |
 //! | `the schema is of a newer release, …` (the stores' own) | info | `release`, `needs_release` |
 
 use std::{ops::Range, sync::Arc, time::Duration};

@@ -74,6 +74,20 @@ const STALLS_AFTER: Duration = Duration::from_secs(6);
 /// | `log_in` | is the exception: whoever has just authenticated gets a session, whatever they came with |
 /// | `finish` | fails if anything is recorded, else leaves the cookie alone |
 /// | `abandon` | forgets what is recorded |
+///
+/// # When the answer to a write is missing
+///
+/// Every call is answered by its deadline ([`SessionsBuilder::deadline`](crate::SessionsBuilder::deadline)). A
+/// write whose answer did not come until then fails as [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown):
+/// perhaps it was made. The library does not try it again. Every other error means that nothing was done.
+///
+/// | call | what then holds |
+/// |---|---|
+/// | `save`, `finish` | the values are the old ones or the new ones, never a part of them. They stay recorded, and the same call again writes them once |
+/// | `update` | the same; but the function was perhaps applied: read the value again before you repeat what is not to happen twice |
+/// | `log_in`, `complete_log_in` | the user can log in again at once, in the same browser. If the first one was made, its session is the same one where the browser had one before, and else a second device that nobody has the cookie of |
+/// | `renew`, `reauthenticate`, `begin_log_in` | the browser's secret was perhaps replaced by one that it never gets: it is superseded then, and a visitor's a minute later. A log-in helps at once |
+/// | `log_out`, `log_out_others`, `log_out_everywhere`, `log_out_device`, and `Sessions::revoke…` | they ended or they did not: the same call again is safe |
 #[derive(Clone)]
 pub struct Session(Arc<SessionInner>);
 

@@ -39,6 +39,14 @@ pub struct Sessions(Arc<Context>);
 impl Sessions {
     /// Over an application's pool (`PgPool`, `SqlitePool`), what [`connect`](crate::connect())
     /// opened, or any [`Store`](crate::store::Store) as a [`Backend`].
+    ///
+    /// # An application's own pool
+    ///
+    /// Sessions use up to all of its connections, four fifths of them for writes, and keep a fifth at hand for a
+    /// moment after their last use: the application waits 50 ms at most for one that only rests.
+    /// Transactions that the application holds open count against the same limit: if a request may
+    /// hold one while it uses its session, give the pool one connection more than such requests, or
+    /// sessions a pool of their own ([`connect`](crate::connect())).
     pub fn builder(backend: impl Into<Backend>) -> SessionsBuilder {
         SessionsBuilder::new(backend.into())
     }

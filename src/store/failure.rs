@@ -16,6 +16,11 @@ impl From<sqlx::Error> for Error {
             let message = "the database has no sessile schema: call Sessions::migrate(), or run the migrations with sqlx-cli";
             return Error::new(ErrorKind::Schema, message).with_source(source);
         }
+        #[cfg(feature = "postgres")]
+        if is_of_pooler(&source) {
+            return Error::new(ErrorKind::Database, super::postgres::pooler::ADVICE)
+                .with_source(without_details(source));
+        }
         let is_transient = is_transient(&source);
         let error = without_details(source);
         if is_transient { error.transient() } else { error }
@@ -158,6 +163,13 @@ pub(crate) fn of_write(error: sqlx::Error) -> Error {
         true => Error::outcome_unknown(error),
         false => error.into(),
     }
+}
+
+/// A prepared statement is missing, is there already, or is another one: its name was given by another client to
+/// another server's connection.
+#[cfg(feature = "postgres")]
+fn is_of_pooler(error: &sqlx::Error) -> bool {
+    matches!(code(error).as_deref(), Some("26000" | "42P05" | "08P01"))
 }
 
 fn is_missing_schema(error: &sqlx::Error) -> bool {

@@ -33,7 +33,7 @@ pub use batch::{BatchOptions, Batched};
 #[cfg(feature = "cache")]
 pub use cache::{CacheOptions, Cached};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub use connect::connect;
+pub use connect::{ConnectOptions, connect, connect_with};
 pub use log_in::{Admission, Began, Cutoff, LogIn, LogInOutcome, OnLimit};
 pub use record::{PageKey, PendingLogIn, Record, Replaced, SecretCheck, SessionInfo};
 pub use request::{

@@ -65,3 +65,13 @@ pub(super) fn lost(writes: bool) -> Error {
         false => Error::database(what).transient(),
     }
 }
+
+pub(super) fn locked() -> Error {
+    let message = "another transaction holds the session's row, and has not ended for as long as the library waits: nothing was done";
+    Error::new(ErrorKind::Contention, message)
+}
+
+pub(super) fn overloaded() -> Error {
+    let message = "more requests wait for the session database than the library keeps: nothing was done, try again later";
+    Error::new(ErrorKind::Overloaded, message)
+}

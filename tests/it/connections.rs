@@ -172,3 +172,79 @@ async fn what_lost_a_deadlock_runs_again() {
     assert!(error.is_transient(), "{error:?}");
     db.drop().await;
 }
+
+/// What an operator sees in `pg_stat_activity`.
+#[tokio::test]
+async fn the_name_that_a_url_gives_is_kept() {
+    let db = Db::postgres().await;
+    let Pool::Postgres(pool) = &db.pool else { unreachable!() };
+    for (parameters, name) in [("", "sessile"), ("?application_name=shop", "shop")] {
+        let url = format!("{}{parameters}", db.url);
+        let _backend = sessile::connect(&url).await.unwrap();
+        let here = "select count(*) from pg_stat_activity where datname = current_database() and application_name = $1";
+        let connections: i64 = query_scalar(here).bind(name).fetch_one(pool).await.unwrap();
+        assert_eq!(connections, 1, "{name}");
+    }
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_url_that_only_opens_a_file_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.db");
+    for mode in ["ro", "rw"] {
+        let url = format!("sqlite://{}?mode={mode}", path.display());
+        assert_eq!(sessile::connect(&url).await.unwrap_err().kind(), ErrorKind::Database);
+        assert!(!path.exists(), "{mode}");
+    }
+    let url = format!("sqlite://{}?mode=rwc", path.display());
+    let sessions = Sessions::builder(sessile::connect(&url).await.unwrap()).build().unwrap();
+    sessions.migrate().await.unwrap();
+    let (browser, _) = Browser::with(&sessions, "a", json!(1)).await;
+    let url = format!("sqlite://{}?mode=ro", path.display());
+    let reads = Sessions::builder(sessile::connect(&url).await.unwrap()).build().unwrap();
+    assert!(browser.is_in(&reads).await);
+}
+
+/// So that a request waits for the lock of a whole table no longer than for anything else.
+#[tokio::test]
+async fn a_table_that_is_locked_is_waited_for_within_bounds() {
+    let db = Db::postgres().await;
+    let sessions = db.sessions().await;
+    let (browser, _) = Browser::logged_in(&sessions, "ada").await;
+    let Pool::Postgres(pool) = &db.pool else { unreachable!() };
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table sessile.sessions").execute(&mut *tx).await.unwrap();
+    let error = browser.try_open(&sessions).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Contention);
+    let waiting: i64 = query_scalar("select count(*) from pg_locks where not granted")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(waiting, 0, "nobody is left behind");
+    tx.rollback().await.unwrap();
+    assert!(browser.is_in(&sessions).await);
+    db.drop().await;
+}
+
+/// A pooler that gives one client's prepared statement to another does not look at what it is. The server
+/// refuses to bind parameters of other types: so nothing that writes has the parameters of anything else.
+#[test]
+fn no_statement_that_writes_can_be_taken_for_another_one() {
+    let files = std::fs::read_dir(".sqlx").unwrap();
+    let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let all = texts.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap());
+    let ours: Vec<_> = all.filter(|one| one["db_name"] == "PostgreSQL").collect();
+    assert!(ours.len() > 20);
+    let writes = |one: &serde_json::Value| {
+        let text = one["query"].as_str().unwrap();
+        ["insert into", "update sessile", "delete from"].iter().any(|verb| text.contains(verb))
+    };
+    for (i, one) in ours.iter().enumerate().filter(|(_, one)| writes(one)) {
+        let parameters = &one["describe"]["parameters"];
+        let mut others = ours.iter().enumerate().filter(|(other, _)| *other != i);
+        let same = others.find(|(_, other)| &other["describe"]["parameters"] == parameters);
+        assert!(same.is_none(), "{} and {}", one["query"], same.unwrap().1["query"]);
+    }
+}

@@ -98,7 +98,7 @@ impl<V: Verb> Queue<V> {
             match answer {
                 Reply::Done(output) => return Ok(output),
                 Reply::Locked(_) if deadline.saturating_duration_since(Instant::now()) < pause => {
-                    return Err(locked());
+                    return Err(task::locked());
                 }
                 Reply::Locked(again) => item = again,
             }
@@ -132,7 +132,7 @@ impl<V: Verb> Shared<V> {
         if state.waiting.len() >= MAX_WAITING
             || (state.waiting_bytes + bytes > MAX_WAITING_BYTES && !state.waiting.is_empty())
         {
-            return Err(overloaded());
+            return Err(task::overloaded());
         }
         let (sender, answer) = oneshot::channel();
         let ticket = state.next;
@@ -309,14 +309,4 @@ async fn others_first() {
 /// A failure of a row's own: of everything else, every single statement would fail the same way.
 fn is_of_one_row(error: &Error) -> bool {
     error.kind() == ErrorKind::Database && !error.is_transient()
-}
-
-fn locked() -> Error {
-    let message = "another transaction holds the session's row, and has not ended for as long as the library waits: nothing was done";
-    Error::new(ErrorKind::Contention, message)
-}
-
-fn overloaded() -> Error {
-    let message = "more requests wait for the session database than the library keeps: nothing was done, try again later";
-    Error::new(ErrorKind::Overloaded, message)
 }

@@ -4,6 +4,8 @@
 #[cfg(feature = "sqlite")]
 mod tests;
 
+mod statements;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -23,6 +25,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub(super) use self::statements::Statements;
 use super::failure;
 
 /// How long a connection may rest before it goes back to its pool.
@@ -71,6 +74,8 @@ struct Shared<DB: Database> {
     at_most: usize,
     rest: Duration,
     out: Duration,
+    /// How a transaction around each single statement begins, where there has to be one.
+    single_in: Option<&'static str>,
     /// Whether everything is lost with the connection: a database in memory.
     is_all_there_is: bool,
     state: Mutex<State<DB>>,
@@ -117,6 +122,7 @@ impl<DB: Database> Connections<DB> {
             at_most: at_most as usize,
             rest,
             out,
+            single_in: None,
             is_all_there_is: false,
             state: Mutex::new(state),
             pool,
@@ -126,10 +132,19 @@ impl<DB: Database> Connections<DB> {
     /// Of a database that ends with its connection, which is then never closed here.
     #[cfg(feature = "sqlite")]
     pub(super) fn never_closing(mut self) -> Self {
-        if let Some(shared) = Arc::get_mut(&mut self.0) {
-            shared.is_all_there_is = true;
-        }
+        self.settings().is_all_there_is = true;
         self
+    }
+
+    /// Through a pooler: each statement goes without a name, in a transaction that begins so.
+    #[cfg(feature = "postgres")]
+    pub(super) fn single_in(mut self, begin: &'static str) -> Self {
+        self.settings().single_in = Some(begin);
+        self
+    }
+
+    fn settings(&mut self) -> &mut Shared<DB> {
+        Arc::get_mut(&mut self.0).expect("settings are made before anything else has it")
     }
 
     pub(super) fn pool(&self) -> &Pool<DB> {
@@ -354,7 +369,6 @@ pub(super) enum Ended<T> {
     NotCommitted(sqlx::Error),
 }
 
-#[cfg(feature = "sqlite")]
 impl<T> Ended<T> {
     pub(super) fn into_result(self) -> Result<T, sqlx::Error> {
         match self {
@@ -368,65 +382,35 @@ impl<DB: Database> Lease<DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
-    /// All of a statement's rows. There is no way to read only the first: a statement that writes is
-    /// committed when it has been read to its end, and on SQLite undone where it is not.
-    pub(super) async fn all<'q, F, O, A>(
+    /// Runs one statement, in a transaction of its own where a pooler is in the way: it gives the next
+    /// message to another server.
+    pub(super) async fn single<T>(
         mut self,
-        query: Map<'q, DB, F, A>,
-    ) -> Result<Vec<O>, sqlx::Error>
-    where
-        F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send,
-        O: Send + Unpin,
-        A: IntoArguments<DB> + Send + 'q,
-    {
-        let result = query.fetch_all(self.begin_use()).await;
-        self.end_use(result)
+        statement: impl AsyncFnOnce(&mut Statements<'_, DB>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        if let Some(begin) = self.shared.single_in {
+            let ended = self.transaction(begin, async |tx| Ok(End::Commit(statement(tx).await?)));
+            return ended.await?.into_result();
+        }
+        self.is_clean = false;
+        let result = statement(&mut Statements::new(&mut *self, false)).await;
+        match &result {
+            Ok(_) => self.keep(),
+            Err(error) => self.is_clean = !failure::spoils(error),
+        }
+        result
     }
 
-    /// The row of a statement that has one at most.
-    pub(super) async fn optional<'q, F, O, A>(
-        self,
-        query: Map<'q, DB, F, A>,
-    ) -> Result<Option<O>, sqlx::Error>
-    where
-        F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send,
-        O: Send + Unpin,
-        A: IntoArguments<DB> + Send + 'q,
-    {
-        Ok(self.all(query).await?.pop())
-    }
-
-    /// The row of a statement that has one.
-    pub(super) async fn one<'q, F, O, A>(self, query: Map<'q, DB, F, A>) -> Result<O, sqlx::Error>
-    where
-        F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send,
-        O: Send + Unpin,
-        A: IntoArguments<DB> + Send + 'q,
-    {
-        self.optional(query).await?.ok_or(sqlx::Error::RowNotFound)
-    }
-
-    pub(super) async fn execute<'q, A>(
-        mut self,
-        query: Query<'q, DB, A>,
-    ) -> Result<DB::QueryResult, sqlx::Error>
-    where
-        A: IntoArguments<DB> + Send + 'q,
-    {
-        let result = query.execute(self.begin_use()).await;
-        self.end_use(result)
-    }
-}
-
-impl<DB: Database> Lease<DB> {
     /// Runs a transaction that begins with `begin`. An error rolls it back.
     pub(super) async fn transaction<T>(
         mut self,
         begin: &'static str,
-        statements: impl AsyncFnOnce(&mut DB::Connection) -> Result<End<T>, sqlx::Error>,
+        statements: impl AsyncFnOnce(&mut Statements<'_, DB>) -> Result<End<T>, sqlx::Error>,
     ) -> Result<Ended<T>, sqlx::Error> {
-        let mut tx = self.begin_use().begin_with(SqlStr::from_static(begin)).await?;
-        match statements(&mut tx).await {
+        self.is_clean = false;
+        let is_unnamed = self.shared.single_in.is_some();
+        let mut tx = self.begin_with(SqlStr::from_static(begin)).await?;
+        match statements(&mut Statements::new(&mut *tx, is_unnamed)).await {
             Ok(End::Commit(value)) => match tx.commit().await {
                 Ok(()) => {
                     self.keep();
@@ -446,21 +430,51 @@ impl<DB: Database> Lease<DB> {
         }
     }
 
-    pub(super) fn begin_use(&mut self) -> &mut DB::Connection {
-        self.is_clean = false;
-        self
+    pub(super) async fn all<'q, F, O, A>(
+        self,
+        query: Map<'q, DB, F, A>,
+    ) -> Result<Vec<O>, sqlx::Error>
+    where
+        F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send,
+        O: Send + Unpin,
+        A: IntoArguments<DB> + Send + 'q,
+    {
+        self.single(async |statements| statements.all(query).await).await
     }
 
-    /// Keeps the connection for the next one if its statement was carried out. Where the database refused
-    /// it, the pool finds out whether the connection still works.
-    pub(super) fn end_use<T>(mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        match &result {
-            Ok(_) => self.keep(),
-            Err(error) => self.is_clean = !failure::spoils(error),
-        }
-        result
+    pub(super) async fn optional<'q, F, O, A>(
+        self,
+        query: Map<'q, DB, F, A>,
+    ) -> Result<Option<O>, sqlx::Error>
+    where
+        F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send,
+        O: Send + Unpin,
+        A: IntoArguments<DB> + Send + 'q,
+    {
+        self.single(async |statements| statements.optional(query).await).await
     }
 
+    pub(super) async fn one<'q, F, O, A>(self, query: Map<'q, DB, F, A>) -> Result<O, sqlx::Error>
+    where
+        F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send,
+        O: Send + Unpin,
+        A: IntoArguments<DB> + Send + 'q,
+    {
+        self.single(async |statements| statements.one(query).await).await
+    }
+
+    pub(super) async fn execute<'q, A>(
+        self,
+        query: Query<'q, DB, A>,
+    ) -> Result<DB::QueryResult, sqlx::Error>
+    where
+        A: IntoArguments<DB> + Send + 'q,
+    {
+        self.single(async |statements| statements.execute(query).await).await
+    }
+}
+
+impl<DB: Database> Lease<DB> {
     /// Keeps it for the next one: its statement, or its transaction, came to its end.
     fn keep(mut self) {
         if let Some(connection) = self.connection.take() {

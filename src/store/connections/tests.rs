@@ -149,28 +149,34 @@ async fn an_applications_connection_soon_goes_back() {
     has_in_hand(connections.pool(), 1).await;
 }
 
+/// A statement that is dropped before its end.
+async fn never(lease: Lease<Sqlite>) {
+    let statement = lease.single(async |_| std::future::pending::<Result<(), _>>().await);
+    assert!(timeout(REST / 10, statement).await.is_err());
+}
+
 #[tokio::test]
 async fn what_did_not_come_to_its_end_is_closed() {
     let connections = Connections::dedicated(pool(1).await);
     let first = connections.take(Use::Write).await.unwrap();
-    first.execute(query("create table t (a)")).await.unwrap();
+    first.execute(query("create temp table t (a)")).await.unwrap();
     let there = || async {
         let mut lease = connections.take(Use::Write).await.unwrap();
-        let tables = query_scalar::<_, i64>("select count(*) from sqlite_master");
-        let tables = tables.fetch_one(lease.begin_use()).await;
-        lease.end_use(tables).unwrap()
+        let tables = query_scalar::<_, i64>("select count(*) from sqlite_temp_master");
+        let tables = tables.fetch_one(&mut *lease).await.unwrap();
+        lease.keep();
+        tables
     };
     assert_eq!(there().await, 1, "the same connection");
     // Dropped while its statement runs, or while its transaction is open.
-    let mut lease = connections.take(Use::Write).await.unwrap();
-    lease.begin_use();
-    drop(lease);
-    assert_eq!(there().await, 0, "another one, and so another database");
     let lease = connections.take(Use::Write).await.unwrap();
-    lease.execute(query("create table t (a)")).await.unwrap();
+    never(lease).await;
+    assert_eq!(there().await, 0, "another one");
+    let lease = connections.take(Use::Write).await.unwrap();
+    lease.execute(query("create temp table t (a)")).await.unwrap();
     let lease = connections.take(Use::Transaction).await.unwrap();
-    let never = lease.transaction("begin", async |_| std::future::pending().await);
-    timeout(REST / 10, never).await.map(|ended: Result<Ended<()>, _>| ended.is_ok()).unwrap_err();
+    let transaction = lease.transaction("begin", async |_| std::future::pending().await);
+    assert!(timeout(REST / 10, transaction).await.map(Result::<Ended<()>, _>::ok).is_err());
     assert_eq!(there().await, 0, "another one");
 }
 
@@ -182,7 +188,7 @@ async fn a_transaction_that_cannot_be_rolled_back_costs_its_connection() {
         let lease = connections.take(Use::Transaction).await.unwrap();
         let ended = lease.transaction("begin immediate", async |connection| {
             // What SQLite does by itself where it cannot go on.
-            query("rollback").execute(&mut *connection).await?;
+            connection.execute(query("rollback")).await?;
             if commits { Ok(End::Commit(())) } else { Err(sqlx::Error::RowNotFound) }
         });
         assert!(!matches!(ended.await, Ok(Ended::As(()))));
@@ -198,9 +204,7 @@ async fn the_only_connection_of_a_database_in_memory_is_never_closed() {
     let connections = Connections::dedicated(pool(1).await).never_closing();
     let lease = connections.take(Use::Write).await.unwrap();
     lease.execute(query("create table t (a)")).await.unwrap();
-    let mut lease = connections.take(Use::Write).await.unwrap();
-    lease.begin_use();
-    drop(lease);
+    never(connections.take(Use::Write).await.unwrap()).await;
     let lease = connections.take(Use::Write).await.unwrap();
     lease.execute(query("insert into t values (1)")).await.unwrap();
 }

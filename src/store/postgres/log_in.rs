@@ -1,6 +1,6 @@
 use std::sync::OnceLock;
 
-use sqlx::{PgConnection, query, query_as, query_scalar};
+use sqlx::{Postgres, query, query_as};
 use uuid::Uuid;
 
 use super::{
@@ -11,7 +11,9 @@ use super::{
 use crate::{
     error::Result,
     store::{
-        Admission, Cutoff, LogIn, LogInOutcome, connections::End, log_in::MOST_TWIN_BYTES,
+        Admission, Cutoff, LogIn, LogInOutcome,
+        connections::{End, Statements},
+        log_in::MOST_TWIN_BYTES,
         record::SUPERSEDED_FOR,
     },
     token::SecretHash,
@@ -32,9 +34,8 @@ pub(super) async fn log_in(store: &PostgresStore, log_in: &LogIn) -> Result<LogI
             Attempt::Ended(outcome) => return Ok(outcome),
             Attempt::Refused(outcome, Some(now)) => {
                 store
-                    .write(async |mut connection| {
-                        let done = take_as_now(connection.begin_use(), keys, now).await;
-                        connection.end_use(done)
+                    .write(|connection| {
+                        connection.single(async |tx| take_as_now(tx, keys, now).await)
                     })
                     .await?;
                 return Ok(outcome);
@@ -42,9 +43,8 @@ pub(super) async fn log_in(store: &PostgresStore, log_in: &LogIn) -> Result<LogI
             Attempt::Refused(outcome, None) => return Ok(outcome),
             Attempt::NoRowOfAll => {
                 store
-                    .write(async |mut connection| {
-                        let done = add_row_of_all(connection.begin_use(), &keys[1]).await;
-                        connection.end_use(done)
+                    .write(|connection| {
+                        connection.single(async |tx| add_row_of_all(tx, &keys[1]).await)
                     })
                     .await?;
             }
@@ -61,7 +61,7 @@ enum Attempt {
 }
 
 async fn attempt(
-    tx: &mut PgConnection,
+    tx: &mut Statements<'_, Postgres>,
     log_in: &LogIn,
     keys: &[String; 2],
     before: &OnceLock<(Option<Moment>, Option<Moment>)>,
@@ -159,64 +159,69 @@ impl Written {
     }
 }
 
-async fn add_row_of_all(connection: &mut PgConnection, all_key: &str) -> Result<(), sqlx::Error> {
-    query!(
+async fn add_row_of_all(
+    tx: &mut Statements<'_, Postgres>,
+    all_key: &str,
+) -> Result<(), sqlx::Error> {
+    tx.execute(query!(
         r#"
         insert into sessile.session_cutoffs (user_id, used_at) values ($1, 'infinity')
         on conflict (user_id) do nothing
         "#,
         all_key,
-    )
-    .execute(connection)
+    ))
     .await?;
     Ok(())
 }
 
 /// The clock was set back since they were written.
 async fn take_as_now(
-    connection: &mut PgConnection,
+    tx: &mut Statements<'_, Postgres>,
     keys: &[String],
     now: Moment,
 ) -> Result<(), sqlx::Error> {
-    query!(
+    tx.execute(query!(
         "update sessile.session_cutoffs set revoked_at = $2 where user_id = any($1) and revoked_at > $2",
         keys,
         now as Moment,
-    )
-    .execute(connection)
+    ))
     .await?;
     Ok(())
 }
 
 /// How many live sessions the user has without this one.
 async fn others(
-    connection: &mut PgConnection,
+    tx: &mut Statements<'_, Postgres>,
     log_in: &LogIn,
     now: Moment,
 ) -> Result<u64, sqlx::Error> {
-    let others = query_scalar!(
-        r#"
+    let others = tx
+        .one(
+            query!(
+                r#"
         select count(*) as "count!"
         from sessile.sessions where user_id = $1 and realm = $2 and id <> $3 and $4 < valid_until
         "#,
-        log_in.user_id,
-        log_in.realm.as_str(),
-        log_in.id.as_uuid(),
-        now,
-    )
-    .fetch_one(connection)
-    .await?;
+                log_in.user_id,
+                log_in.realm.as_str(),
+                log_in.id.as_uuid(),
+                now,
+            )
+            .map(|row| row.count),
+        )
+        .await?;
     Ok(others.unsigned_abs())
 }
 
 async fn end_oldest(
-    connection: &mut PgConnection,
+    tx: &mut Statements<'_, Postgres>,
     log_in: &LogIn,
     now: Moment,
     surplus: u64,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    query_scalar!(
-        r#"
+    tx.all(
+        query!(
+            r#"
         with ended as (
             delete from sessile.sessions where id in (
                 select id from sessile.sessions
@@ -228,13 +233,14 @@ async fn end_oldest(
         )
         select id from ended, pg_notify('sessile', 'session ' || id)
         "#,
-        log_in.user_id,
-        log_in.realm.as_str(),
-        log_in.id.as_uuid(),
-        now,
-        i64::try_from(surplus).unwrap_or(i64::MAX),
+            log_in.user_id,
+            log_in.realm.as_str(),
+            log_in.id.as_uuid(),
+            now,
+            i64::try_from(surplus).unwrap_or(i64::MAX),
+        )
+        .map(|row| row.id),
     )
-    .fetch_all(connection)
     .await
 }
 
@@ -242,12 +248,12 @@ async fn end_oldest(
 /// Either way the secret is the replaced one afterwards; in the second case the one that replaced
 /// it goes on being good. Tells other nodes in the same statement.
 async fn bind(
-    connection: &mut PgConnection,
+    tx: &mut Statements<'_, Postgres>,
     log_in: &LogIn,
     [user_key, all_key]: &[String; 2],
     old_hash: &SecretHash,
 ) -> Result<Written, sqlx::Error> {
-    query_as!(
+    tx.one(query_as!(
         Written,
         r#"
         with before as materialized (
@@ -312,18 +318,17 @@ async fn bind(
         log_in.remembered,
         SUPERSEDED_FOR.as_seconds_f64(),
         MOST_TWIN_BYTES,
-    )
-    .fetch_one(connection)
+    ))
     .await
 }
 
 /// Tells nobody: a new row is in nobody's cache.
 async fn insert(
-    connection: &mut PgConnection,
+    tx: &mut Statements<'_, Postgres>,
     log_in: &LogIn,
     [user_key, all_key]: &[String; 2],
 ) -> Result<Written, sqlx::Error> {
-    query_as!(
+    tx.one(query_as!(
         Written,
         r#"
         with before as materialized (
@@ -371,7 +376,6 @@ async fn insert(
         log_in.client.address(),
         log_in.client.user_agent,
         log_in.remembered,
-    )
-    .fetch_one(connection)
+    ))
     .await
 }

@@ -6,6 +6,7 @@
 mod log_in;
 mod migrate;
 mod moment;
+pub(crate) mod pooler;
 mod revoke;
 mod row;
 mod sweep;
@@ -64,6 +65,14 @@ impl PostgresStore {
     /// On a pool that nothing else uses.
     pub fn dedicated(pool: PgPool) -> Self {
         Self { connections: Connections::dedicated(pool), locked_rows: LockedRows::default() }
+    }
+
+    /// Through a pooler that does not keep prepared statements apart: see
+    /// [`ConnectOptions::behind_pooler`](crate::store::ConnectOptions::behind_pooler). The pool's own
+    /// options have to say `extra_float_digits(None)`, unless the pooler ignores it.
+    pub fn behind_pooler(mut self) -> Self {
+        self.connections = self.connections.single_in(BEHIND_POOLER);
+        self
     }
 
     /// The pool.
@@ -216,6 +225,9 @@ impl Encode<'_, Postgres> for OnLocked {
 /// the time that a log-in has.
 const WAITING_FOR_LOCKS: &str =
     "begin isolation level read committed; set local lock_timeout = '3s'";
+
+/// Around a single statement, for a pooler not to give the next one to another server.
+const BEHIND_POOLER: &str = "begin; set local lock_timeout = '1500ms'";
 
 /// When a row was last met that another transaction had locked.
 #[derive(Clone, Debug, Default)]
@@ -519,9 +531,8 @@ impl Store for PostgresStore {
     async fn end(&self, ends: &[End]) -> Result<Changed> {
         let statement = &revoke::EndStatement::of(ends);
         self.passing_by_locked(|on_locked| {
-            self.write(move |mut connection| async move {
-                let ended = statement.run(connection.begin_use(), on_locked).await;
-                connection.end_use(ended)
+            self.write(move |connection| {
+                connection.single(async move |tx| statement.run(tx, on_locked).await)
             })
         })
         .await

@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, query, query_scalar};
+use sqlx::{PgConnection, Postgres, query};
 use uuid::Uuid;
 
 use super::{OnLocked, PostgresStore, WAITING_FOR_LOCKS, changed, moment::Moment, watch};
@@ -8,7 +8,7 @@ use crate::{
     realm::Realm,
     store::{
         Changed, End, Holder, Invalidation, Revocation, Revoke, Scope,
-        connections::End as EndOfTransaction,
+        connections::{End as EndOfTransaction, Statements},
     },
     token::SessionId,
     user_id::check_user_id,
@@ -22,7 +22,8 @@ pub async fn revoke(
     id: SessionId,
 ) -> Result<Revocation> {
     let end_it = End { id, realm: realm.clone(), user_id: None, by: None };
-    let ended = EndStatement::of(&[end_it]).run(connection, OnLocked::Wait).await?;
+    let ended =
+        EndStatement::of(&[end_it]).run(&mut of_application(connection), OnLocked::Wait).await?;
     Ok(Revocation::new(ended.done.len() as u64, None))
 }
 
@@ -44,8 +45,8 @@ pub async fn revoke_user(
     user_id: &str,
 ) -> Result<Revocation> {
     check_user_id(user_id)?;
-    check_isolation(connection).await?;
-    Ok(run(connection, realm, &Scope::User(user_id.to_owned())).await?)
+    check_isolation(&mut of_application(connection)).await?;
+    Ok(run(&mut of_application(connection), realm, &Scope::User(user_id.to_owned())).await?)
 }
 
 /// Ends all of a user's sessions but one, as [`revoke_user`] does.
@@ -56,23 +57,26 @@ pub async fn revoke_others(
     keep: SessionId,
 ) -> Result<Revocation> {
     check_user_id(user_id)?;
-    check_isolation(connection).await?;
-    Ok(run(connection, realm, &Scope::OthersOf(user_id.to_owned(), keep)).await?)
+    check_isolation(&mut of_application(connection)).await?;
+    Ok(run(&mut of_application(connection), realm, &Scope::OthersOf(user_id.to_owned(), keep))
+        .await?)
 }
 
 /// Ends every session of the realm, as [`revoke_user`] does. Log-ins of all its users wait for the
 /// commit.
 pub async fn revoke_all(connection: &mut PgConnection, realm: &Realm) -> Result<Revocation> {
-    check_isolation(connection).await?;
-    Ok(run(connection, realm, &Scope::All).await?)
+    check_isolation(&mut of_application(connection)).await?;
+    Ok(run(&mut of_application(connection), realm, &Scope::All).await?)
 }
 
 /// A transaction that sees everything as it was at its beginning would leave the sessions that began since.
-async fn check_isolation(connection: &mut PgConnection) -> Result<()> {
-    let isolation =
-        query_scalar!(r#"select current_setting('transaction_isolation') as "isolation!""#)
-            .fetch_one(connection)
-            .await?;
+async fn check_isolation(tx: &mut Statements<'_, Postgres>) -> Result<()> {
+    let isolation = tx
+        .one(
+            query!(r#"select current_setting('transaction_isolation') as "isolation!""#)
+                .map(|row| row.isolation),
+        )
+        .await?;
     if isolation == "read committed" || isolation == "read uncommitted" {
         return Ok(());
     }
@@ -129,10 +133,10 @@ impl EndStatement {
 
     pub(super) async fn run(
         &self,
-        connection: &mut PgConnection,
+        tx: &mut Statements<'_, Postgres>,
         on_locked: OnLocked,
     ) -> Result<Changed, sqlx::Error> {
-        let ended = query!(
+        let ended = tx.all(query!(
             r#"
             with holders as materialized (
                 select id, user_id, secret_hash, twin_hashes from sessile.sessions
@@ -168,8 +172,7 @@ impl EndStatement {
             &self.by_ids as &[Option<Uuid>],
             &self.by_hashes as &[Option<Vec<u8>>],
             on_locked as OnLocked,
-        )
-        .fetch_all(connection)
+        ))
         .await?;
         Ok(changed(ended.into_iter().filter(|row| row.live).map(|row| (row.id, row.is_locked))))
     }
@@ -178,31 +181,31 @@ impl EndStatement {
 /// Whether the session on whose behalf this is done is there, and its secret. It loses its twins,
 /// and nobody changes it until the transaction ends.
 async fn holds(
-    connection: &mut PgConnection,
+    tx: &mut Statements<'_, Postgres>,
     holder: &Holder,
     realm: &Realm,
     user_id: Option<&str>,
 ) -> Result<bool, sqlx::Error> {
-    let held = query!(
-        r#"
+    let held = tx
+        .execute(query!(
+            r#"
         update sessile.sessions set secret_hash = $2, twin_hashes = null
         where id = $1 and realm = $3 and user_id = $4 and now() < valid_until
             and (secret_hash = $2 or position($2 in twin_hashes) > 0)
         "#,
-        holder.id.as_uuid(),
-        holder.secret_hash.as_bytes(),
-        realm.as_str(),
-        user_id,
-    )
-    .execute(connection)
-    .await?;
+            holder.id.as_uuid(),
+            holder.secret_hash.as_bytes(),
+            realm.as_str(),
+            user_id,
+        ))
+        .await?;
     Ok(held.rows_affected() == 1)
 }
 
 /// The cut-off first: it takes the lock that log-ins take, so that the DELETE, a statement of its
 /// own, sees every session that was bound before.
 async fn run(
-    connection: &mut PgConnection,
+    tx: &mut Statements<'_, Postgres>,
     realm: &Realm,
     scope: &Scope,
 ) -> Result<Revocation, sqlx::Error> {
@@ -210,12 +213,14 @@ async fn run(
         Some(user_id) => (Some(user_id), Invalidation::User(user_id.to_owned())),
         None => (None, Invalidation::All),
     };
-    let cutoff = cut_off(connection, realm, of_user).await?;
+    let cutoff = cut_off(tx, realm, of_user).await?;
     let told = watch::payload(&told);
     // One statement a shape: a condition on a parameter that may be null would cost the index.
+    // Nor have two statements the same parameters, of which one writes: a pooler that takes one prepared
+    // statement for another is then refused by the server.
     let ended = match of_user {
         Some(user_id) => {
-            query!(
+            tx.one(query!(
                 r#"
                 with ended as (
                     delete from sessile.sessions
@@ -228,24 +233,23 @@ async fn run(
                 realm.as_str(),
                 scope.keeps().map(|id| id.as_uuid()),
                 told,
-            )
-            .fetch_one(connection)
+            ))
             .await?
             .ended
         }
         None => {
-            query!(
+            tx.one(query!(
                 r#"
                 with ended as (
-                    delete from sessile.sessions where realm = $1
+                    delete from sessile.sessions where realm = $1 and $3::boolean
                     returning now() < valid_until as live
                 )
                 select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $2))::text as told from ended
                 "#,
                 realm.as_str(),
                 told,
-            )
-            .fetch_one(connection)
+                true,
+            ))
             .await?
             .ended
         }
@@ -256,11 +260,11 @@ async fn run(
 /// Takes the lock that log-ins take: a user's, or everybody's. The row of everybody (the default realm's is there from the
 /// start) is never old, so that the sweep leaves it alone.
 async fn lock(
-    connection: &mut PgConnection,
+    tx: &mut Statements<'_, Postgres>,
     realm: &Realm,
     user_id: Option<&str>,
 ) -> Result<(), sqlx::Error> {
-    query!(
+    tx.execute(query!(
         r#"
         insert into sessile.session_cutoffs as c (user_id, used_at)
         values ($1, case when $2 then timestamptz 'infinity' else now() end)
@@ -268,8 +272,7 @@ async fn lock(
         "#,
         realm.cutoff_key(user_id.unwrap_or_default()),
         user_id.is_none(),
-    )
-    .execute(connection)
+    ))
     .await?;
     Ok(())
 }
@@ -277,19 +280,21 @@ async fn lock(
 /// The clock is read under the lock, so that no cut-off is put back by one that began earlier and
 /// waited: whatever is there, the new one is later, or the clock was set back.
 async fn cut_off(
-    connection: &mut PgConnection,
+    tx: &mut Statements<'_, Postgres>,
     realm: &Realm,
     user_id: Option<&str>,
 ) -> Result<DateTime<Utc>, sqlx::Error> {
-    lock(connection, realm, user_id).await?;
-    let now =
-        query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&mut *connection).await?;
-    query!(
+    lock(tx, realm, user_id).await?;
+    let now = tx.one(query!(r#"select clock_timestamp() as "now!""#).map(|row| row.now)).await?;
+    tx.execute(query!(
         "update sessile.session_cutoffs set revoked_at = $2 where user_id = $1",
         realm.cutoff_key(user_id.unwrap_or_default()),
         now as Moment,
-    )
-    .execute(connection)
+    ))
     .await?;
     Ok(now.0)
+}
+
+fn of_application(connection: &mut PgConnection) -> Statements<'_, Postgres> {
+    Statements::of_application(connection)
 }

@@ -3,7 +3,12 @@
 //! A notification takes a lock of the whole server at its commit (Postgres, NOTIFY, notes), so only
 //! what ends or renews a session sends one: never a save or a touch.
 
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::{
+    PgPool,
+    postgres::{PgListener, PgPoolOptions},
+};
+
+use super::pooler;
 
 use crate::{
     error::{Error, Result},
@@ -13,7 +18,16 @@ use crate::{
 const CHANNEL: &str = "sessile";
 
 pub(super) async fn watch(pool: &PgPool, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
-    let mut listener = PgListener::connect_with(pool).await?;
+    // On a connection of its own, which a pool of few has none for.
+    let own = PgPoolOptions::new().max_connections(1);
+    let own = own.connect_lazy_with((*pool.connect_options()).clone());
+    if pooler::is_between(&mut *own.acquire().await?).await? {
+        // A pooler's server would go on listening for whoever comes next.
+        tracing::info!(target: "sessile", "the cache hears of nothing through a pooler: its copies are up to their bound old");
+        on(Invalidation::All);
+        return std::future::pending().await;
+    }
+    let mut listener = PgListener::connect_with(&own).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
     // Whatever was changed before this connection listened.

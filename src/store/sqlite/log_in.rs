@@ -1,4 +1,4 @@
-use sqlx::{Sqlite, SqliteConnection, query, query_as, query_scalar};
+use sqlx::{Sqlite, query, query_as};
 use uuid::Uuid;
 
 use super::row::{self, Row};
@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     store::{
         Admission, Cutoff, LogIn, LogInOutcome,
-        connections::{Connections, End, Use},
+        connections::{Connections, End, Statements, Use},
         failure,
         log_in::MOST_TWIN_BYTES,
         record::SUPERSEDED_FOR,
@@ -42,16 +42,16 @@ pub(super) async fn log_in(
         .transaction("begin immediate", async |tx| attempt(tx, log_in, keys, before).await);
     let (outcome, ahead_of) = ended.await?.into_result().map_err(failure::of_write)?;
     if let Some(now) = ahead_of {
-        let mut connection = writer.take(Use::Write).await?;
-        let done = take_as_now(connection.begin_use(), keys, now).await;
-        connection.end_use(done).map_err(failure::of_write)?;
+        let connection = writer.take(Use::Write).await?;
+        let done = connection.single(async |tx| take_as_now(tx, keys, now).await).await;
+        done.map_err(failure::of_write)?;
     }
     Ok(outcome)
 }
 
 /// What it comes to, and of a refused one the time that there are cut-offs ahead of.
 async fn attempt(
-    tx: &mut SqliteConnection,
+    tx: &mut Statements<'_, Sqlite>,
     log_in: &LogIn,
     keys: &(String, String),
     before: (Option<i64>, Option<i64>),
@@ -117,7 +117,7 @@ struct Written {
 /// Either way the secret is the replaced one afterwards; in the second case the one that replaced
 /// it goes on being good.
 async fn bind(
-    connection: &mut SqliteConnection,
+    tx: &mut Statements<'_, Sqlite>,
     log_in: &LogIn,
     keys: &(String, String),
     old_hash: &SecretHash,
@@ -126,7 +126,7 @@ async fn bind(
     let (old_hash, new_hash) = (&old_hash.as_bytes()[..], &log_in.new_hash.as_bytes()[..]);
     let (is_limited, ip) = (log_in.limit.is_some(), log_in.client.address());
     let superseded_for = SUPERSEDED_FOR.num_milliseconds();
-    let rows = query_as!(
+    let rows = tx.all(query_as!(
         Written,
         r#"
         update sessions
@@ -173,14 +173,13 @@ async fn bind(
         log_in.remembered,
         superseded_for,
         MOST_TWIN_BYTES,
-    )
-    .fetch_all(connection)
+    ))
     .await?;
     Ok(rows.into_iter().next())
 }
 
 async fn insert(
-    connection: &mut SqliteConnection,
+    tx: &mut Statements<'_, Sqlite>,
     log_in: &LogIn,
     keys: &(String, String),
 ) -> Result<Option<Written>, sqlx::Error> {
@@ -188,7 +187,7 @@ async fn insert(
     let new_hash = &log_in.new_hash.as_bytes()[..];
     let data = log_in.data.as_deref().unwrap_or("{}");
     let (is_limited, ip) = (log_in.limit.is_some(), log_in.client.address());
-    let rows = query_as!(
+    let rows = tx.all(query_as!(
         Written,
         r#"
         insert into sessions (id, realm, secret_hash, user_id, data, revision, created_at, authenticated_at, last_seen_at,
@@ -220,22 +219,22 @@ async fn insert(
         ip,
         log_in.client.user_agent,
         log_in.remembered,
-    )
-    .fetch_all(connection)
+    ))
     .await?;
     Ok(rows.into_iter().next())
 }
 
 async fn end_oldest(
-    connection: &mut SqliteConnection,
+    tx: &mut Statements<'_, Sqlite>,
     log_in: &LogIn,
     now: i64,
     surplus: u64,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let (id, realm) = (log_in.id.as_uuid(), log_in.realm.as_str());
     let surplus = i64::try_from(surplus).unwrap_or(i64::MAX);
-    query_scalar!(
-        r#"
+    tx.all(
+        query!(
+            r#"
         delete from sessions where id in (
             select id from sessions
             where user_id = ?1 and realm = ?2 and id <> ?3 and ?4 < valid_until
@@ -244,29 +243,29 @@ async fn end_oldest(
         )
         returning id as "id: Uuid"
         "#,
-        log_in.user_id,
-        realm,
-        id,
-        now,
-        surplus,
+            log_in.user_id,
+            realm,
+            id,
+            now,
+            surplus,
+        )
+        .map(|row| row.id),
     )
-    .fetch_all(connection)
     .await
 }
 
 /// The clock was set back since they were written.
 async fn take_as_now(
-    connection: &mut SqliteConnection,
+    tx: &mut Statements<'_, Sqlite>,
     keys: &(String, String),
     now: i64,
 ) -> Result<(), sqlx::Error> {
-    query!(
+    tx.execute(query!(
         "update session_cutoffs set revoked_at = ?3 where user_id in (?1, ?2) and revoked_at > ?3",
         keys.0,
         keys.1,
         now,
-    )
-    .execute(connection)
+    ))
     .await?;
     Ok(())
 }

@@ -336,9 +336,9 @@ impl Store for SqliteStore {
     }
 
     async fn end(&self, ends: &[End]) -> Result<Changed> {
-        let mut connection = self.writer.take(Use::Write).await?;
-        let ended = revoke::end(connection.begin_use(), ends).await;
-        let ended = connection.end_use(ended).map_err(failure::of_write)?;
+        let connection = self.writer.take(Use::Write).await?;
+        let ended = connection.single(async |tx| revoke::end(tx, ends).await).await;
+        let ended = ended.map_err(failure::of_write)?;
         self.written(ended.len() as u64);
         Ok(Changed::of(ended))
     }

@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use sqlx::{Sqlite, SqliteConnection, query, query_scalar};
+use sqlx::{Sqlite, SqliteConnection, query};
 use uuid::Uuid;
 
 use super::row;
@@ -9,7 +9,7 @@ use crate::{
     realm::Realm,
     store::{
         End, Holder, Revocation, Revoke, Scope,
-        connections::{Connections, End as EndOfTransaction, Use},
+        connections::{Connections, End as EndOfTransaction, Statements, Use},
         failure,
     },
     token::SessionId,
@@ -24,7 +24,7 @@ pub async fn revoke(
     id: SessionId,
 ) -> Result<Revocation> {
     let end_it = End { id, realm: realm.clone(), user_id: None, by: None };
-    let ended = end(connection, &[end_it]).await?;
+    let ended = end(&mut of_application(connection), &[end_it]).await?;
     Ok(Revocation::new(ended.len() as u64, None))
 }
 
@@ -45,7 +45,7 @@ pub async fn revoke_user(
     user_id: &str,
 ) -> Result<Revocation> {
     check_user_id(user_id)?;
-    Ok(run(connection, realm, &Scope::User(user_id.to_owned())).await?)
+    Ok(run(&mut of_application(connection), realm, &Scope::User(user_id.to_owned())).await?)
 }
 
 /// Ends all of a user's sessions but one, as [`revoke_user`] does.
@@ -56,12 +56,13 @@ pub async fn revoke_others(
     keep: SessionId,
 ) -> Result<Revocation> {
     check_user_id(user_id)?;
-    Ok(run(connection, realm, &Scope::OthersOf(user_id.to_owned(), keep)).await?)
+    Ok(run(&mut of_application(connection), realm, &Scope::OthersOf(user_id.to_owned(), keep))
+        .await?)
 }
 
 /// Ends every session of the realm, as [`revoke_user`] does.
 pub async fn revoke_all(connection: &mut SqliteConnection, realm: &Realm) -> Result<Revocation> {
-    Ok(run(connection, realm, &Scope::All).await?)
+    Ok(run(&mut of_application(connection), realm, &Scope::All).await?)
 }
 
 pub(super) async fn in_own_transaction(
@@ -83,7 +84,7 @@ pub(super) async fn in_own_transaction(
 
 /// Single sessions: one statement, which needs no lock of a user.
 pub(super) async fn end(
-    connection: &mut SqliteConnection,
+    tx: &mut Statements<'_, Sqlite>,
     ends: &[End],
 ) -> Result<Vec<SessionId>, sqlx::Error> {
     let ends = row::array(ends.iter().map(|end| {
@@ -95,7 +96,7 @@ pub(super) async fn end(
             "by_hash": end.by.map(|holder| hex::encode(holder.secret_hash.as_bytes())),
         })
     }));
-    let ended = query!(
+    let ended = tx.all(query!(
         r#"
         delete from sessions
         where id in (
@@ -113,51 +114,50 @@ pub(super) async fn end(
         returning id as "id: Uuid", cast(round(unixepoch('subsec') * 1000) as integer) < valid_until as "live!: bool"
         "#,
         ends,
-    )
-    .fetch_all(connection)
+    ))
     .await?;
     Ok(ended.into_iter().filter(|row| row.live).map(|row| row.id.into()).collect())
 }
 
 /// Whether the session on whose behalf this is done is there, and its secret. It loses its twins.
 async fn holds(
-    connection: &mut SqliteConnection,
+    tx: &mut Statements<'_, Sqlite>,
     holder: &Holder,
     realm: &Realm,
     user_id: Option<&str>,
 ) -> Result<bool, sqlx::Error> {
     let (id, realm) = (holder.id.as_uuid(), realm.as_str());
     let hash = &holder.secret_hash.as_bytes()[..];
-    let held = query!(
-        r#"
+    let held = tx
+        .execute(query!(
+            r#"
         update sessions set secret_hash = ?2, twin_hashes = null
         where id = ?1 and realm = ?3 and user_id = ?4
             and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
             and (secret_hash = ?2 or instr(twin_hashes, ?2) > 0)
         "#,
-        id,
-        hash,
-        realm,
-        user_id,
-    )
-    .execute(connection)
-    .await?;
+            id,
+            hash,
+            realm,
+            user_id,
+        ))
+        .await?;
     Ok(held.rows_affected() == 1)
 }
 
 async fn run(
-    connection: &mut SqliteConnection,
+    tx: &mut Statements<'_, Sqlite>,
     realm: &Realm,
     scope: &Scope,
 ) -> Result<Revocation, sqlx::Error> {
     let of_user = scope.user_id();
-    let cutoff = cut_off(connection, realm, of_user).await?;
+    let cutoff = cut_off(tx, realm, of_user).await?;
     let realm = realm.as_str();
     // One statement a shape: a condition on a parameter that may be null would cost the index.
     let live = match of_user {
         Some(user_id) => {
             let keep = scope.keeps().map(|id| id.as_uuid());
-            query_scalar!(
+            tx.all(query!(
                 r#"
                 delete from sessions where user_id = ?1 and realm = ?2 and (?3 is null or id <> ?3)
                 returning cast(round(unixepoch('subsec') * 1000) as integer) < valid_until as "live!: bool"
@@ -165,19 +165,17 @@ async fn run(
                 user_id,
                 realm,
                 keep,
-            )
-            .fetch_all(connection)
+            ).map(|row| row.live))
             .await?
         }
         None => {
-            query_scalar!(
+            tx.all(query!(
                 r#"
                 delete from sessions where realm = ?1
                 returning cast(round(unixepoch('subsec') * 1000) as integer) < valid_until as "live!: bool"
                 "#,
                 realm,
-            )
-            .fetch_all(connection)
+            ).map(|row| row.live))
             .await?
         }
     };
@@ -188,13 +186,15 @@ async fn run(
 /// same one passes. Whatever is there, the new one is later, or the clock was set back. The row of
 /// everybody is never old, so that the sweep leaves it alone.
 async fn cut_off(
-    connection: &mut SqliteConnection,
+    tx: &mut Statements<'_, Sqlite>,
     realm: &Realm,
     user_id: Option<&str>,
 ) -> Result<DateTime<Utc>, sqlx::Error> {
     let (key, is_of_all) = (realm.cutoff_key(user_id.unwrap_or_default()), user_id.is_none());
-    let cutoffs = query_scalar!(
-        r#"
+    let cutoffs = tx
+        .all(
+            query!(
+                r#"
         insert into session_cutoffs as c (user_id, revoked_at, used_at)
         select ?1, now + 1, iif(?2, 9223372036854775807, now)
         from (select cast(round(unixepoch('subsec') * 1000) as integer) as now) where true
@@ -202,10 +202,15 @@ async fn cut_off(
         set revoked_at = excluded.revoked_at, used_at = max(c.used_at, excluded.used_at)
         returning revoked_at as "revoked_at!: i64"
         "#,
-        key,
-        is_of_all,
-    )
-    .fetch_all(connection)
-    .await?;
+                key,
+                is_of_all,
+            )
+            .map(|row| row.revoked_at),
+        )
+        .await?;
     cutoffs.into_iter().next().map(row::moment).ok_or(sqlx::Error::RowNotFound)
+}
+
+fn of_application(connection: &mut SqliteConnection) -> Statements<'_, Sqlite> {
+    Statements::of_application(connection)
 }
