@@ -66,7 +66,7 @@ fn reads_all(statement: &str) -> bool {
     // Counting, ending everybody's, sweeping by pages, and ledgers of migrations.
     text.contains("is null or user_id = $1) and realm = $2 and now()")
         || text.contains("is null or user_id = ?1) and realm = ?2 and cast")
-        || text.contains("delete from sessile.sessions where realm = $1 returning now()")
+        || text.contains("delete from sessile.sessions where realm = $1 and $3::boolean returning")
         || text.starts_with("delete from sessions where realm = ?1 returning cast")
         || text.contains("ctid")
         || text.contains("_migrations")

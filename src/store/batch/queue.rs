@@ -1,7 +1,10 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::Poll,
     time::Duration,
 };
@@ -39,6 +42,8 @@ pub(super) struct Queue<V: Verb>(Arc<Shared<V>>);
 struct Shared<V: Verb> {
     verb: V,
     limits: Limits,
+    /// Never given twice: whoever leaves a place leaves no other one's.
+    tickets: AtomicU64,
     state: Mutex<HashMap<runtime::Id, State<V>>>,
 }
 
@@ -48,7 +53,6 @@ struct State<V: Verb> {
     /// By the order in which they came.
     waiting: BTreeMap<u64, Waiting<V>>,
     waiting_bytes: usize,
-    next: u64,
 }
 
 #[derive(Debug)]
@@ -79,7 +83,7 @@ enum Reply<V: Verb> {
 
 impl<V: Verb> Queue<V> {
     pub(super) fn new(verb: V, limits: Limits) -> Self {
-        Self(Arc::new(Shared { verb, limits, state: Mutex::default() }))
+        Self(Arc::new(Shared { verb, limits, tickets: AtomicU64::new(0), state: Mutex::default() }))
     }
 
     /// The answer, or an error at the deadline.
@@ -135,8 +139,7 @@ impl<V: Verb> Shared<V> {
             return Err(task::overloaded());
         }
         let (sender, answer) = oneshot::channel();
-        let ticket = state.next;
-        state.next += 1;
+        let ticket = self.tickets.fetch_add(1, Relaxed);
         state.waiting_bytes += bytes;
         state.waiting.insert(ticket, Waiting { item, answer: sender });
         let is_free = state.lanes_taken < self.limits.lanes.max(1);
@@ -184,7 +187,7 @@ impl<V: Verb> Shared<V> {
 
 impl<V: Verb> Default for State<V> {
     fn default() -> Self {
-        Self { lanes_taken: 0, waiting: BTreeMap::new(), waiting_bytes: 0, next: 0 }
+        Self { lanes_taken: 0, waiting: BTreeMap::new(), waiting_bytes: 0 }
     }
 }
 

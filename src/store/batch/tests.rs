@@ -242,6 +242,21 @@ async fn a_request_that_nobody_polls_holds_up_nobody() {
     assert!(unpolled.await.is_ok());
 }
 
+/// The place of one that was answered is not another one's, though the queue was empty in between.
+#[tokio::test]
+async fn whoever_leaves_late_takes_nobody_with_it() {
+    let bench = Bench::<true>::new(1);
+    let mut answered = Box::pin(bench.queue.submit(item()));
+    assert!(is_pending(&mut answered).await);
+    bench.end(1).await;
+    assert!(bench.queue.is_idle());
+    let mut waits = Box::pin(bench.queue.submit(item()));
+    assert!(is_pending(&mut waits).await);
+    drop(answered);
+    bench.end(1).await;
+    assert!(waits.await.is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_locked_row_is_asked_for_again_and_holds_up_nobody() {
     let bench = Bench::<false>::new(1);
