@@ -108,7 +108,7 @@ impl Peer for Sessile {
             lifetime: self.first.lifetime.seen(self.first.now()),
             ip: None,
         };
-        ensure!(!self.store.save(&[save]).await?.is_empty(), "not saved");
+        ensure!(!self.store.save(&[save]).await?.done.is_empty(), "not saved");
         self.revisions[session].fetch_add(1, Relaxed);
         Ok(())
     }
@@ -129,7 +129,7 @@ impl Peer for Sessile {
 
     async fn delete(&self, created: SessionId) -> Result<()> {
         let end = End { id: created, realm: Realm::default(), user_id: None, by: None };
-        ensure!(!self.store.end(&[end]).await?.is_empty(), "not deleted");
+        ensure!(!self.store.end(&[end]).await?.done.is_empty(), "not deleted");
         Ok(())
     }
 
