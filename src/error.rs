@@ -47,7 +47,8 @@ pub enum ErrorKind {
     InvalidPageKey,
     /// A setting is out of range or contradicts another one.
     Configuration,
-    /// The database has no `sessile` schema, or one that this version of the library does not know.
+    /// The database has no `sessile` schema, or one that this version of the library does not know, or the
+    /// role may not read or migrate it, or another migrator holds its lock.
     Schema,
     /// Other requests kept changing the session, or another transaction held its row or its user's, for
     /// longer than the library waits. Nothing was done.

@@ -56,11 +56,15 @@ impl Sessions {
     /// Nodes may call it at the same time. `sqlx migrate run` with this crate's `migrations` folder
     /// does the same, with the same ledger. The application's own `_sqlx_migrations` is not
     /// touched.
+    /// Where nothing is to be done, it only reads. `docs/operations.md` has the grants that the roles need, and
+    /// other ways to run the migrations.
     ///
     /// # Errors
     ///
-    /// [`Schema`](crate::ErrorKind::Schema) if the database's schema is newer than this version of the
-    /// library.
+    /// [`Schema`](crate::ErrorKind::Schema) if the database's schema needs a newer version of the library;
+    /// on Postgres, if the role lacks a right that this takes, which the text names, or if another migrator has
+    /// held its lock for a minute; on SQLite, if the file has a table of the application's under a name that
+    /// sessile needs.
     pub async fn migrate(&self) -> Result<()> {
         self.0.store.migrate().await
     }

@@ -18,8 +18,8 @@ impl From<sqlx::Error> for Error {
         }
         #[cfg(feature = "postgres")]
         if is_of_pooler(&source) {
-            return Error::new(ErrorKind::Database, super::postgres::pooler::ADVICE)
-                .with_source(without_details(source));
+            let message = "a pooler such as PgBouncer is between, and does not keep prepared statements apart: open the database with `connect_with` and `ConnectOptions::behind_pooler`, or let the pooler keep them (PgBouncer 1.21 or newer, max_prepared_statements)";
+            return Error::new(ErrorKind::Database, message).with_source(without_details(source));
         }
         let is_transient = is_transient(&source);
         let error = without_details(source);

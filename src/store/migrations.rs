@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -13,30 +13,55 @@ pub(super) fn migrator(migrations: &Migrator, ledger: &'static str) -> Migrator 
     migrator
 }
 
+/// A row of the ledger.
+#[derive(Clone, Debug)]
+pub(super) struct Applied {
+    pub(super) version: i64,
+    pub(super) checksum: Vec<u8>,
+    pub(super) success: bool,
+}
+
 /// How a database's schema stands to this release.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Schema {
+pub(super) enum Schema<'m> {
     /// They are of one release. Nothing has to be locked or created then, which an application's
     /// role may not be allowed to.
     Current,
     /// All of this release's migrations are there, and later ones.
     Newer,
-    /// Something is missing, or is not what it should be: for the migrator to do, or to refuse.
-    Other,
+    /// These are missing, in this order.
+    Lacks(Vec<&'m Migration>),
 }
 
-impl Schema {
-    /// By the ledger's versions and checksums, in their order.
-    pub(super) fn of_ledger(applied: &[(i64, Vec<u8>)], migrations: &Migrator) -> Self {
-        let ours = migrations.iter().filter(|one| !one.migration_type.is_down_migration());
-        let ours: Vec<_> = ours.map(|one| (one.version, &*one.checksum)).collect();
-        let applied: Vec<_> =
-            applied.iter().map(|(version, checksum)| (*version, checksum.as_slice())).collect();
-        match applied.strip_prefix(ours.as_slice()) {
-            Some([]) => Self::Current,
-            Some(_) => Self::Newer,
-            None => Self::Other,
+impl<'m> Schema<'m> {
+    /// By the ledger, which is refused for the reasons that sqlx's own migrator has.
+    pub(super) fn of_ledger(
+        applied: &[Applied],
+        migrations: &'m Migrator,
+    ) -> Result<Self, MigrateError> {
+        let find = |version| applied.iter().find(|one| one.version == version);
+        let ours = || migrations.iter().filter(|one| !one.migration_type.is_down_migration());
+        if let Some(dirty) = applied.iter().find(|one| !one.success) {
+            return Err(MigrateError::Dirty(dirty.version));
         }
+        let lacks: Vec<_> = ours().filter(|one| find(one.version).is_none()).collect();
+        let newest = ours().map(|one| one.version).max();
+        let unknown = applied.iter().find(|one| ours().all(|other| other.version != one.version));
+        if let Some(unknown) = unknown
+            && (!lacks.is_empty() || Some(unknown.version) < newest)
+        {
+            return Err(MigrateError::VersionMissing(unknown.version));
+        }
+        let changed = ours()
+            .find(|one| find(one.version).is_some_and(|applied| applied.checksum != *one.checksum));
+        if let Some(changed) = changed {
+            return Err(MigrateError::VersionMismatch(changed.version));
+        }
+        Ok(match (unknown, lacks) {
+            (Some(_), _) => Self::Newer,
+            (None, lacks) if lacks.is_empty() => Self::Current,
+            (None, lacks) => Self::Lacks(lacks),
+        })
     }
 }
 

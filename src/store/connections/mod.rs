@@ -475,6 +475,18 @@ where
 }
 
 impl<DB: Database> Lease<DB> {
+    /// For more than a transaction: the connection is closed, unless [`end_use`](Self::end_use) is reached.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn begin_use(&mut self) -> &mut DB::Connection {
+        self.is_clean = false;
+        self
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) fn end_use(mut self) {
+        self.is_clean = true;
+    }
+
     /// Keeps it for the next one: its statement, or its transaction, came to its end.
     fn keep(mut self) {
         if let Some(connection) = self.connection.take() {

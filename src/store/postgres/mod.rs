@@ -28,7 +28,10 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
+pub use self::{
+    migrate::migrator,
+    revoke::{revoke, revoke_all, revoke_others, revoke_user},
+};
 use self::{
     moment::Moment,
     row::{InfoRow, Row},

@@ -2,9 +2,6 @@
 
 use sqlx::{PgConnection, Row, raw_sql};
 
-/// What an error says of which a pooler is the cause.
-pub(crate) const ADVICE: &str = "a pooler such as PgBouncer is between, and does not keep prepared statements apart: open the database with `connect_with` and `ConnectOptions::behind_pooler`, or let the pooler keep them (PgBouncer 1.21 or newer, max_prepared_statements)";
-
 /// Whether somebody else answers for the server. sqlx asks for `extra_float_digits = 2` when it connects, which a
 /// PgBouncer ignores: the server's own value is 1. A statement without a prepared one, which would be the first
 /// to go wrong.

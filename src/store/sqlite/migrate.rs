@@ -1,39 +1,112 @@
-use sqlx::{Connection, Sqlite, SqliteConnection, migrate::Migrator, query};
+use std::collections::BTreeSet;
+
+use sqlx::{
+    AssertSqlSafe, Connection, Sqlite, SqliteConnection,
+    migrate::{Migration, Migrator},
+    query, query_scalar,
+};
 
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     store::{
         connections::{Connections, Use},
         failure,
-        migrations::{self, Schema},
+        migrations::{self, Applied, Schema},
     },
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// All of it in one transaction that holds the write lock from the start: sqlx takes no lock on
-/// SQLite, and nodes that start at once would each run what the other one runs.
-pub(super) async fn migrate(writer: &Connections<Sqlite>) -> Result<()> {
-    let mut connection = writer.take(Use::Write).await?;
-    match schema(&mut connection).await {
-        Schema::Current => return Ok(()),
-        Schema::Newer => return check_newer(&mut connection).await,
-        Schema::Other => {}
-    }
-    let migrator = migrations::migrator(&MIGRATIONS, "_sessile_migrations");
-    let mut tx = connection.begin_with("begin immediate").await?;
-    migrator.run_direct(None, &mut *tx, false).await.map_err(failure::of_migration)?;
-    tx.commit().await?;
-    Ok(())
+/// How long another node's migration is waited for, in milliseconds: for longer than a request waits.
+const WAIT: u32 = 60_000;
+
+/// This release's migrations, for an application that runs them itself, or that wants their text.
+///
+/// [`Sessions::migrate`](crate::Sessions::migrate) needs none of this. It does more than sqlx's migrator: nodes
+/// that start at once wait for each other, and tables of the application's own are noticed before anything is
+/// changed. The ledger is the same one, `_sessile_migrations`: whatever ran some of the migrations, the others
+/// can run the rest.
+///
+/// # Examples
+///
+/// Beside the application's own, with its ledger. sqlx takes no lock on SQLite: one process at a time.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::SqlitePool::connect("sqlite::memory:").await?;
+/// sessile::store::sqlite::migrator().run(&pool).await?;
+/// # Ok(()) }
+/// ```
+///
+/// As files, for sqlx-cli or a person to read. `docs/operations.md` says how to run them.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// for migration in sessile::store::sqlite::migrator().iter() {
+///     let name = migration.description.replace(' ', "_");
+///     let suffix = migration.migration_type.suffix(); // ".up.sql" or ".down.sql"
+///     let file = folder.join(format!("{}_{name}{suffix}", migration.version));
+///     std::fs::write(file, migration.sql.as_str())?;
+/// }
+/// # assert!(folder.join("20261123000001_sessions.up.sql").exists());
+/// # Ok(()) }
+/// ```
+pub fn migrator() -> Migrator {
+    migrations::migrator(&MIGRATIONS, "_sessile_migrations")
 }
 
-/// An error, of a ledger that is not there above all, is for the migrator to meet.
-async fn schema(connection: &mut SqliteConnection) -> Schema {
-    let applied = query!(r#"select version as "version!", checksum from _sessile_migrations where success order by version"#)
-        .map(|row| (row.version, row.checksum))
-        .fetch_all(connection)
-        .await;
-    applied.map_or(Schema::Other, |applied| Schema::of_ledger(&applied, &MIGRATIONS))
+pub(super) async fn migrate(writer: &Connections<Sqlite>) -> Result<()> {
+    let mut connection = writer.take(Use::Transaction).await?;
+    let used = connection.begin_use();
+    let before: u32 = query_scalar("pragma busy_timeout").fetch_one(&mut *used).await?;
+    wait_for(used, WAIT).await?;
+    let result = run(used).await;
+    wait_for(used, before).await?;
+    connection.end_use();
+    result
+}
+
+/// For as long as a statement of the connection may wait for another one's lock.
+async fn wait_for(connection: &mut SqliteConnection, millis: u32) -> Result<(), sqlx::Error> {
+    let set = format!("pragma busy_timeout = {millis}");
+    query(AssertSqlSafe(set)).execute(connection).await.map(drop)
+}
+
+/// All of it in one transaction that holds the write lock from the start: sqlx takes no lock on
+/// SQLite, and nodes that start at once would each run what the other one runs.
+async fn run(connection: &mut SqliteConnection) -> Result<()> {
+    if lacks(connection).await?.is_empty() {
+        return Ok(());
+    }
+    let mut tx = connection.begin_with("begin immediate").await?;
+    let lacks = lacks(&mut tx).await?;
+    check_names(&mut tx, &lacks).await?;
+    if !lacks.is_empty() {
+        migrator().run_direct(None, &mut *tx, false).await.map_err(failure::of_migration)?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// The migrations that are to run. An error where the schema is not one for this release.
+async fn lacks(connection: &mut SqliteConnection) -> Result<Vec<&'static Migration>> {
+    let ledger = query!(
+        r#"select count(*) as "tables!: i64" from sqlite_schema where name = '_sessile_migrations'"#
+    );
+    let mut applied = Vec::new();
+    if ledger.fetch_one(&mut *connection).await?.tables > 0 {
+        applied = query!(r#"select version as "version!", checksum, success from _sessile_migrations order by version"#)
+            .map(|row| Applied { version: row.version, checksum: row.checksum, success: row.success })
+            .fetch_all(&mut *connection)
+            .await?;
+    }
+    match Schema::of_ledger(&applied, &MIGRATIONS).map_err(failure::of_migration)? {
+        Schema::Lacks(lacks) => Ok(lacks),
+        Schema::Current => Ok(Vec::new()),
+        Schema::Newer => check_newer(connection).await.map(|()| Vec::new()),
+    }
 }
 
 async fn check_newer(connection: &mut SqliteConnection) -> Result<()> {
@@ -44,4 +117,42 @@ async fn check_newer(connection: &mut SqliteConnection) -> Result<()> {
     .await?;
     let needs = needs.as_ref().map(|row| (row.migration, row.release.as_str()));
     migrations::check_newer(&MIGRATIONS, needs)
+}
+
+/// An error where the file has something of the application's under a name that a migration is about to
+/// use. Other than Postgres, SQLite has no schema to keep the two apart.
+async fn check_names(connection: &mut SqliteConnection, lacks: &[&Migration]) -> Result<()> {
+    let new: BTreeSet<_> = lacks.iter().flat_map(|one| new_names(one.sql.as_str())).collect();
+    for new in new {
+        let found = query!(
+            r#"select type as "what!", name as "name!" from sqlite_schema where name = ?1 collate nocase and type <> 'trigger'"#,
+            new,
+        )
+        .fetch_optional(&mut *connection)
+        .await?;
+        let Some(found) = found else { continue };
+        let message = format!(
+            "the SQLite file has a {} {} that is not sessile's, and sessile needs the name: give sessile a file of its own, such as sessile::connect(\"sqlite://sessions.db\"), or rename yours. Nothing was changed",
+            found.what, found.name
+        );
+        return Err(Error::new(ErrorKind::Schema, message));
+    }
+    Ok(())
+}
+
+/// The names that a migration's text creates and did not drop before.
+fn new_names(sql: &str) -> BTreeSet<&str> {
+    let mut dropped = BTreeSet::new();
+    let mut new = BTreeSet::new();
+    for line in sql.lines() {
+        let mut words = line.split([' ', ';', '(']);
+        let (verb, kind, name) = (words.next(), words.next(), words.next());
+        let (Some(name), Some("table" | "view" | "index")) = (name, kind) else { continue };
+        match verb {
+            Some("drop") => drop(dropped.insert(name)),
+            Some("create") if !dropped.contains(name) => drop(new.insert(name)),
+            _ => {}
+        }
+    }
+    new
 }

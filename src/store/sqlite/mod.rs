@@ -16,10 +16,13 @@ use serde_json::json;
 use sqlx::{Sqlite, SqlitePool, query, query_as};
 use uuid::Uuid;
 
-pub use self::revoke::{revoke, revoke_all, revoke_others, revoke_user};
 use self::{
     checkpoints::Checkpoints,
     row::{InfoRow, Row},
+};
+pub use self::{
+    migrate::migrator,
+    revoke::{revoke, revoke_all, revoke_others, revoke_user},
 };
 use super::{
     Changed, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,

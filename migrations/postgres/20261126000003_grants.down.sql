@@ -1,0 +1,1 @@
+-- Nothing is taken away. Some of these grants may have been made by hand, and they do not disturb the release before.

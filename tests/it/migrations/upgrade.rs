@@ -1,0 +1,199 @@
+//! From each earlier version to the newest, with data, and beside those who use it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use sessile::CookieChange;
+use tokio::task::JoinHandle;
+
+use super::{FIRST, REALMS, empty_cases, sqlx, until, works};
+use crate::support::{Browser, Db, Pool};
+
+empty_cases! {
+    data_of_every_earlier_version_survives,
+    a_large_table_is_not_rewritten_and_its_writers_do_not_wait,
+}
+
+/// For each version that was released: its schema, with sessions in it, migrated to the newest. The
+/// rows were written by that version, and are in `tests/it/earlier`.
+async fn data_of_every_earlier_version_survives(db: Db) {
+    let versions = [
+        (
+            FIRST,
+            include_str!("../earlier/20261123000001.postgres.sql"),
+            include_str!("../earlier/20261123000001.sqlite.sql"),
+            // It did not say so, and its idle timeout is not that of a remembered one.
+            false,
+        ),
+        (
+            REALMS,
+            include_str!("../earlier/20261125000002.postgres.sql"),
+            include_str!("../earlier/20261125000002.sqlite.sql"),
+            true,
+        ),
+    ];
+    for (version, postgres, sqlite, is_remembered) in versions {
+        sqlx(&db, &["run", "--target-version", version]);
+        db.run(postgres, sqlite).await;
+        let sessions = db.sessions().await;
+        sessions.migrate().await.unwrap();
+        let checked = db.texts("select 'ok'", "pragma integrity_check").await;
+        assert_eq!(checked, ["ok"], "{version}");
+        let cookie = "AaIJ_dtdc0OfeFOWaEic0gABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+        let mut browser = Browser { cookie: Some(cookie.to_owned()) };
+        let session = browser.open(&sessions).await;
+        assert_eq!(session.user_id().as_deref(), Some("ada"), "{version}");
+        assert_eq!(session.data::<serde_json::Value>().unwrap(), json!({"cart": {"tea": 2}}));
+        session
+            .update("cart", |cart: &mut serde_json::Value| cart["tea"] = json!(3))
+            .await
+            .unwrap();
+        let device = &session.devices().await.unwrap()[0];
+        assert_eq!(device.ip, Some([192, 0, 2, 1].into()));
+        assert_eq!(device.user_agent.as_deref(), Some("curl"));
+        session.reauthenticate().await.unwrap();
+        let change = session.finish().await.unwrap();
+        let CookieChange::Set { max_age, .. } = &change else { panic!("{change:?}") };
+        assert_eq!(max_age.is_some(), is_remembered, "{version}");
+        browser.keep(change);
+        browser.open(&sessions).await.log_out_everywhere().await.unwrap();
+        assert!(!browser.is_in(&sessions).await);
+        sqlx(&db, &["revert", "--target-version", "0"]);
+    }
+}
+
+/// That many sessions, as the first release wrote them.
+async fn fill(db: &Db, rows: u32) {
+    db.run(
+        &format!("insert into sessile.sessions (id, revision, created_at, authenticated_at, last_seen_at,
+                absolute_expires_at, valid_until, expires_at, idle_timeout, secret_hash, user_id, data, ip, user_agent)
+            select gen_random_uuid(), 1, now(), now(), now(), now() + interval '1 day', now() + interval '1 hour',
+                now() + interval '90 minutes', 3600, sha256(n::text::bytea), 'user-' || n,
+                '{{\"cart\":{{\"tea\":2,\"honey\":1}}}}', '192.0.2.1', 'Mozilla/5.0 (X11; Linux x86_64)'
+            from generate_series(1, {rows}) n"),
+        &format!("insert into sessions (id, revision, created_at, authenticated_at, last_seen_at,
+                absolute_expires_at, valid_until, expires_at, idle_timeout, secret_hash, user_id, data, ip, user_agent)
+            with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < {rows}),
+                clock (now) as (select cast(round(unixepoch('subsec') * 1000) as integer))
+            select randomblob(16), 1, now, now, now, now + 86400000, now + 3600000, now + 5400000, 3600,
+                randomblob(32), 'user-' || n, '{{\"cart\":{{\"tea\":2,\"honey\":1}}}}', '192.0.2.1',
+                'Mozilla/5.0 (X11; Linux x86_64)'
+            from numbers, clock"),
+    )
+    .await;
+}
+
+/// Somebody who writes to one row after the other.
+struct Writer {
+    writes: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    longest: JoinHandle<Duration>,
+}
+
+impl Writer {
+    fn begin(db: &Db) -> Self {
+        let (writes, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (db, counted, stopped) = (db.clone(), writes.clone(), stop.clone());
+        let longest = tokio::spawn(async move {
+            let mut longest = Duration::ZERO;
+            while !stopped.load(SeqCst) {
+                let user = format!("where user_id = 'user-{}'", counted.load(SeqCst) % 1000 + 1);
+                let begun = Instant::now();
+                db.run(
+                    &format!("update sessile.sessions set revision = revision + 1 {user}"),
+                    &format!("update sessions set revision = revision + 1 {user}"),
+                )
+                .await;
+                longest = longest.max(begun.elapsed());
+                counted.fetch_add(1, SeqCst);
+            }
+            longest
+        });
+        Self { writes, stop, longest }
+    }
+
+    /// Waits until it has written some more.
+    async fn goes_on(&self) {
+        let before = self.writes.load(SeqCst);
+        until("the writer goes on", async || self.writes.load(SeqCst) > before + 2).await;
+    }
+
+    /// How long its longest write took.
+    async fn longest(self) -> Duration {
+        self.goes_on().await;
+        self.stop.store(true, SeqCst);
+        self.longest.await.unwrap()
+    }
+}
+
+async fn a_large_table_is_not_rewritten_and_its_writers_do_not_wait(db: Db) {
+    sqlx(&db, &["run", "--target-version", FIRST]);
+    fill(&db, if db.is_postgres() { 50_000 } else { 200_000 }).await;
+    db.run("analyze sessile.sessions", "pragma wal_checkpoint(truncate)").await;
+    // Postgres writes a table that it changes into another file; SQLite's log holds what it writes.
+    let file = async || {
+        let postgres = "select string_agg(pg_relation_filenode(c.oid)::text, ' ' order by c.oid) from pg_class c
+            where c.oid = 'sessile.sessions'::regclass
+                or c.oid in (select indexrelid from pg_index where indrelid = 'sessile.sessions'::regclass)";
+        db.texts(postgres, "select ''").await
+    };
+    let file_before = file().await;
+
+    let writer = Writer::begin(&db);
+    writer.goes_on().await;
+    let begun = Instant::now();
+    db.sessions().await.migrate().await.unwrap();
+    let took = begun.elapsed();
+    let longest = writer.longest().await;
+    eprintln!("the migration took {took:?}, the longest write meanwhile {longest:?}");
+    assert!(longest < Duration::from_secs(1), "a write took {longest:?}");
+    assert_eq!(file().await, file_before);
+    if !db.is_postgres() {
+        let path = db.url.strip_prefix("sqlite://").unwrap();
+        let [table, log] =
+            ["", "-wal"].map(|end| std::fs::metadata(format!("{path}{end}")).unwrap().len());
+        assert!(log < table / 4, "{log} bytes were written for a table of {table}");
+    }
+    works(&db.sessions().await).await;
+}
+
+/// It gives up for a moment, so that nobody waits for it and for the transaction it waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_meets_a_locked_table_lets_others_pass_postgres() {
+    let db = Db::empty_postgres().await;
+    sqlx(&db, &["run", "--target-version", FIRST]);
+    fill(&db, 1000).await;
+    let Pool::Postgres(pool) = &db.pool else { unreachable!() };
+    let mut reader = pool.begin().await.unwrap();
+    sqlx::query("select count(*) from sessile.sessions").execute(&mut *reader).await.unwrap();
+
+    let writer = Writer::begin(&db);
+    writer.goes_on().await;
+    let sessions = db.sessions().await;
+    let migration = tokio::spawn(async move { sessions.migrate().await });
+    let waits = async || {
+        let waiting =
+            "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'
+            and relation = 'sessile.sessions'::regclass";
+        db.number(waiting, "").await > 0
+    };
+    for _ in 0..2 {
+        until("it asks for the lock", waits).await;
+        until("it gives up", async || !waits().await).await;
+        writer.goes_on().await;
+        assert!(!migration.is_finished());
+    }
+    reader.rollback().await.unwrap();
+    migration.await.unwrap().unwrap();
+    let longest = writer.longest().await;
+    // A write waits for as long as one try does, which is less than a second, and not for the reader.
+    assert!(longest < Duration::from_millis(1500), "a write took {longest:?}");
+    works(&db.sessions().await).await;
+    db.drop().await;
+}
