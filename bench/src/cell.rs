@@ -40,8 +40,7 @@ impl Cell {
         let over = |value: fn(&Sample) -> f64| rounds.iter().map(value).collect::<Vec<_>>();
         let ops = over(|sample| sample.ops_per_s);
         let servers: Option<Vec<f64>> = rounds.iter().map(|sample| sample.server_cpu_us).collect();
-        let (least, most) =
-            ops.iter().fold((f64::MAX, f64::MIN), |(least, most), &x| (least.min(x), most.max(x)));
+        let spread = spread(&ops);
         let ops_per_s = median(ops);
         Self {
             backend,
@@ -54,7 +53,7 @@ impl Cell {
             client_cpu_us: rounded(median(over(|sample| sample.client_cpu_us))),
             server_cpu_us: servers.map(|servers| rounded(median(servers))),
             ratio_to_tower: None,
-            spread: rounded((most - least) / ops_per_s),
+            spread: rounded(spread),
         }
     }
 
@@ -92,6 +91,13 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
         n if n % 2 == 1 => values[n / 2],
         n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
     }
+}
+
+/// The largest less the smallest, as a part of the median.
+pub(crate) fn spread(values: &[f64]) -> f64 {
+    let (least, most) =
+        values.iter().fold((f64::MAX, f64::MIN), |(least, most), &x| (least.min(x), most.max(x)));
+    (most - least) / median(values.to_vec())
 }
 
 /// To four digits: no measurement here knows more.

@@ -79,7 +79,8 @@ struct Run {
     /// target/bench/charts.
     #[arg(long, value_name = "FOLDER")]
     charts: Option<PathBuf>,
-    /// Compares only on this database. More than one may be given, here and below.
+    /// Compares only on this database, at a fixed rate too. More than one may be given, here and
+    /// below.
     #[arg(long)]
     backend: Vec<Backend>,
     #[arg(long)]
@@ -129,8 +130,9 @@ async fn main() -> Result<()> {
 impl Run {
     async fn run(self) -> Result<()> {
         let scale = self.scale();
+        let backends = or_all(&self.backend, &Backend::ALL);
         let choice = Choice {
-            backends: or_all(&self.backend, &Backend::ALL),
+            backends: backends.clone(),
             stores: self.store.clone(),
             ops: or_all(&self.op, &Op::ALL),
             concurrencies: or_all(&self.concurrency, &CONCURRENCIES),
@@ -145,8 +147,8 @@ impl Run {
         let postgres = Postgres::connect().await?;
         let steps = if compares { choice.steps(&scale) } else { 0 } + measures.len();
         let progress = Progress::new(steps);
-        let result =
-            measure_all(compares.then_some(&choice), &measures, &scale, &postgres, &progress).await;
+        let choice = compares.then_some(&choice);
+        let result = measure_all(choice, &measures, &backends, &scale, &postgres, &progress).await;
         progress.done();
         postgres.tidy().await?;
         let (cells, figures) = result?;
@@ -176,6 +178,7 @@ impl Run {
         }
         if let Some(seconds) = self.seconds {
             scale.measured = Duration::from_secs_f64(seconds);
+            scale.at_rate = scale.measured;
         }
         scale
     }
@@ -184,6 +187,7 @@ impl Run {
 async fn measure_all(
     choice: Option<&Choice>,
     measures: &[Measure],
+    backends: &[Backend],
     scale: &Scale,
     postgres: &Postgres,
     progress: &Progress,
@@ -196,7 +200,7 @@ async fn measure_all(
         Some(choice) => matrix::run(choice, scale, postgres, folder.path(), progress).await?,
         None => Default::default(),
     };
-    let on = On { postgres, folder: folder.path(), scale, progress };
+    let on = On { postgres, folder: folder.path(), scale, backends, progress };
     for measure in measures {
         if scale.at_most.is_some_and(|at_most| begun.elapsed() > at_most) {
             progress.say(format!("{}: left out, the time is over", measure.name()));

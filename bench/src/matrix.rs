@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result};
-use harness::{Op, Plan, Sample};
+use harness::{Arrivals, Op, Plan, Sample};
 
 use crate::{
     cell::{Cell, relate},
@@ -58,13 +58,7 @@ pub(crate) async fn run(
         let mut contenders = Vec::new();
         for name in backend.stores(&choice.stores) {
             progress.doing(format!("{backend}: filling {name}"));
-            let contender = match backend {
-                Backend::Postgres => {
-                    Contender::postgres(name, postgres, folder, scale.postgres_sessions).await
-                }
-                Backend::Sqlite => Contender::sqlite(name, folder, scale.sqlite_sessions).await,
-            };
-            let contender = contender.with_context(|| format!("filling {name}"))?;
+            let contender = Contender::filled(backend, name, postgres, folder, scale).await?;
             figures.extend(size::of(backend, &contender, scale).await?);
             contenders.push(contender);
             progress.step();
@@ -86,7 +80,7 @@ pub(crate) async fn run(
 }
 
 /// What one store's writes left to be cleaned up is no other store's burden in the next round.
-async fn tidy(postgres: &Postgres, contenders: &[Contender]) -> Result<()> {
+pub(crate) async fn tidy(postgres: &Postgres, contenders: &[Contender]) -> Result<()> {
     for contender in contenders {
         if let Home::Postgres(database) = &contender.home {
             database.vacuum().await?;
@@ -118,7 +112,7 @@ async fn one_round(
                 progress.doing(what.clone());
                 let plan = Plan {
                     op,
-                    concurrency,
+                    arrivals: Arrivals::AtOnce(concurrency),
                     warm_up: scale.warm_up,
                     measured: scale.measured,
                     seed: (round as u64) << 32,

@@ -13,6 +13,8 @@ pub(crate) struct Scale {
     /// As many as these expire, among twice as many.
     pub(crate) backlog: usize,
     pub(crate) table_sizes: &'static [usize],
+    /// Of requests at a fixed rate: at 200 a second a 99th percentile needs some seconds.
+    pub(crate) at_rate: Duration,
     pub(crate) http: Duration,
     pub(crate) pgbench: Duration,
     pub(crate) pgbench_factor: usize,
@@ -32,6 +34,7 @@ impl Scale {
             touched: 20_000,
             backlog: 50_000,
             table_sizes: &[10_000, 100_000],
+            at_rate: Duration::from_millis(500),
             http: Duration::from_secs(1),
             pgbench: Duration::from_secs(1),
             pgbench_factor: 1,
@@ -50,6 +53,7 @@ impl Scale {
             touched: 300_000,
             backlog: 1_000_000,
             table_sizes: &[10_000, 1_000_000, 10_000_000],
+            at_rate: Duration::from_secs(5),
             http: Duration::from_secs(5),
             pgbench: Duration::from_secs(5),
             pgbench_factor: 10,

@@ -3,7 +3,10 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Result, bail};
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::{
+    sys::resource::{UsageWho, getrusage},
+    time::{ClockId, clock_gettime},
+};
 use serde::{Deserialize, Serialize};
 
 /// This process's so far, in user mode and in the kernel.
@@ -16,6 +19,11 @@ pub fn own() -> Result<Duration> {
         )
     };
     Ok(time(usage.user_time()) + time(usage.system_time()))
+}
+
+/// The calling thread's so far.
+pub fn of_thread() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
 /// Where the server's part of the work is done.

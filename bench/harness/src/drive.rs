@@ -6,19 +6,33 @@ use std::{
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::{Op, Peer, Values, change, cpu, values};
+use crate::{Op, Peer, cpu, open, task::Task, values};
 
-/// One measurement: so many tasks, each of which does one operation after the other.
+/// One measurement.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Plan {
     pub op: Op,
-    pub concurrency: usize,
+    pub arrivals: Arrivals,
     /// Not measured: connections are opened, statements prepared, caches filled.
     pub warm_up: Duration,
     pub measured: Duration,
     /// Makes the choice of sessions another one in each round, and the same one for each store.
     pub seed: u64,
     pub server: cpu::Server,
+}
+
+/// When an operation begins.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    /// A closed loop: so many tasks, each of which begins when its last operation is answered.
+    AtOnce(usize),
+    /// An open loop: at moments that no answer delays.
+    AtRate {
+        per_s: u32,
+        /// What the request's handler computes after the operation, on the same threads.
+        compute: Duration,
+    },
 }
 
 /// What one measurement saw.
@@ -44,11 +58,11 @@ pub async fn drive<P: Peer>(peer: &Arc<P>, plan: &Plan) -> Result<Sample> {
     }
     let (client, server) = (cpu::own()?, plan.server.spent());
     let begun = Instant::now();
-    let latencies = phase(peer, plan, plan.measured, plan.seed).await?;
+    let Phase { mut latencies, aside } = phase(peer, plan, plan.measured, plan.seed).await?;
     let elapsed = begun.elapsed();
-    let (client, server) = (cpu::own()? - client, plan.server.spent().zip(server));
+    let client = (cpu::own()? - client).saturating_sub(aside);
+    let server = plan.server.spent().zip(server);
 
-    let mut latencies = latencies.concat();
     let ops = latencies.len();
     let per_op = |time: Duration| time.as_secs_f64() * 1e6 / ops as f64;
     Ok(Sample {
@@ -71,22 +85,43 @@ pub fn quantile(latencies: &mut [u32], quantile: f64) -> f64 {
     f64::from(*latencies.select_nth_unstable(rank).1) / 1e3
 }
 
-/// Each task's latencies, in nanoseconds.
-async fn phase<P: Peer>(
+pub(crate) fn nanoseconds(latency: Duration) -> u32 {
+    u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX)
+}
+
+pub(crate) struct Phase {
+    /// Of each operation, in nanoseconds.
+    pub(crate) latencies: Vec<u32>,
+    /// This process's processor time that was not the operations'.
+    pub(crate) aside: Duration,
+}
+
+async fn phase<P: Peer>(peer: &Arc<P>, plan: &Plan, length: Duration, seed: u64) -> Result<Phase> {
+    match plan.arrivals {
+        Arrivals::AtOnce(tasks) => closed(peer, plan.op, tasks, length, seed).await,
+        Arrivals::AtRate { per_s, compute } => {
+            open::run(peer.clone(), plan.op, per_s, compute, length, seed).await
+        }
+    }
+}
+
+async fn closed<P: Peer>(
     peer: &Arc<P>,
-    plan: &Plan,
+    op: Op,
+    tasks: usize,
     length: Duration,
     seed: u64,
-) -> Result<Vec<Vec<u32>>> {
+) -> Result<Phase> {
+    let template = Arc::new(values());
     let end = Instant::now() + length;
     let task = |number: usize| {
         let mut task = Task {
             peer: peer.clone(),
-            op: plan.op,
+            op,
             random: fastrand::Rng::with_seed(seed.wrapping_add(number as u64)),
             number,
-            tasks: plan.concurrency,
-            template: values(),
+            tasks,
+            template: template.clone(),
         };
         tokio::spawn(async move {
             let mut latencies = Vec::with_capacity(1 << 12);
@@ -96,91 +131,17 @@ async fn phase<P: Peer>(
                     break;
                 }
                 task.once().await?;
-                latencies.push(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(u32::MAX));
+                latencies.push(nanoseconds(begun.elapsed()));
                 // What needed no wait keeps nobody from their turn for long.
                 tokio::task::coop::consume_budget().await;
             }
             anyhow::Ok(latencies)
         })
     };
-    let tasks: Vec<_> = (0..plan.concurrency).map(task).collect();
-    let mut latencies = Vec::with_capacity(tasks.len());
+    let tasks: Vec<_> = (0..tasks).map(task).collect();
+    let mut latencies = Vec::new();
     for task in tasks {
-        latencies.push(task.await??);
+        latencies.extend(task.await??);
     }
-    Ok(latencies)
-}
-
-struct Task<P> {
-    peer: Arc<P>,
-    op: Op,
-    random: fastrand::Rng,
-    number: usize,
-    tasks: usize,
-    template: Values,
-}
-
-impl<P: Peer> Task<P> {
-    async fn once(&mut self) -> Result<()> {
-        match self.op {
-            Op::Load => self.load().await,
-            Op::Save => self.save().await,
-            Op::Create => self.create().await.map(drop),
-            Op::LogIn => {
-                let values = self.new_values();
-                self.peer.log_in(values).await
-            }
-            Op::Visitor => {
-                let values = self.new_values();
-                self.peer.visit_and_log_in(values).await
-            }
-            Op::Mix => match self.random.u32(0..100) {
-                0..90 => self.load().await,
-                90..99 => self.load_and_save().await,
-                _ => {
-                    let created = self.create().await?;
-                    self.peer.delete(created).await
-                }
-            },
-        }
-    }
-
-    /// Any of the sessions that are this task's alone, spread over the whole.
-    fn any_session(&mut self) -> usize {
-        let sessions = self.peer.sessions() / self.tasks;
-        self.number + self.tasks * self.random.usize(0..sessions)
-    }
-
-    fn new_values(&mut self) -> Values {
-        let mut values = self.template.clone();
-        change(&mut values, self.random.u64(..));
-        values
-    }
-
-    async fn load(&mut self) -> Result<()> {
-        let session = self.any_session();
-        let values = self.peer.load(session).await?;
-        anyhow::ensure!(
-            values.len() == self.template.len(),
-            "what was loaded is not what was saved"
-        );
-        Ok(())
-    }
-
-    async fn save(&mut self) -> Result<()> {
-        let (session, values) = (self.any_session(), self.new_values());
-        self.peer.save(session, values).await
-    }
-
-    async fn load_and_save(&mut self) -> Result<()> {
-        let session = self.any_session();
-        let mut values = self.peer.load(session).await?;
-        change(&mut values, self.random.u64(..));
-        self.peer.save(session, values).await
-    }
-
-    async fn create(&mut self) -> Result<P::Created> {
-        let values = self.new_values();
-        self.peer.create(values).await
-    }
+    Ok(Phase { latencies, aside: Duration::ZERO })
 }

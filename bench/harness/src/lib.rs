@@ -5,12 +5,14 @@ pub mod cpu;
 mod data;
 mod drive;
 mod op;
+mod open;
 mod peer;
+mod task;
 pub mod worker;
 
 pub use self::{
     data::{Values, change, encode, values},
-    drive::{Plan, Sample, drive, quantile},
+    drive::{Arrivals, Plan, Sample, drive, quantile},
     op::Op,
     peer::Peer,
 };

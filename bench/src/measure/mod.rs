@@ -5,6 +5,7 @@ mod client;
 mod cold;
 mod http;
 mod pgbench;
+mod rates;
 mod rows;
 pub(crate) mod serve;
 pub(crate) mod size;
@@ -14,10 +15,12 @@ mod touch;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use harness::Op;
 
 use crate::{
     figure::Figure,
     fill::{self, Seen},
+    peers::Backend,
     postgres::{Database, Postgres},
     progress::Progress,
     scale::Scale,
@@ -41,12 +44,24 @@ pub(crate) enum Measure {
     Cached,
     /// Requests through the whole HTTP stack, with and without the layer.
     Http,
+    /// Loads at a fixed rate, which go on whatever the store does.
+    Rates,
+    /// The same with the mix. Only where it is asked for.
+    RatesMix,
 }
 
 impl Measure {
     /// The quickest and those that most is promised of first: a quick run may not come to all.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Pgbench, Self::Touch, Self::Cached, Self::Sweep, Self::Http, Self::Rows, Self::Cold];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Pgbench,
+        Self::Touch,
+        Self::Cached,
+        Self::Sweep,
+        Self::Rates,
+        Self::Http,
+        Self::Rows,
+        Self::Cold,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -57,6 +72,8 @@ impl Measure {
             Self::Cold => "cold",
             Self::Cached => "cached",
             Self::Http => "http",
+            Self::Rates => "rates",
+            Self::RatesMix => "rates-mix",
         }
     }
 
@@ -70,6 +87,8 @@ impl Measure {
             Self::Cold => cold::run(on).await,
             Self::Cached => cached::run(on).await,
             Self::Http => http::run(on).await,
+            Self::Rates => rates::run(on, self.name(), Op::Load).await,
+            Self::RatesMix => rates::run(on, self.name(), Op::Mix).await,
         };
         on.progress.step();
         figures.context(self.name())
@@ -82,6 +101,7 @@ pub(crate) struct On<'a> {
     pub(crate) postgres: &'a Postgres,
     pub(crate) folder: &'a Path,
     pub(crate) scale: &'a Scale,
+    pub(crate) backends: &'a [Backend],
     pub(crate) progress: &'a Progress,
 }
 

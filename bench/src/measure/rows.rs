@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use harness::{Op, Plan, Sample, drive};
+use harness::{Arrivals, Op, Plan, Sample, drive};
 
 use super::On;
 use crate::{
@@ -70,7 +70,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
 fn plan(on: &On<'_>, concurrency: usize, round: usize) -> Plan {
     Plan {
         op: Op::Load,
-        concurrency,
+        arrivals: Arrivals::AtOnce(concurrency),
         warm_up: on.scale.warm_up,
         measured: on.scale.measured,
         seed: round as u64,

@@ -11,7 +11,7 @@ mod tower;
 
 use std::{fmt, future::Future, path::Path, pin::Pin, sync::Arc};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use harness::{Peer, Plan, Sample, cpu, drive};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,7 @@ pub(crate) use self::{
 use crate::{
     postgres::{Database, Postgres},
     redis::{Durability, Redis},
+    scale::Scale,
     sqlite,
 };
 
@@ -150,8 +151,24 @@ pub(crate) enum Home {
 }
 
 impl Contender {
-    /// Makes the store and fills it with so many sessions.
-    pub(crate) async fn postgres(
+    /// Makes the store and fills it with as many sessions as the scale says.
+    pub(crate) async fn filled(
+        backend: Backend,
+        name: Name,
+        postgres: &Postgres,
+        folder: &Path,
+        scale: &Scale,
+    ) -> Result<Self> {
+        let contender = match backend {
+            Backend::Postgres => {
+                Self::postgres(name, postgres, folder, scale.postgres_sessions).await
+            }
+            Backend::Sqlite => Self::sqlite(name, folder, scale.sqlite_sessions).await,
+        };
+        contender.with_context(|| format!("filling {name}"))
+    }
+
+    async fn postgres(
         name: Name,
         server: &Postgres,
         folder: &Path,
@@ -186,7 +203,7 @@ impl Contender {
     }
 
     /// The same in an SQLite file.
-    pub(crate) async fn sqlite(name: Name, folder: &Path, sessions: usize) -> Result<Self> {
+    async fn sqlite(name: Name, folder: &Path, sessions: usize) -> Result<Self> {
         let (url, path) = (sqlite::url(folder, name.text())?, folder.join(format!("{name}.db")));
         let peer: Box<dyn Runs> = match name {
             Name::TowerSessions => Box::new(Arc::new(tower::sqlite(&url, sessions).await?)),
