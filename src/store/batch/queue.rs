@@ -26,6 +26,12 @@ const MAX_BYTES: usize = 1 << 20;
 /// What may wait at most, in items and in bytes of data.
 const MAX_WAITING: usize = 8_192;
 const MAX_WAITING_BYTES: usize = 32 << 20;
+/// So many have to wait for another lane to open: fewer are better off together, in the next statement of the
+/// lane that is there. But nobody waits for that longer than a moment.
+const ENOUGH: usize = 4;
+const A_MOMENT: Duration = Duration::from_millis(5);
+/// And after that, as often it is seen to that there still is a lane.
+const A_WHILE: Duration = Duration::from_millis(100);
 /// The pauses before a locked row is asked for again. They begin with the first and double.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -92,16 +98,21 @@ impl<V: Verb> Queue<V> {
         let deadline = Instant::now() + limit;
         let mut pause = FIRST_PAUSE;
         loop {
-            let (place, answer) = self.0.enter(item)?;
-            let answer = match timeout_at(deadline, answer).await {
-                Ok(Ok(answer)) => answer?,
-                Ok(Err(_)) => return Err(task::lost(V::WRITES)),
-                Err(_) if place.leave() => return Err(task::not_begun(limit)),
-                Err(_) => return Err(task::no_answer(V::WRITES, limit)),
+            let (place, mut answer) = self.0.enter(item)?;
+            let mut look_at = Instant::now() + A_MOMENT;
+            let reply = loop {
+                match timeout_at(look_at.min(deadline), &mut answer).await {
+                    Ok(Ok(reply)) => break reply?,
+                    Ok(Err(_)) => return Err(task::lost(V::WRITES)),
+                    Err(_) if look_at < deadline => self.0.open_lane(place.runtime, 1),
+                    Err(_) if place.leave() => return Err(task::not_begun(limit)),
+                    Err(_) => return Err(task::no_answer(V::WRITES, limit)),
+                }
+                look_at += A_WHILE;
             };
-            match answer {
+            match reply {
                 Reply::Done(output) => return Ok(output),
-                Reply::Locked(_) if deadline.saturating_duration_since(Instant::now()) < pause => {
+                Reply::Locked(_) if Instant::now() + pause > deadline => {
                     return Err(task::locked());
                 }
                 Reply::Locked(again) => item = again,
@@ -142,14 +153,22 @@ impl<V: Verb> Shared<V> {
         let ticket = self.tickets.fetch_add(1, Relaxed);
         state.waiting_bytes += bytes;
         state.waiting.insert(ticket, Waiting { item, answer: sender });
-        let is_free = state.lanes_taken < self.limits.lanes.max(1);
-        state.lanes_taken += usize::from(is_free);
+        let is_idle = state.lanes_taken == 0;
         drop(states);
-        if is_free {
+        self.open_lane(runtime, if is_idle || self.limits.rows == 1 { 1 } else { ENOUGH });
+        Ok((Place { shared: self.clone(), runtime, ticket }, answer))
+    }
+
+    /// Where one is free, and that many wait.
+    fn open_lane(self: &Arc<Self>, runtime: runtime::Id, for_as_many: usize) {
+        let mut states = self.state();
+        let Some(state) = states.get_mut(&runtime) else { return };
+        if state.waiting.len() >= for_as_many && state.lanes_taken < self.limits.lanes.max(1) {
+            state.lanes_taken += 1;
+            drop(states);
             // A runtime that shuts down drops the task here and now, which takes the lock.
             tokio::spawn(Lane { shared: self.clone(), runtime, is_taken: true }.run());
         }
-        Ok((Place { shared: self.clone(), runtime, ticket }, answer))
     }
 
     async fn run(&self, batch: Vec<Waiting<V>>) {
@@ -229,7 +248,10 @@ impl<V: Verb> Place<V> {
     /// Whether the item still waited.
     fn leave(&self) -> bool {
         let mut states = self.shared.state();
-        states.get_mut(&self.runtime).and_then(|state| state.remove(self.ticket)).is_some()
+        let Some(state) = states.get_mut(&self.runtime) else { return false };
+        let left = state.remove(self.ticket).is_some();
+        forget_idle(&mut states, self.runtime);
+        left
     }
 }
 
@@ -258,40 +280,36 @@ impl<V: Verb> Lane<V> {
     /// What waits, or nothing, and then the lane is given back: under one lock, so that nobody counts on it
     /// in between.
     fn take_batch(&mut self) -> Option<Vec<Waiting<V>>> {
-        let shared = self.shared.clone();
-        let mut states = shared.state();
+        let mut states = self.shared.state();
         let state = states.get_mut(&self.runtime)?;
-        let batch = state.take_batch(shared.limits.rows);
+        let batch = state.take_batch(self.shared.limits.rows);
         if batch.is_empty() {
             self.is_taken = false;
-            give_back(&mut states, self.runtime);
+            state.lanes_taken -= 1;
+            forget_idle(&mut states, self.runtime);
             return None;
         }
         Some(batch)
     }
 }
 
-/// With the last lane goes whatever still waits.
-fn give_back<V: Verb>(states: &mut HashMap<runtime::Id, State<V>>, runtime: runtime::Id) {
-    let Some(state) = states.get_mut(&runtime) else { return };
-    state.lanes_taken -= 1;
-    if state.lanes_taken == 0 {
-        states.remove(&runtime);
+/// Before its end: by a panic, or with its runtime. Who waits, and is still polled, opens another one.
+impl<V: Verb> Drop for Lane<V> {
+    fn drop(&mut self) {
+        let mut states = self.shared.state();
+        if self.is_taken
+            && let Some(state) = states.get_mut(&self.runtime)
+        {
+            state.lanes_taken -= 1;
+            forget_idle(&mut states, self.runtime);
+        }
     }
 }
 
-/// A lane that is dropped before its end was so by a panic, and then another task goes on with it; or with
-/// its runtime, and then who waits is told that nobody will come.
-impl<V: Verb> Drop for Lane<V> {
-    fn drop(&mut self) {
-        let shared = self.shared.clone();
-        if std::mem::take(&mut self.is_taken) {
-            if std::thread::panicking() {
-                tokio::spawn(Self { shared, runtime: self.runtime, is_taken: true }.run());
-            } else {
-                give_back(&mut shared.state(), self.runtime);
-            }
-        }
+fn forget_idle<V: Verb>(states: &mut HashMap<runtime::Id, State<V>>, runtime: runtime::Id) {
+    let is_idle = |state: &State<V>| state.lanes_taken == 0 && state.waiting.is_empty();
+    if states.get(&runtime).is_some_and(is_idle) {
+        states.remove(&runtime);
     }
 }
 
