@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 pub use self::schedule::Schedule;
 use crate::{
@@ -17,6 +21,9 @@ use crate::{
     error::Result,
     store::Swept,
 };
+
+/// How long a stop waits for the statement in hand, and then for the touches that are held back.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What one run of the cleanup did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,8 +58,9 @@ impl CleanupBuilder {
         Self { context, schedule, batch: 2_000, pause, jitter: None, hook: None }
     }
 
-    /// Rows a statement deletes at most. Default: 2,000, which a database does in a few tenths of a
-    /// second.
+    /// Rows a statement deletes at most, and as many old cut-offs of log-ins. Default: 2,000, which a
+    /// database does in a few tenths of a second. Where a large part of a Postgres table has expired, a
+    /// statement deletes all expired rows on 3,000 pages instead.
     pub fn batch(mut self, rows: u32) -> Self {
         self.batch = rows.max(1);
         self
@@ -71,18 +79,20 @@ impl CleanupBuilder {
         self
     }
 
-    /// Called after every run, failed ones too: for the application's metrics. It should not block.
+    /// Called after every run, failed ones too: for the application's metrics. It should not block. If it
+    /// panics, that is logged, and the next run goes on.
     pub fn on_run(mut self, hook: impl Fn(&Result<CleanupReport>) + Send + Sync + 'static) -> Self {
         self.hook = Some(Arc::new(hook));
         self
     }
 
-    /// Sweeps until nothing is left, once, now.
+    /// Sweeps until nothing is left, once, now. Rows that another transaction has locked are passed by:
+    /// a later run takes them.
     pub async fn run_once(&self) -> Result<CleanupReport> {
         self.run(&mut Stop::never()).await
     }
 
-    /// Sweeps on the schedule, in a task of its own, until [`Cleanup::stop`]. An error is logged,
+    /// Sweeps on the schedule, in a task of its own, until [`Cleanup::stop`]. An error or a panic is logged,
     /// and the next run goes on.
     ///
     /// # Panics
@@ -90,24 +100,45 @@ impl CleanupBuilder {
     /// Outside a tokio runtime.
     pub fn spawn(self) -> Cleanup {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(async move {
-            let mut stop = Stop(Some(stopped));
-            while stop.or_sleep(self.delay()).await.is_continue() {
-                let result = self.run(&mut stop).await;
-                if let Some(hook) = &self.hook {
-                    hook(&result);
-                }
-            }
-            // Failures are logged where they happen.
-            self.context.store.flush().await.ok();
-        });
+        let task = tokio::spawn(Arc::new(self).run_on_schedule(Stop(Some(stopped))));
         Cleanup { stop, task }
     }
 
+    async fn run_on_schedule(self: Arc<Self>, mut stop: Stop) {
+        while stop.or_sleep(self.delay()).await.is_continue() {
+            // In a task of its own: a panic of the hook, or of the store, ends this run only.
+            let mut run = tokio::spawn(self.clone().run_and_tell(stop.clone()));
+            tokio::select! {
+                ended = &mut run => {
+                    if let Err(error) = ended && error.is_panic() {
+                        observed::cleanup_panicked(&*error.into_panic());
+                    }
+                }
+                () = stop.has_waited(STOPS_WITHIN) => {
+                    run.abort();
+                    observed::cleanup_abandoned("run");
+                }
+            }
+        }
+        // Failures are logged where they happen.
+        if timeout(STOPS_WITHIN, self.context.store.flush()).await.is_err() {
+            observed::cleanup_abandoned("touches");
+        }
+    }
+
+    async fn run_and_tell(self: Arc<Self>, mut stop: Stop) {
+        let result = self.run(&mut stop).await;
+        if let Some(hook) = &self.hook {
+            hook(&result);
+        }
+    }
+
+    /// However long the schedule and the jitter are: what is too long for a `Duration` never comes.
     fn delay(&self) -> Duration {
         let delay = self.schedule.delay();
         let jitter = self.jitter.unwrap_or_else(|| (delay / 10).min(Duration::from_secs(60)));
-        delay + jitter.mul_f64(rand::random::<f64>())
+        let later = jitter.as_secs_f64() * rand::random::<f64>();
+        delay.saturating_add(Duration::try_from_secs_f64(later).unwrap_or(jitter))
     }
 
     async fn run(&self, stop: &mut Stop) -> Result<CleanupReport> {
@@ -122,37 +153,44 @@ impl CleanupBuilder {
     /// By the index, batch after batch, until one is not full. If there is more than one, a backlog
     /// may be met faster by going through the whole table.
     async fn sweep(&self, stop: &mut Stop, report: &mut CleanupReport) -> Result<()> {
-        let store = &self.context.store;
         loop {
-            let is_full = |rows| rows >= u64::from(self.batch);
-            if !report.add(store.sweep(self.batch).await?).is_some_and(is_full)
-                || self.is_over(stop).await
-            {
+            let swept = self.context.store.sweep(self.batch).await?;
+            report.add(swept);
+            let (is_full, cutoffs_left) = match swept {
+                Swept::Rows(rows) => (rows >= u64::from(self.batch), false),
+                Swept::More(rows) => (rows >= u64::from(self.batch), true),
+                Swept::Busy => return Ok(()),
+            };
+            if !(is_full || cutoffs_left) || self.is_over(stop).await {
                 return Ok(());
             }
-            if report.batches == 1
-                && let Some(pages) = self.pages_of_a_backlog().await?
+            if is_full
+                && report.batches == 1
+                && let Some(pages) = self.pages_of_a_backlog().await
+                && let Ok(ended) = self.sweep_pages(pages, stop, report).await
+                && (ended.is_break() || !cutoffs_left)
             {
-                return self.sweep_pages(pages, stop, report).await;
+                return Ok(());
             }
         }
     }
 
-    /// What ends meanwhile is left to the next run: the index would have to be asked for it, and
-    /// until a vacuum it leads through all that has just been deleted.
+    /// Breaks where the run is to end. What expires meanwhile is left to the next run: the index would have
+    /// to be asked for it, and until a vacuum it leads through all that has just been deleted.
     async fn sweep_pages(
         &self,
         pages: impl Iterator<Item = Range<u32>> + Send,
         stop: &mut Stop,
         report: &mut CleanupReport,
-    ) -> Result<()> {
+    ) -> Result<ControlFlow<()>> {
         for pages in pages {
             let swept = self.context.store.sweep_pages(pages).await?;
-            if report.add(swept).is_none() || self.is_over(stop).await {
-                break;
+            report.add(swept);
+            if swept == Swept::Busy || self.is_over(stop).await {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     async fn is_over(&self, stop: &mut Stop) -> bool {
@@ -162,28 +200,27 @@ impl CleanupBuilder {
     /// The index names expired rows in the order of their end, each on a page of its own: a page
     /// read, and written to the log, for a row. Where there is one on every fourth page or more,
     /// reading every page once is less.
-    async fn pages_of_a_backlog(&self) -> Result<Option<impl Iterator<Item = Range<u32>> + use<>>> {
+    ///
+    /// A survey that fails, which is logged, is none, and so are pages: a time-out of the server's may be too
+    /// short for them, and not for a batch by the index.
+    async fn pages_of_a_backlog(&self) -> Option<impl Iterator<Item = Range<u32>> + use<>> {
         const PAGES: u32 = 3_000;
-        let Some(survey) = self.context.store.survey().await? else { return Ok(None) };
+        let survey = self.context.store.survey().await.ok().flatten()?;
         let end = survey.pages;
         let ranges = (0..end).step_by(PAGES as usize).map(move |from| from..end.min(from + PAGES));
-        Ok((survey.expired > u64::from(end) / 4).then_some(ranges))
+        (survey.expired > u64::from(end) / 4).then_some(ranges)
     }
 }
 
 impl CleanupReport {
-    /// Counts a statement. `None` if it did nothing, because another sweeper was at work.
-    fn add(&mut self, swept: Swept) -> Option<u64> {
+    /// Counts a statement.
+    fn add(&mut self, swept: Swept) {
         match swept {
-            Swept::Rows(rows) => {
+            Swept::Rows(rows) | Swept::More(rows) => {
                 self.rows += rows;
                 self.batches += 1;
-                Some(rows)
             }
-            Swept::Busy => {
-                self.busy = true;
-                None
-            }
+            Swept::Busy => self.busy = true,
         }
     }
 }
@@ -208,14 +245,18 @@ pub struct Cleanup {
 }
 
 impl Cleanup {
-    /// Ends the task: waits for the batch in hand, and writes the touches that are held back.
+    /// Ends the task: waits for the batch in hand, and writes the touches that are held back. For each of
+    /// them it waits five seconds at most, however long the database takes to answer: ten in all. What
+    /// was not done then is logged. A statement that still runs is left to the database, and is done
+    /// as a whole or not at all.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        // The task panics only if the application's hook does, and then it has ended as well.
+        // It fails where the runtime ends, and then it has ended as well.
         self.task.await.ok();
     }
 }
 
+#[derive(Clone)]
 struct Stop(Option<watch::Receiver<bool>>);
 
 impl Stop {
@@ -223,21 +264,27 @@ impl Stop {
         Self(None)
     }
 
-    /// Sleeps, unless and until the cleanup is to stop. A sender that was dropped says nothing.
+    /// Until the cleanup is to stop. A sender that was dropped says nothing.
+    async fn is_wanted(&mut self) {
+        if let Some(stop) = &mut self.0
+            && stop.wait_for(|stop| *stop).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Until the cleanup was to stop this long ago.
+    async fn has_waited(&mut self, duration: Duration) {
+        self.is_wanted().await;
+        sleep(duration).await;
+    }
+
+    /// Sleeps, unless and until the cleanup is to stop.
     async fn or_sleep(&mut self, duration: Duration) -> ControlFlow<()> {
-        let stopped = async {
-            match &mut self.0 {
-                Some(stop) => {
-                    if stop.wait_for(|stop| *stop).await.is_err() {
-                        std::future::pending::<()>().await;
-                    }
-                }
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
-            () = stopped => ControlFlow::Break(()),
+            () = self.is_wanted() => ControlFlow::Break(()),
             () = sleep(duration) => ControlFlow::Continue(()),
         }
     }

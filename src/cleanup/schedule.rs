@@ -1,4 +1,7 @@
-use std::{str::FromStr, time::Duration};
+use std::{
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use chrono::{DateTime, Utc};
 use croner::Cron;
@@ -16,7 +19,8 @@ enum Kind {
 }
 
 impl Schedule {
-    /// This long after the run before has ended, and after the start.
+    /// This long after the run before has ended, and after the start. A time that is longer than any
+    /// process lives, as `Duration::MAX` is, never comes.
     pub fn every(interval: Duration) -> Self {
         // Zero would be a busy loop.
         Self(Kind::Every(interval.max(Duration::from_millis(1))))
@@ -43,7 +47,7 @@ impl Schedule {
         // A job begins by the node's clock, as any cron job does. What it deletes is decided by the
         // database's.
         #[expect(clippy::disallowed_methods)]
-        self.delay_from(Utc::now())
+        self.delay_from(moment(SystemTime::now()))
     }
 
     fn delay_from(&self, now: DateTime<Utc>) -> Duration {
@@ -57,6 +61,14 @@ impl Schedule {
             }
         }
     }
+}
+
+/// A clock before 1970 or beyond the calendar's end is taken for one that stands there: chrono's own
+/// conversion panics.
+fn moment(clock: SystemTime) -> DateTime<Utc> {
+    let since_1970 = clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+    DateTime::from_timestamp(seconds, since_1970.subsec_nanos()).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 #[cfg(test)]
@@ -79,6 +91,19 @@ mod tests {
             let error = Schedule::cron(expression).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{expression}");
             assert!(error.to_string().contains(&format!("{expression:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn any_clock_will_do() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        assert_eq!(moment(epoch + Duration::from_millis(1500)).timestamp_millis(), 1500);
+        assert_eq!(moment(epoch - Duration::from_secs(1)), DateTime::UNIX_EPOCH);
+        let far = epoch + Duration::from_secs(1 << 50);
+        assert_eq!(moment(far), DateTime::<Utc>::MAX_UTC);
+        let weekly = Schedule::cron("30 3 * * 1").unwrap();
+        for now in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH, DateTime::<Utc>::MAX_UTC] {
+            assert!(weekly.delay_from(now) > Duration::ZERO, "{now}");
         }
     }
 }

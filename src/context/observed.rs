@@ -16,6 +16,8 @@
 //! | `write refused` | debug | `session_id`, `reason` |
 //! | `cache headers overruled` | warn once, then debug | `cache_control` |
 //! | `swept` | info, or debug for nothing | `rows`, `batches`, `elapsed_ms` |
+//! | `cleanup panicked` (its hook or its store; the next run goes on) | error | `panic` |
+//! | `cleanup abandoned` (at its stop, since the database did not answer) | warn | `what` (`run`, `touches`) |
 //! | `request failed` | error | `error`, `source` |
 //! | `session database failed` | error | `verb`, `error` |
 //! | `touches lost` (once, until they are written again), `the cache is off: …` (the stores' own) | warn | `error` |
@@ -23,7 +25,7 @@
 //! | `a pooler such as PgBouncer is between: …` (the stores' own) | warn | |
 //! | `the schema is of a newer release, …` (the stores' own) | info | `release`, `needs_release` |
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{any::Any, ops::Range, sync::Arc, time::Duration};
 
 use tracing::{Instrument, Span, debug, debug_span, error, info, warn};
 
@@ -268,4 +270,14 @@ pub(crate) fn swept(rows: u64, batches: u64, elapsed: Duration) {
     } else {
         debug!(target: "sessile", rows, batches, elapsed_ms, "swept");
     }
+}
+
+pub(crate) fn cleanup_panicked(payload: &(dyn Any + Send)) {
+    let panic = payload.downcast_ref::<String>().map(String::as_str);
+    let panic = panic.or_else(|| payload.downcast_ref::<&str>().copied());
+    error!(target: "sessile", panic, "cleanup panicked");
+}
+
+pub(crate) fn cleanup_abandoned(what: &'static str) {
+    warn!(target: "sessile", what, "cleanup abandoned");
 }

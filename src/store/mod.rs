@@ -125,8 +125,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// How many sessions of the realm are live: one user's, or all.
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64>;
 
-    /// Deletes at most `limit` rows of all realms whose `expires_at` has passed, unless another sweeper is at
-    /// work. Costs one index probe when there are none.
+    /// Deletes at most `limit` rows of all realms whose `expires_at` has passed, and at most as many cut-offs
+    /// that were last used a day ago, unless another sweeper is at work. Waits for no row: those
+    /// that another transaction has locked are passed by. Costs one index probe when there are none.
     async fn sweep(&self, limit: u32) -> Result<Swept>;
 
     /// What a sweep of the whole table would meet; `None` where rows are not found faster by their
@@ -136,7 +137,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     }
 
     /// As [`sweep`](Self::sweep), but of the expired rows on these pages of the table, of those
-    /// that [`survey`](Self::survey) counted.
+    /// that [`survey`](Self::survey) counted, and of no cut-offs.
     async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
         let _ = pages;
         Ok(Swept::Rows(0))

@@ -228,7 +228,7 @@ pub struct Page {
 pub struct Survey {
     /// Pages that the table has.
     pub pages: u32,
-    /// Expired rows, counted up to 200,000.
+    /// Expired rows, counted until there are more than a quarter of the pages, and up to 200,000.
     pub expired: u64,
 }
 
@@ -236,8 +236,11 @@ pub struct Survey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Swept {
-    /// Deleted that many rows.
+    /// Deleted that many rows: fewer than the limit where no more have expired, but for those that are
+    /// locked.
     Rows(u64),
+    /// The same, and as many old cut-offs as it may: there may be more of them.
+    More(u64),
     /// Nothing: another sweeper holds the lock.
     Busy,
 }

@@ -5,17 +5,21 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use serde_json::json;
 use sessile::{
-    CleanupReport, ErrorKind, Schedule, Sessions, hours,
+    CleanupReport, Error, ErrorKind, Schedule, Sessions, hours,
     store::{Store, Swept, postgres::PostgresStore},
 };
 use sqlx::{postgres::PgPoolOptions, query_scalar};
 use tokio::time::timeout;
 
-use crate::support::{
-    Browser, Db, Pool, cases,
-    tap::{Gate, Switch, Verb},
+use crate::{
+    capture::Capture,
+    support::{
+        Browser, Db, Pool, cases,
+        tap::{self, Gate, Switch, Verb},
+    },
 };
 
 cases! {
@@ -28,6 +32,9 @@ cases! {
     a_stop_writes_the_touches_that_are_held_back,
     nodes_that_sweep_at_once_delete_each_row_once,
     cut_offs_are_forgotten_after_a_day,
+    old_cut_offs_go_in_batches,
+    a_backlog_and_old_cut_offs_go_in_one_run,
+    a_hook_that_panics_ends_no_schedule,
 }
 
 const SOON: Duration = Duration::from_millis(1);
@@ -81,10 +88,8 @@ async fn rows_go_in_batches(db: Db) {
     assert_eq!(db.rows().await, 0);
 }
 
-/// So many that Postgres goes through its pages, with live rows among them and after them.
-async fn a_backlog_goes_whole(db: Db) {
-    let sessions = db.sessions().await;
-    let (first, _) = Browser::with(&sessions, "live", json!(1)).await;
+/// So many that Postgres goes through its pages.
+async fn backlog(db: &Db) {
     db.run(
         "insert into sessile.sessions (id, revision, created_at, last_seen_at, absolute_expires_at, valid_until,
             expires_at, idle_timeout, secret_hash, data)
@@ -96,6 +101,13 @@ async fn a_backlog_goes_whole(db: Db) {
          select randomblob(16), 0, 0, 0, 1, 1, 1, 60, zeroblob(32), '{}' from series",
     )
     .await;
+}
+
+/// With live rows among them and after them.
+async fn a_backlog_goes_whole(db: Db) {
+    let sessions = db.sessions().await;
+    let (first, _) = Browser::with(&sessions, "live", json!(1)).await;
+    backlog(&db).await;
     let (last, _) = Browser::with(&sessions, "live", json!(2)).await;
     let report = sessions.cleanup(Schedule::every(hours(1))).batch(500).run_once().await.unwrap();
     assert_eq!(report.rows, 20_000);
@@ -148,16 +160,21 @@ async fn a_stop_waits_for_the_batch_in_hand(db: Db) {
     assert_eq!(db.rows().await, 2, "and no further batch was begun");
 }
 
+/// Also where the first run never comes: the task is there until the stop.
 async fn a_stop_writes_the_touches_that_are_held_back(db: Db) {
     let sessions = db.sessions().await;
-    let (mut browser, id) = Browser::with(&sessions, "a", json!(1)).await;
-    db.pass(hours(1) / 2).await;
-    let before = sessions.find(id).await.unwrap().unwrap().last_seen_at;
-    let cleanup = sessions.spawn_cleanup(Schedule::every(hours(1)));
-    let session = browser.open(&sessions).await;
-    browser.finish(&session).await;
-    cleanup.stop().await;
-    assert!(sessions.find(id).await.unwrap().unwrap().last_seen_at > before);
+    for interval in [hours(1), Duration::MAX, Duration::MAX - hours(1)] {
+        let (mut browser, id) = Browser::with(&sessions, "a", json!(1)).await;
+        db.pass(hours(1) / 2).await;
+        let before = sessions.find(id).await.unwrap().unwrap().last_seen_at;
+        let schedule = Schedule::every(interval);
+        let cleanup = sessions.cleanup(schedule).jitter(Duration::MAX).spawn();
+        let session = browser.open(&sessions).await;
+        browser.finish(&session).await;
+        cleanup.stop().await;
+        let after = sessions.find(id).await.unwrap().unwrap().last_seen_at;
+        assert!(after > before, "{interval:?}");
+    }
 }
 
 async fn nodes_that_sweep_at_once_delete_each_row_once(db: Db) {
@@ -181,23 +198,143 @@ async fn cut_offs_are_forgotten_after_a_day(db: Db) {
     let sessions = db.sessions().await;
     sessions.revoke_user("ada").await.unwrap();
     sessions.revoke_all().await.unwrap();
-    let cutoffs = async || {
-        db.number(
-            "select count(*) from sessile.session_cutoffs",
-            "select count(*) from session_cutoffs",
-        )
-        .await
-    };
     sessions.sweep().await.unwrap();
-    assert_eq!(cutoffs().await, 2);
+    assert_eq!(cutoffs(&db).await, 2);
     db.run(
         "update sessile.session_cutoffs set used_at = used_at - interval '25 hours'",
         "update session_cutoffs set used_at = used_at - 90000000 where user_id <> ''",
     )
     .await;
     sessions.sweep().await.unwrap();
-    assert_eq!(cutoffs().await, 1, "the one that is everybody's stays");
+    assert_eq!(cutoffs(&db).await, 1, "the one that is everybody's stays");
     Browser::logged_in(&sessions, "ada").await;
+}
+
+async fn cutoffs(db: &Db) -> i64 {
+    db.number(
+        "select count(*) from sessile.session_cutoffs",
+        "select count(*) from session_cutoffs",
+    )
+    .await
+}
+
+/// As of so many log-ins and revocations of another day.
+async fn old_cutoffs(db: &Db, n: u32) {
+    db.run(
+        &format!(
+            "insert into sessile.session_cutoffs (user_id, used_at)
+             select 'user ' || n, now() - interval '25 hours' from generate_series(1, {n}) as n"
+        ),
+        &format!(
+            "with recursive series(n) as (select 1 union all select n + 1 from series where n < {n})
+             insert into session_cutoffs (user_id, revoked_at, used_at) select 'user ' || n, 0, 0 from series"
+        ),
+    )
+    .await;
+}
+
+async fn old_cut_offs_go_in_batches(db: Db) {
+    let sessions = db.sessions().await;
+    let before = cutoffs(&db).await;
+    old_cutoffs(&db, 25).await;
+    let cleanup = sessions.cleanup(Schedule::every(hours(1))).batch(10).pause(Duration::ZERO);
+    let report = cleanup.run_once().await.unwrap();
+    assert_eq!((report.rows, report.batches), (0, 3));
+    assert_eq!(cutoffs(&db).await, before);
+}
+
+async fn a_backlog_and_old_cut_offs_go_in_one_run(db: Db) {
+    let sessions = db.sessions().await;
+    let before = cutoffs(&db).await;
+    backlog(&db).await;
+    old_cutoffs(&db, 1_100).await;
+    let cleanup = sessions.cleanup(Schedule::every(hours(1))).batch(500).pause(Duration::ZERO);
+    let report = cleanup.run_once().await.unwrap();
+    assert_eq!(report.rows, 20_000);
+    if db.is_postgres() {
+        assert_eq!(report.batches, 4, "one for all pages, and three for the cut-offs");
+    }
+    assert_eq!((db.rows().await, cutoffs(&db).await), (0, before));
+}
+
+async fn a_hook_that_panics_ends_no_schedule(db: Db) {
+    let capture = Capture::begin();
+    let sessions = db.sessions().await;
+    let reports = Reports::default();
+    let told = hook(&reports);
+    let id = uuid::Uuid::now_v7().to_string();
+    let message = id.clone();
+    let panics = move |report: &sessile::Result<CleanupReport>| {
+        told(report);
+        panic!("{message}");
+    };
+    let cleanup = sessions.cleanup(Schedule::every(SOON)).on_run(panics).spawn();
+    reported(&reports, Result::is_ok).await;
+    sessions_that_expired(&db, &sessions, 3).await;
+    reported(&reports, |report| report.is_ok_and(|report| report.rows == 3)).await;
+    cleanup.stop().await;
+    let told = capture.events("cleanup panicked", &id);
+    assert_eq!(told.len(), reports.lock().unwrap().len());
+    assert_eq!(told[0], json!({"message": "ERROR", "panic": id}));
+}
+
+/// Fails the calls of a verb that come after the first ones of it.
+#[derive(Debug)]
+struct Fails {
+    verb: Verb,
+    after: usize,
+    calls: Mutex<usize>,
+    /// How many fail.
+    times: usize,
+}
+
+#[async_trait]
+impl tap::Hook for Fails {
+    async fn before(&self, verb: Verb) -> sessile::Result<()> {
+        if verb != self.verb {
+            return Ok(());
+        }
+        let mut calls = self.calls.lock().unwrap();
+        *calls += 1;
+        match (self.after + 1..=self.after + self.times).contains(&*calls) {
+            true => Err(Error::database("canceling statement due to statement timeout")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// As where the server ends whatever takes longer than a second.
+#[tokio::test]
+async fn what_is_too_much_for_a_statement_goes_by_the_index() {
+    for (verb, after) in [(Verb::Survey, 0), (Verb::Sweep, 1)] {
+        let db = Db::postgres().await;
+        let fails = Arc::new(Fails { verb, after, calls: Mutex::default(), times: 1 });
+        let sessions = db.tapped(&fails).build().unwrap();
+        sessions_that_expired(&db, &sessions, 10).await;
+        let cleanup = sessions.cleanup(Schedule::every(hours(1))).batch(4).pause(SOON);
+        let report = cleanup.run_once().await.unwrap();
+        assert_eq!((report.rows, report.batches), (10, 3), "{verb:?}");
+        db.drop().await;
+    }
+}
+
+/// The planner knows what the table is like when a plan is made, and not what becomes of it.
+#[tokio::test]
+async fn no_plan_for_pages_is_kept() {
+    let db = Db::postgres().await;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&db.url).await.unwrap();
+    let store = PostgresStore::new(pool.clone());
+    store.sweep_pages(0..1).await.unwrap();
+    let kept: i64 = query_scalar(
+        "select count(*) from pg_prepared_statements
+         where statement like '%delete%ctid%' and statement not like '%pg_prepared_statements%'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(kept, 0);
+    pool.close().await;
+    db.drop().await;
 }
 
 /// Another process is at it: it holds the lock.

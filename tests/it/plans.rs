@@ -243,3 +243,139 @@ async fn postgres_logs_in_within_four_round_trips() {
     }
     db.drop().await;
 }
+
+/// What the table was like when the plans were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhenPlanned {
+    NothingExpired,
+    HalfExpired,
+    Empty,
+}
+
+#[tokio::test]
+async fn postgres_sweeps_in_proportion_to_the_limit() {
+    sweeps_in_proportion_to_the_limit(WhenPlanned::NothingExpired).await;
+}
+
+#[tokio::test]
+async fn postgres_sweeps_in_proportion_to_the_limit_after_a_wave() {
+    sweeps_in_proportion_to_the_limit(WhenPlanned::HalfExpired).await;
+}
+
+#[tokio::test]
+async fn postgres_sweeps_a_table_that_was_empty() {
+    sweeps_in_proportion_to_the_limit(WhenPlanned::Empty).await;
+}
+
+/// Rows expire in waves, and a plan may be older than the last one. Whatever it was made for, a statement
+/// handles in proportion to its limit. Rows that are compared in memory show in no count of buffers, so
+/// every row that comes out of a step of the plan, or that is dropped there, counts too.
+async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
+    const LIMIT: u32 = 200;
+    const PAGES: u32 = 10;
+    let (db, pool) = filled_postgres().await;
+    let mut connection = pool.acquire().await.unwrap();
+    let mut run = async |text: &str| {
+        sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut *connection).await.unwrap();
+    };
+    // And a cut-off for each of them is old.
+    let expire = |every: u32| {
+        format!(
+            "update sessile.sessions set valid_until = now() - interval '2 hours', expires_at = now() - interval '1 hour'
+             where substr(user_id, 6)::int % {every} = 0;
+             update sessile.session_cutoffs set used_at = now() - interval '2 days'
+             where substr(user_id, 6)::int % {every} = 0"
+        )
+    };
+    run("insert into sessile.session_cutoffs (user_id, used_at) select user_id, now() from sessile.sessions;
+         delete from sessile.session_cutoffs where user_id = ''").await;
+    // New statistics would end a plan that is kept.
+    run("alter table sessile.sessions set (autovacuum_enabled = off);
+         alter table sessile.session_cutoffs set (autovacuum_enabled = off)")
+    .await;
+    match when {
+        WhenPlanned::NothingExpired => {}
+        WhenPlanned::HalfExpired => run(&expire(2)).await,
+        WhenPlanned::Empty => {
+            run("create temporary table filled as select * from sessile.sessions").await;
+            run("truncate sessile.sessions, sessile.session_cutoffs").await;
+        }
+    }
+    run("vacuum analyze sessile.sessions").await;
+    run("vacuum analyze sessile.session_cutoffs").await;
+    let is_of_the_sweep =
+        |text: &String| text.contains("synchronous_commit") || text.contains("pg_relation_size");
+    let statements: Vec<_> = statements("PostgreSQL").into_iter().filter(is_of_the_sweep).collect();
+    assert_eq!(statements.len(), 4, "{statements:#?}");
+    let mut calls = Vec::new();
+    for (n, statement) in statements.iter().enumerate() {
+        let (by_pages, reads) =
+            (statement.contains("ctid"), statement.contains("pg_relation_size"));
+        let arguments = match (by_pages, reads) {
+            (true, _) => format!("('(0,0)', '({PAGES},0)', 1)"),
+            (_, true) => String::new(),
+            _ => format!("({LIMIT}, 1)"),
+        };
+        // Those for pages are planned anew each time, as a test of the cleanup tells.
+        let mode = if by_pages { "force_custom_plan" } else { "force_generic_plan" };
+        let call =
+            (format!("set plan_cache_mode = {mode}"), format!("execute asked_{n}{arguments}"));
+        run(&format!("prepare asked_{n} as {statement}")).await;
+        run(&format!("{}; begin; {}; rollback", call.0, call.1)).await;
+        let most = match (by_pages, reads) {
+            // Up to three times all that is there.
+            (true, _) => PAGES * 120,
+            // A plan for no rows reads the tables until the next autovacuum: once, not once for each row.
+            _ if when == WhenPlanned::Empty => ROWS * 10,
+            (_, true) => 1_000,
+            // As many rows as cut-offs, each of them looked for by two indexes, locked and deleted.
+            _ => 2 * LIMIT * 25,
+        };
+        calls.push((statement, call, most));
+    }
+
+    match when {
+        WhenPlanned::NothingExpired => run(&expire(10)).await,
+        // All but a tenth come back. As they were, they are in the index until somebody looks there.
+        WhenPlanned::HalfExpired => {
+            run("update sessile.sessions set valid_until = now() + interval '1 hour', expires_at = now() + interval '2 hours'
+                 where expires_at < now() and substr(user_id, 6)::int % 10 <> 0;
+                 update sessile.session_cutoffs set used_at = now() where substr(user_id, 6)::int % 10 <> 0").await;
+            run("set enable_seqscan = off; select from sessile.sessions where expires_at < now();
+                 select from sessile.session_cutoffs where used_at < now() - interval '1 day'; reset enable_seqscan").await;
+        }
+        WhenPlanned::Empty => {
+            run("insert into sessile.sessions select * from filled;
+                 insert into sessile.session_cutoffs (user_id, used_at) select user_id, now() from filled").await;
+            run(&expire(10)).await;
+        }
+    }
+    for (statement, (mode, call), most) in calls {
+        let begin = format!("{mode}; begin");
+        sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut *connection).await.unwrap();
+        let explain = format!("explain (analyze, buffers, format json) {call}");
+        let explained: serde_json::Value =
+            query_scalar(AssertSqlSafe(explain)).fetch_one(&mut *connection).await.unwrap();
+        sqlx::raw_sql("rollback").execute(&mut *connection).await.unwrap();
+        let plan = &explained[0]["Plan"];
+        let buffers = number(plan, "Shared Hit Blocks") + number(plan, "Shared Read Blocks");
+        let work = handled(plan) + buffers;
+        assert!(work <= f64::from(most), "{work} instead of {most}: {statement}\n{plan:#}");
+    }
+    drop(connection);
+    db.drop().await;
+}
+
+fn number(step: &serde_json::Value, name: &str) -> f64 {
+    step[name].as_f64().unwrap_or_default()
+}
+
+/// Rows in all steps of a plan that was carried out.
+fn handled(step: &serde_json::Value) -> f64 {
+    let dropped = ["Filter", "Join Filter", "Index Recheck"];
+    let dropped =
+        dropped.map(|by| number(step, &format!("Rows Removed by {by}"))).iter().sum::<f64>();
+    let here = (number(step, "Actual Rows") + dropped) * number(step, "Actual Loops");
+    let below = step["Plans"].as_array().into_iter().flatten().map(handled);
+    here + below.sum::<f64>()
+}

@@ -3,13 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use serde_json::json;
 use sessile::{Error, Result, Schedule, Sessions, hours, minutes, seconds};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::Instant,
+    time::{Instant, advance, pause, resume, timeout},
 };
 
-use crate::support::tap::{Hook, Verb, tapped};
+use crate::support::{
+    Browser, Db,
+    tap::{Gate, Hook, Verb, tapped},
+};
 
 /// Tells when it is swept, and is no database.
 #[derive(Debug)]
@@ -84,4 +88,94 @@ async fn a_cron_schedule_runs_at_its_minute() {
     let schedule = Schedule::cron("* * * * *").unwrap();
     let intervals = intervals(schedule, Some(Duration::ZERO), 1).await;
     assert!(intervals[0] <= minutes(1), "{intervals:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_without_end_never_comes() {
+    let longest = Duration::MAX;
+    let times = [(longest, None), (longest, Some(longest)), (hours(24 * 365 * 100), Some(longest))];
+    for (interval, jitter) in times {
+        let (sessions, mut sweeps) = swept();
+        let mut cleanup = sessions.cleanup(Schedule::every(interval));
+        if let Some(jitter) = jitter {
+            cleanup = cleanup.jitter(jitter);
+        }
+        let cleanup = cleanup.spawn();
+        let swept = timeout(hours(24 * 50), sweeps.recv()).await;
+        assert!(swept.is_err(), "{interval:?} {jitter:?}: {swept:?}");
+        cleanup.stop().await;
+    }
+}
+
+/// A database that does not answer.
+#[derive(Debug)]
+struct Silent(UnboundedSender<Instant>);
+
+#[async_trait]
+impl Hook for Silent {
+    async fn before(&self, verb: Verb) -> Result<()> {
+        if verb == Verb::Sweep {
+            self.0.send(Instant::now()).ok();
+        }
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_ten_seconds_at_most() {
+    let pool = sqlx::SqlitePool::connect_lazy("sqlite::memory:").unwrap();
+    let store = Arc::new(sessile::store::sqlite::SqliteStore::new(pool));
+    let (sender, mut sweeps) = unbounded_channel();
+    let silent = Arc::new(Silent(sender));
+    let sessions = Sessions::builder(tapped(store, &silent)).build().unwrap();
+    let cleanup = sessions.spawn_cleanup(Schedule::every(seconds(1)));
+    sweeps.recv().await.unwrap();
+    let before = Instant::now();
+    let stopped = timeout(minutes(1), cleanup.stop()).await;
+    assert!(stopped.is_ok(), "it waits for a database that does not answer");
+    let waited = before.elapsed();
+    assert!(waited >= seconds(5) && waited <= seconds(10), "{waited:?}");
+}
+
+/// Only the sweep hangs: as where somebody has locked a table.
+#[tokio::test]
+async fn a_stop_writes_touches_though_a_sweep_hangs() {
+    let db = Db::sqlite().await;
+    let gate = Gate::before(Verb::Sweep);
+    let sessions = db.tapped(&gate).build().unwrap();
+    let (mut browser, id) = Browser::with(&sessions, "a", json!(1)).await;
+    db.pass(minutes(30)).await;
+    let before = sessions.find(id).await.unwrap().unwrap().last_seen_at;
+    let cleanup = sessions.spawn_cleanup(Schedule::every(Duration::from_millis(1)));
+    gate.reached().await;
+    let session = browser.open(&sessions).await;
+    browser.finish(&session).await;
+    let stop = tokio::spawn(cleanup.stop());
+    tokio::task::yield_now().await;
+    pause();
+    advance(seconds(6)).await;
+    resume();
+    timeout(seconds(20), stop).await.expect("it waits for the sweep").unwrap();
+    assert!(sessions.find(id).await.unwrap().unwrap().last_seen_at > before);
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_touches_without_end() {
+    let db = Db::sqlite().await;
+    let gate = Gate::before(Verb::Touch);
+    let sessions = db.tapped(&gate).build().unwrap();
+    let (mut browser, _) = Browser::with(&sessions, "a", json!(1)).await;
+    db.pass(minutes(30)).await;
+    let cleanup = sessions.spawn_cleanup(Schedule::every(hours(1)));
+    let session = browser.open(&sessions).await;
+    browser.finish(&session).await;
+    let stop = tokio::spawn(cleanup.stop());
+    gate.reached().await;
+    pause();
+    advance(seconds(6)).await;
+    resume();
+    timeout(seconds(20), stop).await.expect("it waits for the touch").unwrap();
+    gate.open();
+    db.drop().await;
 }

@@ -422,10 +422,8 @@ impl Store for SqliteStore {
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
-        let swept = sweep::sweep(&self.writer, limit).await?;
-        if let Swept::Rows(deleted) = swept {
-            self.written(deleted);
-        }
+        let (swept, written) = sweep::sweep(&self.writer, limit).await?;
+        self.written(written);
         Ok(swept)
     }
 

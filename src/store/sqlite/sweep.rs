@@ -1,4 +1,4 @@
-//! What deletes expired rows.
+//! What deletes expired rows, and cut-offs that are no longer asked for.
 
 use sqlx::{Sqlite, query};
 
@@ -10,8 +10,10 @@ use crate::{
     },
 };
 
-pub(super) async fn sweep(writer: &Connections<Sqlite>, limit: u32) -> Result<Swept> {
-    // SQLite's write lock is the lock that one sweeper at a time holds.
+/// What it did, and how many rows it wrote.
+pub(super) async fn sweep(writer: &Connections<Sqlite>, limit: u32) -> Result<(Swept, u64)> {
+    // SQLite's write lock is the lock that one sweeper at a time holds. Between the two statements others
+    // have their turn.
     let connection = writer.take(Use::Write).await?;
     let deleted = connection
         .execute(query!(
@@ -28,10 +30,20 @@ pub(super) async fn sweep(writer: &Connections<Sqlite>, limit: u32) -> Result<Sw
         .await?
         .rows_affected();
     let connection = writer.take(Use::Write).await?;
-    connection
+    let forgotten = connection
         .execute(query!(
-            "delete from session_cutoffs where used_at < cast(round(unixepoch('subsec') * 1000) as integer) - 86400000"
+            r#"
+            delete from session_cutoffs where user_id in (
+                select user_id from session_cutoffs
+                where used_at < cast(round(unixepoch('subsec') * 1000) as integer) - 86400000
+                order by used_at
+                limit ?1
+            )
+            "#,
+            limit,
         ))
-        .await?;
-    Ok(Swept::Rows(deleted))
+        .await?
+        .rows_affected();
+    let is_all = forgotten < u64::from(limit);
+    Ok((if is_all { Swept::Rows(deleted) } else { Swept::More(deleted) }, deleted + forgotten))
 }

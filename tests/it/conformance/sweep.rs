@@ -17,6 +17,7 @@ conformance! {
     a_sweep_waits_for_the_coarse_end,
     a_sweep_leaves_what_was_touched,
     a_sweep_forgets_cut_offs_after_a_day,
+    a_sweep_forgets_as_many_cut_offs_as_it_deletes_rows,
     the_cut_off_of_all_is_never_forgotten,
 }
 
@@ -93,6 +94,27 @@ async fn a_sweep_forgets_cut_offs_after_a_day(db: Db, store: Arc<dyn Store>) {
     db.pass_for_cutoffs(hours(2)).await;
     store.sweep(10).await.unwrap();
     assert_eq!(cutoffs(&db).await, ["", "eve"]);
+}
+
+async fn a_sweep_forgets_as_many_cut_offs_as_it_deletes_rows(db: Db, store: Arc<dyn Store>) {
+    anonymous(&store).await;
+    db.pass(hours(2)).await;
+    for user in ["ada", "bob", "eve", "dan", "joe"] {
+        revoke(&store, &Scope::User(user.into())).await;
+        db.pass_for_cutoffs(hours(25)).await;
+    }
+    revoke(&store, &Scope::User("zoe".into())).await;
+    let left = async || cutoffs(&db).await.into_iter().filter(|user| !user.is_empty()).collect();
+    assert_eq!(store.sweep(2).await.unwrap(), Swept::More(1));
+    let users: Vec<String> = left().await;
+    assert_eq!(
+        users,
+        ["dan", "eve", "joe", "zoe"],
+        "those that were last used longest ago go first"
+    );
+    assert_eq!(store.sweep(2).await.unwrap(), Swept::More(0));
+    assert_eq!(store.sweep(2).await.unwrap(), Swept::Rows(0));
+    assert_eq!(left().await, ["zoe"]);
 }
 
 async fn the_cut_off_of_all_is_never_forgotten(db: Db, store: Arc<dyn Store>) {

@@ -1,7 +1,10 @@
 //! The cleanup against what is alive after all.
 
+use std::time::Duration;
+
 use serde_json::json;
-use sessile::{hours, minutes};
+use sessile::{Schedule, SessionId, Sessions, hours, minutes, store::Swept};
+use tokio::time::timeout;
 
 use crate::{
     support::{
@@ -12,30 +15,148 @@ use crate::{
 };
 
 cases! {
-    a_sweep_looks_again_before_it_deletes,
     a_touch_that_is_overtaken_by_the_sweep_brings_nothing_back,
     a_sweep_and_touches_at_once_end_nobody,
 }
 
-/// It found the row expired, waited for whoever was writing it, and must see what they wrote.
-async fn a_sweep_looks_again_before_it_deletes(db: Db) {
+const TOUCH: &str = "update sessile.sessions set valid_until = now() + interval '1 hour', expires_at = now() + interval '1 hour'";
+
+/// It sees the row as it was, expired, and must see what is written between that and its deletion: a
+/// trigger holds it there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_looks_again_before_it_deletes() {
+    let db = Db::postgres().await;
+    let sessions = db.sessions().await;
+    let (browser, _) = Browser::with(&sessions, "n", json!(1)).await;
+    for statement in [
+        "create function hold() returns trigger language plpgsql as
+            'begin perform pg_advisory_xact_lock(1); return null; end'",
+        "create trigger hold before delete on sessile.sessions for each statement execute function hold()",
+    ] {
+        db.run(statement, "").await;
+    }
+    for by_pages in [false, true] {
+        db.pass(hours(4)).await;
+        let mut lock = Tx::begin(&db).await;
+        lock.execute("select pg_advisory_xact_lock(1)").await;
+        let store = db.store();
+        let sweep = tokio::spawn(async move {
+            let swept = if by_pages { store.sweep_pages(0..10) } else { store.sweep(10) };
+            swept.await.unwrap()
+        });
+        until_waiting(&db, 1).await;
+        assert_eq!(db.run(TOUCH, "").await, 1);
+        lock.commit().await;
+        assert_eq!(sweep.await.unwrap(), Swept::Rows(0), "by pages: {by_pages}");
+        assert!(browser.is_in(&sessions).await);
+    }
+    db.drop().await;
+}
+
+/// There it waits for whoever writes, and then sees what they wrote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_looks_when_it_deletes() {
+    let db = Db::sqlite().await;
     let sessions = db.sessions().await;
     let (browser, _) = Browser::with(&sessions, "n", json!(1)).await;
     db.pass(hours(2)).await;
     let mut touch = Tx::begin(&db).await;
     let touched = touch
-        .run(
-            "update sessile.sessions set valid_until = now() + interval '1 hour', expires_at = now() + interval '1 hour'",
-            "update sessions set valid_until = (unixepoch() + 3600) * 1000, expires_at = (unixepoch() + 3600) * 1000",
-        )
+        .execute("update sessions set valid_until = (unixepoch() + 3600) * 1000, expires_at = (unixepoch() + 3600) * 1000")
         .await;
     assert_eq!(touched, 1);
     let node = db.sessions().await;
     let sweep = tokio::spawn(async move { node.sweep().await.unwrap() });
-    until_waiting(&db, 1).await;
     touch.commit().await;
     assert_eq!(sweep.await.unwrap().rows, 0);
     assert!(browser.is_in(&sessions).await);
+    db.drop().await;
+}
+
+/// Expired rows, in the order of their end.
+async fn expired(db: &Db, sessions: &Sessions, n: usize) -> Vec<SessionId> {
+    let mut ids = Vec::new();
+    for n in 0..n {
+        ids.push(Browser::with(sessions, "n", json!(n)).await.1);
+        db.pass(hours(2)).await;
+    }
+    ids
+}
+
+async fn lock(db: &Db, ids: &[SessionId]) -> Tx {
+    let mut lock = Tx::begin(db).await;
+    for id in ids {
+        let rows = format!("select 1 from sessile.sessions where id = '{id}' for update");
+        lock.execute(&rows).await;
+    }
+    lock
+}
+
+/// What waits for a forgotten transaction fails here.
+async fn soon<T>(call: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(10), call).await.expect("it waits for a locked row")
+}
+
+/// As by a psql that somebody forgot. SQLite has no such locks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_passes_by_locked_rows() {
+    let db = Db::postgres().await;
+    let (sessions, store) = (db.sessions().await, db.store());
+    for by_pages in [false, true] {
+        let swept = async || {
+            let swept = if by_pages { store.sweep_pages(0..10) } else { store.sweep(10) };
+            soon(swept).await.unwrap()
+        };
+        let ids = expired(&db, &sessions, 3).await;
+        let lock = lock(&db, &ids[..1]).await;
+        assert_eq!(swept().await, Swept::Rows(2), "by pages: {by_pages}");
+        assert_eq!(swept().await, Swept::Rows(0), "by pages: {by_pages}");
+        lock.roll_back().await;
+        assert_eq!(swept().await, Swept::Rows(1), "by pages: {by_pages}");
+    }
+    db.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sweep_passes_by_locked_cut_offs() {
+    let db = Db::postgres().await;
+    let sessions = db.sessions().await;
+    for user in ["ada", "bob", "eve"] {
+        sessions.revoke_user(user).await.unwrap();
+    }
+    db.pass_for_cutoffs(hours(25)).await;
+    let mut lock = Tx::begin(&db).await;
+    lock.execute("select 1 from sessile.session_cutoffs where user_id = 'ada' for update").await;
+    soon(sessions.sweep()).await.unwrap();
+    let left = "select user_id from sessile.session_cutoffs where user_id <> ''";
+    assert_eq!(db.texts(left, "").await, ["ada"]);
+    lock.roll_back().await;
+    soon(sessions.sweep()).await.unwrap();
+    assert!(db.texts(left, "").await.is_empty());
+    db.drop().await;
+}
+
+/// Whether all of them are locked or a batch of them; and whether there are pages enough to go through or
+/// not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_ends_where_all_that_is_left_is_locked() {
+    let db = Db::postgres().await;
+    let sessions = db.sessions().await;
+    let run = async || {
+        let cleanup = sessions.cleanup(Schedule::every(hours(1))).batch(2).pause(Duration::ZERO);
+        soon(cleanup.run_once()).await.unwrap()
+    };
+    let ids = expired(&db, &sessions, 8).await;
+    let all = lock(&db, &ids).await;
+    let report = run().await;
+    assert_eq!((report.rows, report.batches, report.busy), (0, 1, false));
+    all.roll_back().await;
+    let first = lock(&db, &ids[..5]).await;
+    let report = run().await;
+    assert_eq!((report.rows, report.busy), (3, false));
+    first.roll_back().await;
+    assert_eq!(run().await.rows, 5);
+    db.drop().await;
 }
 
 async fn a_touch_that_is_overtaken_by_the_sweep_brings_nothing_back(db: Db) {
