@@ -312,6 +312,7 @@ async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
         let (by_pages, reads) =
             (statement.contains("ctid"), statement.contains("pg_relation_size"));
         let arguments = match (by_pages, reads) {
+            (true, _) if statement.contains("$4") => format!("('(0,0)', '({PAGES},0)', 1, 'off')"),
             (true, _) => format!("('(0,0)', '({PAGES},0)', 1)"),
             (_, true) => String::new(),
             _ => format!("({LIMIT}, 1)"),
