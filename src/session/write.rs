@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{CookieChange, Session, Standing, Stored};
 use crate::{
@@ -166,8 +166,11 @@ impl Session {
     async fn write(&self, change: &mut (dyn FnMut(&Data) -> Result<Data> + Send)) -> Result<()> {
         let mut pause = Duration::from_millis(1);
         let mut turn = None;
-        let turns = &self.0.context.turns;
+        let (turns, begun) = (&self.0.context.turns, Instant::now());
         for _ in 0..TRIES {
+            if begun.elapsed() > LONGEST_WAIT {
+                break;
+            }
             let Some(stored) = self.live()? else {
                 return self.create(change(&Data::default())?, None).await;
             };

@@ -21,6 +21,10 @@ impl From<sqlx::Error> for Error {
             let message = "a pooler such as PgBouncer is between, and does not keep prepared statements apart: open the database with `connect_with` and `ConnectOptions::behind_pooler`, or let the pooler keep them (PgBouncer 1.21 or newer, max_prepared_statements)";
             return Error::new(ErrorKind::Database, message).with_source(without_details(source));
         }
+        if matches!(source, sqlx::Error::PoolTimedOut) {
+            let message = "no connection to the session database was free in time: nothing was done, try again later";
+            return Error::new(ErrorKind::Database, message).with_source(source).transient();
+        }
         let is_transient = is_transient(&source);
         let error = without_details(source);
         if is_transient { error.transient() } else { error }
@@ -91,14 +95,14 @@ fn is_transient(error: &sqlx::Error) -> bool {
 }
 
 /// Postgres, appendix A: class 08 (connection, but for a violation of the protocol, 08P01), 40
-/// (transaction rollback), 53 (resources), 57 (operator, and time-outs), 55P03 and 25006 (lock not
-/// available; read only, as in a failover). SQLite: 5 BUSY and 6 LOCKED with their extended codes.
+/// (transaction rollback), 53 (resources), 57 (operator, and time-outs), 55P03, 25006 and 25P03 (lock not
+/// available; read only, as in a failover; idle in a transaction). SQLite: 5 BUSY and 6 LOCKED with their extended codes.
 fn is_transient_code(code: &str) -> bool {
     match code.parse::<u32>() {
         Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xff, 5 | 6),
         _ => {
             let is_of_class = ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class));
-            (is_of_class && code != "08P01") || matches!(code, LOCKED | READ_ONLY)
+            (is_of_class && code != "08P01") || matches!(code, LOCKED | READ_ONLY | "25P03")
         }
     }
 }
@@ -132,8 +136,10 @@ pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
 /// Whether the connection is gone, and perhaps others with it.
 pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
     match code(error) {
-        // Terminated: by an administrator, by a crash, or for having been idle.
-        Some(code) => matches!(&*code, "57P01" | "57P02" | "57P05" | "08003" | "08006"),
+        // Terminated: by an administrator, by a crash, or for having been idle, in a transaction or not.
+        Some(code) => {
+            matches!(&*code, "57P01" | "57P02" | "57P05" | "25P03" | "08003" | "08006")
+        }
         None => matches!(error, sqlx::Error::Io(_)),
     }
 }
@@ -141,13 +147,9 @@ pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
 /// Whether the statement certainly did nothing, and may go another way on another try: it was rolled
 /// back for others' sake, or its connection had ended before, or the server takes no writes.
 pub(crate) fn did_nothing(error: &sqlx::Error) -> bool {
-    match code(error) {
-        Some(code) => {
-            matches!(&*code, "40P01" | "40001" | "57P01" | "57P05" | READ_ONLY)
-        }
-        // The socket was another runtime's, and that has ended.
-        None => matches!(error, sqlx::Error::Io(io) if io.to_string().contains("being shutdown")),
-    }
+    code(error).is_some_and(|code| {
+        matches!(&*code, "40P01" | "40001" | "57P01" | "57P05" | "25P03" | READ_ONLY)
+    })
 }
 
 /// Whether the statement was sent, and nobody knows what became of it.

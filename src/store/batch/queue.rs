@@ -35,6 +35,9 @@ const A_WHILE: Duration = Duration::from_millis(100);
 /// The pauses before a locked row is asked for again. They begin with the first and double.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// How long before its deadline it is asked for no more: an answer that is not in by then would say that nobody knows
+/// whether anything was done.
+const LAST_TRY: Duration = Duration::from_millis(100);
 
 /// Items of one verb on their way into statements.
 ///
@@ -79,6 +82,7 @@ pub(super) struct Limits {
 }
 
 type Sender<V> = oneshot::Sender<Result<Reply<V>>>;
+type Receiver<V> = oneshot::Receiver<Result<Reply<V>>>;
 
 #[derive(Debug)]
 enum Reply<V: Verb> {
@@ -112,7 +116,7 @@ impl<V: Verb> Queue<V> {
             };
             match reply {
                 Reply::Done(output) => return Ok(output),
-                Reply::Locked(_) if Instant::now() + pause > deadline => {
+                Reply::Locked(_) if deadline < Instant::now() + pause + LAST_TRY => {
                     return Err(task::locked());
                 }
                 Reply::Locked(again) => item = again,
@@ -136,10 +140,7 @@ impl<V: Verb> Shared<V> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(
-        self: &Arc<Self>,
-        item: V::Item,
-    ) -> Result<(Place<V>, oneshot::Receiver<Result<Reply<V>>>)> {
+    fn enter(self: &Arc<Self>, item: V::Item) -> Result<(Place<V>, Receiver<V>)> {
         let runtime = Handle::current().id();
         let mut states = self.state();
         let state = states.entry(runtime).or_default();
@@ -178,9 +179,9 @@ impl<V: Verb> Shared<V> {
             // Whoever is gone does not want to know.
             answers[i].take().map(|waiting| waiting.send(answer).ok());
         };
-        let mut parts = vec![0..items.len()];
+        let mut parts = Vec::from_iter(std::iter::once(0..items.len()));
         while let Some(part) = parts.pop() {
-            let rows = &items[part.clone()];
+            let (rows, begun) = (&items[part.clone()], Instant::now());
             match task::within(self.limits.deadline, V::WRITES, self.verb.run(rows)).await {
                 Ok(replies) => {
                     for ((i, item), reply) in part.zip(rows).zip(replies) {
@@ -198,7 +199,19 @@ impl<V: Verb> Shared<V> {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
                 }
-                Err(error) => part.for_each(|i| send(i, Err(error.clone()))),
+                // No row's lock, but that of the queue of notifications, where `lock_timeout` is short. Nothing was done.
+                Err(error)
+                    if V::WRITES
+                        && error.kind() == ErrorKind::Contention
+                        && begun.elapsed() < LAST_TRY =>
+                {
+                    part.zip(rows).for_each(|(i, item)| {
+                        send(i, Ok(Reply::Locked(item.clone())));
+                    });
+                }
+                Err(error) => part.for_each(|i| {
+                    send(i, Err(error.clone()));
+                }),
             }
         }
     }

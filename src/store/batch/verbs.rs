@@ -95,7 +95,8 @@ impl Verb for Create {
     }
 }
 
-/// Two saves of one session cannot share a statement: only one of them finds its revision.
+/// Of the saves of one session that wait together, only one can find its revision. The others are told so
+/// without a statement each: a thousand of them would be a thousand.
 #[derive(Debug)]
 pub(super) struct Save(pub(super) Arc<dyn Store>);
 
@@ -103,7 +104,7 @@ impl Verb for Save {
     type Item = SaveRow;
     /// Whether it was written.
     type Output = bool;
-    const SHARES: bool = false;
+    const SHARES: bool = true;
     const WRITES: bool = true;
 
     fn id(save: &SaveRow) -> SessionId {
@@ -115,8 +116,20 @@ impl Verb for Save {
     }
 
     async fn run(&self, items: &[SaveRow]) -> Result<Vec<Answer<bool>>> {
-        let changed = self.0.save(items).await?;
-        Ok(of_each(&changed, items.iter().map(|save| save.holder.id)))
+        let of_one = || items.chunk_by(|a, b| a.holder.id == b.holder.id);
+        // The first of the newest ones.
+        let best = |same: &[SaveRow]| (0..same.len()).rev().max_by_key(|&i| same[i].revision);
+        let asked: Vec<_> = of_one().filter_map(|same| Some(same[best(same)?].clone())).collect();
+        let changed = self.0.save(&asked).await?;
+        let answers = of_each(&changed, asked.iter().map(|save| save.holder.id));
+        let for_all = of_one().zip(answers).flat_map(|(same, answer)| {
+            let best = best(same);
+            (0..same.len()).map(move |i| match answer {
+                Answer::Locked => Answer::Locked,
+                Answer::Done(is_written) => Answer::Done(is_written && Some(i) == best),
+            })
+        });
+        Ok(for_all.collect())
     }
 }
 

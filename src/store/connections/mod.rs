@@ -72,12 +72,16 @@ struct Shared<DB: Database> {
     writes: Arc<Semaphore>,
     transactions: Arc<Semaphore>,
     at_most: usize,
+    /// Whether nobody else uses the pool.
+    is_dedicated: bool,
     rest: Duration,
     out: Duration,
     /// How a transaction around each single statement begins, where there has to be one.
     single_in: Option<&'static str>,
     /// Whether everything is lost with the connection: a database in memory.
     is_all_there_is: bool,
+    /// Whether a connection is of use in any runtime: it has no socket.
+    is_of_any_runtime: bool,
     state: Mutex<State<DB>>,
 }
 
@@ -87,6 +91,15 @@ struct State<DB: Database> {
     waiting: VecDeque<(runtime::Id, oneshot::Sender<Resting<DB>>)>,
     /// Whether a task is there that gives back what has rested enough.
     is_watched: bool,
+    runtimes: Runtimes,
+}
+
+/// Whether connections may meet those of another runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runtimes {
+    None,
+    One(runtime::Id),
+    Several,
 }
 
 struct Resting<DB: Database> {
@@ -114,16 +127,23 @@ impl<DB: Database> Connections<DB> {
     fn new(pool: Pool<DB>, at_most: u32, rest: Duration, out: Duration) -> Self {
         let all = pool.options().get_max_connections() as usize;
         let permits = |count: usize| Arc::new(Semaphore::new(count.max(1)));
-        let state = State { resting: Vec::new(), waiting: VecDeque::new(), is_watched: false };
+        let state = State {
+            resting: Vec::new(),
+            waiting: VecDeque::new(),
+            is_watched: false,
+            runtimes: Runtimes::None,
+        };
         Self(Arc::new(Shared {
             all: permits(all),
             writes: permits(all - all.div_ceil(5)),
             transactions: permits(all * 3 / 5),
             at_most: at_most as usize,
+            is_dedicated: out == OUT,
             rest,
             out,
             single_in: None,
             is_all_there_is: false,
+            is_of_any_runtime: false,
             state: Mutex::new(state),
             pool,
         }))
@@ -133,6 +153,13 @@ impl<DB: Database> Connections<DB> {
     #[cfg(feature = "sqlite")]
     pub(super) fn never_closing(mut self) -> Self {
         self.settings().is_all_there_is = true;
+        self
+    }
+
+    /// Of a database without sockets.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn of_any_runtime(mut self) -> Self {
+        self.settings().is_of_any_runtime = true;
         self
     }
 
@@ -166,6 +193,7 @@ impl<DB: Database> Connections<DB> {
 
     async fn wait(&self, wanted: Use) -> Result<Lease<DB>, sqlx::Error> {
         let permits = self.0.permits(wanted).await?;
+        self.0.note_runtime();
         let lease = |connection, out_since| Lease {
             connection: Some(connection),
             out_since,
@@ -173,15 +201,16 @@ impl<DB: Database> Connections<DB> {
             is_clean: true,
             _permits: permits,
         };
-        let mut handed = match self.0.resting_or_wait() {
+        let handed = match self.0.resting_or_wait() {
             Ok(resting) => return Ok(lease(resting.connection, resting.out_since)),
             Err(handed) => handed,
         };
+        let mut handed = Handed { receiver: handed, shared: &self.0 };
         // sqlx tries to connect again and again where the server refuses, and does not look meanwhile
         // at what others give back.
         tokio::select! {
-            Ok(resting) = &mut handed => Ok(lease(resting.connection, resting.out_since)),
-            acquired = self.0.pool.acquire() => Ok(lease(acquired?, Instant::now())),
+            Ok(resting) = &mut handed.receiver => Ok(lease(resting.connection, resting.out_since)),
+            acquired = self.0.acquire() => Ok(lease(acquired?, Instant::now())),
         }
     }
 
@@ -226,37 +255,114 @@ impl<DB: Database> Shared<DB> {
         Ok(permits)
     }
 
+    /// From the pool, but none of a runtime that has ended.
+    async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
+        loop {
+            let mut connection = self.pool.acquire().await?;
+            if !self.may_meet_others() || connection.ping().await.is_ok() {
+                return Ok(connection);
+            }
+            self.close(connection);
+        }
+    }
+
+    /// With the second runtime, what the first one has given back to the pool is closed: it would die in the hands of
+    /// others when its own ends, and nobody could say what became of its statement.
+    fn note_runtime(&self) {
+        if self.is_of_any_runtime {
+            return;
+        }
+        let here = Handle::current().id();
+        let mut state = self.state();
+        match state.runtimes {
+            Runtimes::None => state.runtimes = Runtimes::One(here),
+            Runtimes::One(only) if only != here => {
+                state.runtimes = Runtimes::Several;
+                drop(state);
+                while self.is_dedicated
+                    && let Some(connection) = self.pool.try_acquire()
+                {
+                    self.close(connection);
+                }
+            }
+            Runtimes::One(_) | Runtimes::Several => {}
+        }
+    }
+
+    fn may_meet_others(&self) -> bool {
+        self.state().runtimes == Runtimes::Several
+    }
+
+    /// To the pool, for whoever comes next. In an application's pool, connections of several runtimes meet anyway.
+    fn give_back(&self, connection: PoolConnection<DB>) {
+        match self.is_dedicated && self.may_meet_others() && !self.pool.is_closed() {
+            true => self.close(connection),
+            false => drop(connection),
+        }
+    }
+
     /// The connection that was used last, or a place among those that wait for one.
     fn resting_or_wait(&self) -> Result<Resting<DB>, oneshot::Receiver<Resting<DB>>> {
         let here = Handle::current().id();
         let mut state = self.state();
-        let fits =
-            |resting: &Resting<DB>| resting.runtime == here && resting.since.elapsed() < self.rest;
+        let fits = |resting: &Resting<DB>| {
+            self.is_of_use(resting.runtime, here) && resting.since.elapsed() < self.rest
+        };
         if let Some(last) = state.resting.iter().rposition(fits) {
             return Ok(state.resting.remove(last));
         }
         let (sender, receiver) = oneshot::channel();
         state.waiting.retain(|(_, sender)| !sender.is_closed());
         state.waiting.push_back((here, sender));
+        // One of another runtime is of no use here, and may take the place of one that would be.
+        let of_other = |resting: &Resting<DB>| !self.is_of_use(resting.runtime, here);
+        let in_the_way = match self.is_full() {
+            true => state.resting.iter().position(of_other).map(|i| state.resting.remove(i)),
+            false => None,
+        };
+        drop(state);
+        if let Some(resting) = in_the_way {
+            self.close(resting.connection);
+        }
         Err(receiver)
+    }
+
+    fn is_of_use(&self, of: runtime::Id, here: runtime::Id) -> bool {
+        self.is_of_any_runtime || of == here
+    }
+
+    /// Whether the pool can neither hand out nor make a connection.
+    fn is_full(&self) -> bool {
+        let most = self.pool.options().get_max_connections();
+        self.pool.size() >= most && self.pool.num_idle() == 0
     }
 
     /// Hands it on, keeps it for the next one, or gives it back.
     fn keep(self: &Arc<Self>, connection: PoolConnection<DB>, out_since: Instant) {
         if out_since.elapsed() >= self.out || self.pool.is_closed() {
+            self.give_back(connection);
             return;
         }
         let (runtime, since) = (Handle::current().id(), Instant::now());
         let mut resting = Resting { connection, runtime, out_since, since };
         let mut state = self.state();
-        while let Some(first) = state.waiting.iter().position(|(at, _)| *at == runtime) {
+        let is_for = |at: runtime::Id| self.is_of_use(runtime, at);
+        while let Some(first) = state.waiting.iter().position(|(at, _)| is_for(*at)) {
             let Some((_, waiting)) = state.waiting.remove(first) else { break };
             match waiting.send(resting) {
                 Ok(()) => return,
                 Err(unwanted) => resting = unwanted,
             }
         }
+        let wanted_elsewhere = state.waiting.iter().any(|(_, sender)| !sender.is_closed());
+        if wanted_elsewhere && self.is_full() {
+            drop(state);
+            self.close(resting.connection);
+            return;
+        }
         if state.resting.len() >= self.at_most {
+            drop(state);
+            self.give_back(resting.connection);
             return;
         }
         state.resting.push(resting);
@@ -292,6 +398,21 @@ impl<DB: Database> Shared<DB> {
             return refused;
         }
         sqlx::Error::PoolTimedOut
+    }
+}
+
+/// What somebody hands to a request that waits, which may have found another connection or given up by then.
+struct Handed<'a, DB: Database> {
+    receiver: oneshot::Receiver<Resting<DB>>,
+    shared: &'a Shared<DB>,
+}
+
+impl<DB: Database> Drop for Handed<'_, DB> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let Ok(resting) = self.receiver.try_recv() {
+            self.shared.give_back(resting.connection);
+        }
     }
 }
 
@@ -336,7 +457,7 @@ async fn give_back_rested<DB: Database>(mut watch: Watch<DB>, mut closed: CloseE
         // Whoever keeps one after this makes a new task.
         state.is_watched = !is_done;
         drop(state);
-        drop(rested);
+        rested.into_iter().for_each(|resting| shared.give_back(resting.connection));
         if is_done {
             watch.0 = Weak::new();
             return;
@@ -499,7 +620,7 @@ impl<DB: Database> Drop for Lease<DB> {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         if self.is_clean || self.shared.is_all_there_is {
-            drop(connection);
+            self.shared.give_back(connection);
         } else {
             self.shared.close(connection);
         }

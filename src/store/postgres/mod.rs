@@ -225,12 +225,12 @@ impl Encode<'_, Postgres> for OnLocked {
 
 /// How a transaction begins that waits for locks: at read committed, whatever the pool's default, since each
 /// statement has to see what was committed while the one before it waited. Each wait is shorter than
-/// the time that a log-in has.
-const WAITING_FOR_LOCKS: &str =
-    "begin isolation level read committed; set local lock_timeout = '3s'";
+/// the time that a log-in has; and so is that of the server for the next statement, since a client that is
+/// gone in silence would keep the user's lock.
+const WAITING_FOR_LOCKS: &str = "begin isolation level read committed; set local lock_timeout = '3s'; set local idle_in_transaction_session_timeout = '2s'";
 
 /// Around a single statement, for a pooler not to give the next one to another server.
-const BEHIND_POOLER: &str = "begin; set local lock_timeout = '1500ms'";
+const BEHIND_POOLER: &str = "begin; set local lock_timeout = '1500ms'; set local idle_in_transaction_session_timeout = '2s'";
 
 /// When a row was last met that another transaction had locked.
 #[derive(Clone, Debug, Default)]

@@ -53,7 +53,7 @@ impl SqliteStore {
     /// last use.
     pub fn new(pool: SqlitePool) -> Self {
         let is_in_memory = is_in_memory(&pool);
-        let mut connections = Connections::shared(pool);
+        let mut connections = Connections::shared(pool).of_any_runtime();
         if is_in_memory {
             connections = connections.never_closing();
         }
@@ -64,7 +64,8 @@ impl SqliteStore {
     /// Writers then queue here instead of polling for the lock. A connection that reads makes a
     /// passive checkpoint of the write-ahead log about every thousand rows.
     pub fn dedicated(readers: SqlitePool, writer: SqlitePool) -> Self {
-        let (readers, writer) = (Connections::dedicated(readers), Connections::dedicated(writer));
+        let dedicated = |pool| Connections::dedicated(pool).of_any_runtime();
+        let (readers, writer) = (dedicated(readers), dedicated(writer));
         Self { checkpoints: Some(Checkpoints::new(readers.clone())), readers, writer }
     }
 
