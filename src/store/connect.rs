@@ -140,7 +140,7 @@ async fn pool(
     let warned = std::sync::Arc::new(std::sync::Once::new());
     PgPoolOptions::new()
         .max_connections(options.max_connections)
-        .acquire_timeout(Duration::from_secs(3))
+        .acquire_timeout(Duration::from_secs(5))
         .test_before_acquire(false)
         // What cannot run twice cannot be tried again. A connection that had a rest is asked first;
         // under load there is none.
