@@ -34,6 +34,22 @@ need() {
     type -P "$1" >/dev/null || apt_install "${@:2}"
 }
 
+# PgBouncer, which the tests start themselves: Debian's package would start one of the machine's own.
+need_pgbouncer() {
+    export PATH="$PATH:/usr/sbin"
+    ! type -P pgbouncer >/dev/null || return 0
+    may_install pgbouncer
+    (
+        policy=/usr/sbin/policy-rc.d
+        if [[ ! -e $policy ]]; then
+            trap 'as_root rm -f "$policy"' EXIT
+            as_root tee "$policy" >/dev/null <<<$'#!/bin/sh\nexit 101'
+            as_root chmod 755 "$policy"
+        fi
+        apt_install pgbouncer
+    )
+}
+
 # sqlx-cli, in a folder of this project's own. Does nothing where this version is already there.
 need_sqlx_cli() {
     export PATH="$target/tools/bin:$PATH"

@@ -22,7 +22,7 @@ use sqlx::{
 use tokio::{
     runtime::{self, Handle},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 pub(super) use self::statements::Statements;
@@ -32,13 +32,16 @@ use super::failure;
 const REST: Duration = Duration::from_secs(1);
 /// How long it stays out at most: its pool knows how old it may grow.
 const OUT: Duration = Duration::from_secs(60);
-/// Both, where others wait for the same pool: with the pause between two looks, nobody waits for longer
-/// than 50 ms for a connection that only rests.
+/// Both, where others wait for the same pool: with the pause between two looks, or with the statement that is
+/// under way, nobody waits for longer than 50 ms.
 const REST_OF_SHARED: Duration = Duration::from_millis(20);
-const OUT_OF_SHARED: Duration = Duration::from_millis(50);
-/// How long a request waits for a connection at most: shorter than any deadline by default, so that whoever
-/// did not get one knows that nothing was done.
+const OUT_OF_SHARED: Duration = Duration::from_millis(30);
+/// How long a request waits for a connection at most, and a log-in or a revocation: shorter than their deadlines
+/// by default, so that whoever did not get one knows that nothing was done.
 const WAIT: Duration = Duration::from_millis(1500);
+const WAIT_OF_TRANSACTION: Duration = Duration::from_secs(3);
+/// How often whoever waits looks for what was given back to the pool.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What a connection is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,9 +185,10 @@ impl<DB: Database> Connections<DB> {
     ///
     /// # Errors
     ///
-    /// Nothing was sent then. As the pool's own; after a second and a half at most.
+    /// Nothing was sent then. As the pool's own; after a second and a half at most, or three seconds.
     pub(super) async fn take(&self, wanted: Use) -> Result<Lease<DB>, sqlx::Error> {
-        let at_most = self.0.pool.options().get_acquire_timeout().min(WAIT);
+        let wait = if wanted == Use::Transaction { WAIT_OF_TRANSACTION } else { WAIT };
+        let at_most = self.0.pool.options().get_acquire_timeout().min(wait);
         match timeout(at_most, self.wait(wanted)).await {
             Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(self.0.why_not().await),
             Ok(result) => result,
@@ -207,10 +211,21 @@ impl<DB: Database> Connections<DB> {
         };
         let mut handed = Handed { receiver: handed, shared: &self.0 };
         // sqlx tries to connect again and again where the server refuses, and does not look meanwhile
-        // at what others give back.
+        // at what others give back: neither here nor to the pool.
+        let given_back = async {
+            loop {
+                sleep(LOOK).await;
+                if !self.0.may_meet_others()
+                    && let Some(connection) = self.0.pool.try_acquire()
+                {
+                    break connection;
+                }
+            }
+        };
         tokio::select! {
             Ok(resting) = &mut handed.receiver => Ok(lease(resting.connection, resting.out_since)),
             acquired = self.0.acquire() => Ok(lease(acquired?, Instant::now())),
+            connection = given_back => Ok(lease(connection, Instant::now())),
         }
     }
 
@@ -444,7 +459,7 @@ async fn give_back_rested<DB: Database>(mut watch: Watch<DB>, mut closed: CloseE
     loop {
         let Some(rest) = watch.0.upgrade().map(|shared| shared.rest) else { return };
         tokio::select! {
-            () = tokio::time::sleep(rest) => {}
+            () = sleep(rest) => {}
             () = &mut closed => {}
         }
         let Some(shared) = watch.0.upgrade() else { return };

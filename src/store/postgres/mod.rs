@@ -192,7 +192,7 @@ fn changed(rows: impl Iterator<Item = (Uuid, bool)>) -> Changed {
 }
 
 /// How often something is tried that did nothing.
-const TRIES: u32 = 3;
+const TRIES: u32 = 5;
 
 /// What a statement over several rows does where another transaction has one of them locked.
 #[derive(Clone, Copy, Debug)]

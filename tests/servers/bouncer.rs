@@ -1,0 +1,85 @@
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::{keeper::Keeper, server::Server};
+
+/// A PgBouncer of a test's own, in transaction mode, with four connections to its server.
+#[derive(Debug)]
+pub(crate) struct Bouncer {
+    pub(crate) url: String,
+    _keeper: Keeper,
+    _folder: TempDir,
+}
+
+/// It reads its own settings, and serves only this test's server. It writes where it listens once it does.
+const RUN: &str = r#"
+user=
+[ "$(id -u)" != 0 ] || user='-u nobody'
+pgbouncer -q $user "$1" & bouncer=$!
+until bash -c ": </dev/tcp/127.0.0.1/$2" 2>/dev/null; do
+    kill -0 "$bouncer" 2>/dev/null || exit
+    sleep 0.05
+done
+trap '' INT TERM HUP
+echo "ready"
+cat >/dev/null
+kill "$bouncer"
+wait "$bouncer"
+"#;
+
+impl Bouncer {
+    /// With further settings, one a line.
+    pub(crate) fn before(server: &Server, settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let file = folder.path().join("pgbouncer.ini");
+        for port in free_ports() {
+            let text = format!(
+                "[databases]\n\
+                 * = host=127.0.0.1 port={} user=postgres\n\
+                 [pgbouncer]\n\
+                 listen_addr = 127.0.0.1\n\
+                 listen_port = {port}\n\
+                 unix_socket_dir =\n\
+                 auth_type = any\n\
+                 pool_mode = transaction\n\
+                 default_pool_size = 4\n\
+                 max_client_conn = 300\n\
+                 {settings}\n",
+                server.port()
+            );
+            fs::write(&file, text).unwrap();
+            let mut script = Command::new("sh");
+            script.args(["-c", RUN, "sh"]).arg(&file).arg(port.to_string());
+            script.stderr(Stdio::null());
+            if let Some((keeper, _)) = Keeper::start(&mut script) {
+                let url = server.url.replacen(&server.port().to_string(), &port.to_string(), 1);
+                return Self { url, _keeper: keeper, _folder: folder };
+            }
+        }
+        panic!("PgBouncer does not start: scripts/test installs it");
+    }
+
+    /// Whether it keeps its clients' prepared statements apart, where it is told to.
+    pub(crate) fn keeps_prepared_statements() -> bool {
+        let output = Command::new("pgbouncer").arg("--version").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let version = text.lines().next().and_then(|line| line.strip_prefix("PgBouncer ")).unwrap();
+        let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        (parts.next(), parts.next()) >= (Some(1), Some(21))
+    }
+}
+
+/// Below those that the system gives to clients, and free a moment ago.
+fn free_ports() -> impl Iterator<Item = u16> {
+    let port = || 20_000 + rand::random::<u16>() % 10_000;
+    std::iter::repeat_with(port)
+        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .take(10)
+}

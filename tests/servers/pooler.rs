@@ -1,0 +1,184 @@
+//! PgBouncer in transaction mode.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sessile::{
+    ConnectOptions, Error, ErrorKind, Sessions, connect, connect_with, store::CacheOptions,
+};
+
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::{
+    bouncer::Bouncer,
+    capture::Capture,
+    server::Server,
+    support::Browser,
+    visitors::{at_once, visit, whole},
+};
+
+const IGNORES_DIGITS: &str = "ignore_startup_parameters = extra_float_digits";
+/// An older PgBouncer does not know the setting, and refuses to start with it.
+fn not_apart(settings: &str) -> String {
+    match Bouncer::keeps_prepared_statements() {
+        true => format!("max_prepared_statements = 0\n{settings}"),
+        false => settings.to_owned(),
+    }
+}
+
+const WARNING: &str = "a pooler such as PgBouncer is between";
+
+async fn sessions(bouncer: &Bouncer, options: ConnectOptions) -> Sessions {
+    let builder = Sessions::builder(connect_with(&bouncer.url, options).await.unwrap());
+    // The machine may be busy, and this is not about time.
+    let long = Duration::from_secs(30);
+    builder.deadline(long).log_in_deadline(long).build().unwrap()
+}
+
+fn behind_pooler() -> ConnectOptions {
+    ConnectOptions::new().behind_pooler(true)
+}
+
+/// Every verb from 32 requests at once, on four connections.
+async fn everything_works(server: &Server, sessions: &Sessions) {
+    sessions.migrate().await.unwrap();
+    server.run_all(&["truncate sessile.sessions"]).await;
+    let (cart, _) = Browser::with(sessions, "items", json!(0)).await;
+    let results = at_once(32, |i| {
+        let (sessions, cart) = (sessions.clone(), cart.clone());
+        async move {
+            let user = format!("user {i}");
+            for _ in 0..4 {
+                let session = cart.open(&sessions).await;
+                session.update("items", |items: &mut i64| *items += 1).await?;
+                visit(&sessions, &user).await?;
+                let found = sessions.of_user(&user).await?;
+                assert!(sessions.find(found[0].id).await?.is_some());
+                assert!(sessions.revoke(found[0].id).await?);
+                Browser::logged_in(&sessions, &user).await;
+                assert_eq!(sessions.count_of_user(&user).await?, 1);
+                assert_eq!(sessions.count_of_user(&user).await?, 1, "counting deletes nothing");
+                assert_eq!(sessions.revoke_user(&user).await?.ended, 1);
+                Browser::logged_in(&sessions, "ada").await;
+                sessions.sweep().await?;
+            }
+            Ok::<_, Error>(())
+        }
+    })
+    .await;
+    results.into_iter().for_each(|result| result.unwrap());
+    let items: i64 = cart.open(sessions).await.get("items").unwrap().unwrap();
+    assert_eq!(items, 128);
+    assert_eq!(sessions.count_of_user("ada").await.unwrap(), 128);
+    assert_eq!(sessions.count().await.unwrap(), 129);
+    server.pass("2 days", "user_id = 'ada'").await;
+    assert_eq!(sessions.sweep().await.unwrap().rows, 128);
+    assert_eq!(server.number("select count(*) from sessile.sessions").await, 1);
+    assert_eq!(sessions.revoke_all().await.unwrap().ended, 1);
+}
+
+/// Whether or not the pooler ignores what sqlx asks for when it connects.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_option_everything_works() {
+    let server = Server::start("").await;
+    for settings in ["", IGNORES_DIGITS] {
+        let bouncer = Bouncer::before(&server, settings);
+        let options = behind_pooler().max_connections(32);
+        everything_works(&server, &sessions(&bouncer, options).await).await;
+    }
+}
+
+/// Where PgBouncer can keep prepared statements apart, and does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_statements_are_kept_apart_no_option_is_needed() {
+    if !Bouncer::keeps_prepared_statements() {
+        eprintln!("this PgBouncer is older than 1.21: it keeps no prepared statements apart");
+        return;
+    }
+    let server = Server::start("").await;
+    for settings in ["", IGNORES_DIGITS] {
+        let settings = format!("max_prepared_statements = 100\n{settings}");
+        let bouncer = Bouncer::before(&server, &settings);
+        let options = ConnectOptions::new().max_connections(32);
+        everything_works(&server, &sessions(&bouncer, options).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_option_the_start_warns_and_errors_name_it() {
+    let server = Server::start("").await;
+    for settings in ["", IGNORES_DIGITS] {
+        let bouncer = Bouncer::before(&server, &not_apart(settings));
+        assert!(warns(&bouncer.url).await, "{settings}");
+        let sessions = sessions(&bouncer, ConnectOptions::new().max_connections(32)).await;
+        let direct = Sessions::builder(connect(&server.url).await.unwrap()).build().unwrap();
+        let (_, id) = Browser::logged_in(&direct, "ada").await;
+        let results: Vec<Result<(), Error>> = at_once(32, |i| {
+            let sessions = sessions.clone();
+            async move {
+                for _ in 0..4 {
+                    sessions.count_of_user("ada").await?;
+                    visit(&sessions, &format!("user {i}")).await?;
+                }
+                Ok(())
+            }
+        })
+        .await;
+        let of_pooler = results.iter().filter_map(|result| result.as_ref().err()).filter(|error| {
+            let is_of_pooler =
+                ["26000", "42P05", "08P01"].iter().any(|code| whole(error).contains(code));
+            if is_of_pooler {
+                assert_eq!(error.kind(), ErrorKind::Database);
+                assert!(error.to_string().contains("PgBouncer"), "{error}");
+                assert!(error.to_string().contains("behind_pooler"), "{error}");
+            }
+            is_of_pooler
+        });
+        assert!(of_pooler.count() > 0, "{results:?}");
+        let of_ada = format!("select count(*) from sessile.sessions where id = '{id}'");
+        assert_eq!(server.number(&of_ada).await, 1, "nothing is taken for a revocation");
+    }
+}
+
+/// Whether the start is told that a pooler is between.
+async fn warns(url: &str) -> bool {
+    // Other tests are warned too: it is the span that tells whose it is.
+    let name = format!("start {}", Uuid::now_v7());
+    let log = Capture::begin();
+    let start = tracing::info_span!("start", name);
+    connect_with(url, ConnectOptions::new()).instrument(start).await.unwrap();
+    let text = log.text();
+    let mut warnings = text.lines().filter(|line| line.contains(WARNING) && line.contains("WARN"));
+    warnings.any(|line| line.contains(&name))
+}
+
+#[tokio::test]
+async fn a_server_itself_is_not_taken_for_a_pooler() {
+    let server = Server::start("").await;
+    assert!(!warns(&server.url).await);
+}
+
+/// Through a pooler nobody can listen: it would go on for whoever has the server's connection next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cache_goes_by_its_bound() {
+    let server = Server::start("").await;
+    // With one connection on both sides, nothing is mixed up without the option.
+    for options in [ConnectOptions::new().max_connections(1), behind_pooler()] {
+        let settings = format!("{IGNORES_DIGITS}\ndefault_pool_size = 1");
+        let bouncer = Bouncer::before(&server, &settings);
+        let backend = connect_with(&bouncer.url, options).await.unwrap();
+        let cached = Sessions::builder(backend).cache(CacheOptions::default()).build().unwrap();
+        let (browser, _) = Browser::logged_in(&cached, "ada").await;
+        assert!(browser.is_in(&cached).await);
+        let direct = Sessions::builder(connect(&server.url).await.unwrap()).build().unwrap();
+        direct.revoke_user("ada").await.unwrap();
+        let ended = Instant::now();
+        while browser.is_in(&cached).await {
+            assert!(ended.elapsed() < Duration::from_millis(1_500), "its bound is a second");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let listening = "select count(*) from pg_stat_activity where query ilike 'listen%'";
+        assert_eq!(server.number(listening).await, 0);
+    }
+}

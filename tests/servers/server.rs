@@ -1,0 +1,178 @@
+use std::{
+    process::Command,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use sqlx::{
+    AssertSqlSafe, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    query_scalar, raw_sql,
+};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use crate::keeper::Keeper;
+
+/// Whoever measures time has the machine without the other tests.
+static MACHINE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
+
+#[derive(Debug)]
+enum Turn {
+    Shared(#[expect(dead_code)] OwnedRwLockReadGuard<()>),
+    Alone(#[expect(dead_code)] OwnedRwLockWriteGuard<()>),
+    /// With the primary's.
+    None,
+}
+
+/// A Postgres of a test's own, which it may break. It is stopped and deleted when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) url: String,
+    /// The test's own way in, by the name of `test`.
+    pub(crate) admin: PgPool,
+    _keeper: Keeper,
+    // Given back when the server is gone.
+    _turn: Turn,
+}
+
+impl Server {
+    /// Migrated, one for a test. The options are the server's, such as `-c max_connections=20`.
+    pub(crate) async fn start(options: &str) -> Self {
+        Self::migrated(options, Turn::Shared(MACHINE.clone().read_owned().await)).await
+    }
+
+    /// The same, while no other test has one.
+    pub(crate) async fn alone(options: &str) -> Self {
+        Self::migrated(options, Turn::Alone(MACHINE.clone().write_owned().await)).await
+    }
+
+    async fn migrated(options: &str, turn: Turn) -> Self {
+        let server = Self::run(Self::script(options), turn);
+        let backend = sessile::connect(&server.url).await.unwrap();
+        sessile::Sessions::builder(backend).build().unwrap().migrate().await.unwrap();
+        server
+    }
+
+    /// One that follows this one, and has caught up.
+    pub(crate) async fn standby(&self) -> Self {
+        let mut script = Self::script("");
+        script.env("POSTGRES_PRIMARY", &self.url);
+        let standby = Self::run(script, Turn::None);
+        self.is_followed_by(&standby).await;
+        standby
+    }
+
+    fn script(options: &str) -> Command {
+        let mut script = Command::new("scripts/postgres");
+        script.args(["sh", "-c", "echo \"$TEST_POSTGRES_URL\"; exec cat"]);
+        script.env_remove("TEST_POSTGRES_URL").env("POSTGRES_OPTIONS", options);
+        script
+    }
+
+    fn run(mut script: Command, turn: Turn) -> Self {
+        let (keeper, url) = Keeper::start(&mut script).expect("Postgres starts");
+        let options: PgConnectOptions = url.parse().unwrap();
+        // Kept, since there may be none left for it.
+        let pool = PgPoolOptions::new().max_connections(2).min_connections(2);
+        let admin = pool.connect_lazy_with(options.application_name("test"));
+        Self { url, admin, _keeper: keeper, _turn: turn }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.admin.connect_options().get_port()
+    }
+
+    /// The URL for another role.
+    pub(crate) fn url_of(&self, role: &str) -> String {
+        self.url.replacen("postgres@", &format!("{role}@"), 1)
+    }
+
+    /// Statements, of which none is in a transaction with another.
+    pub(crate) async fn run_all(&self, statements: &[&str]) {
+        for statement in statements {
+            raw_sql(AssertSqlSafe(*statement)).execute(&self.admin).await.unwrap();
+        }
+    }
+
+    /// Changes a setting of the running server: `set name = value`, or `reset name`.
+    pub(crate) async fn alter(&self, change: &str) {
+        let loads = "select extract(epoch from pg_conf_load_time() - 'epoch')::text";
+        let loaded_at =
+            async || -> String { query_scalar(loads).fetch_one(&self.admin).await.unwrap() };
+        let before = loaded_at().await;
+        self.run_all(&[&format!("alter system {change}"), "select pg_reload_conf()"]).await;
+        while loaded_at().await == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Lets time pass for some sessions: moves all moments of their rows back.
+    pub(crate) async fn pass(&self, time: &str, of: &str) {
+        let columns = [
+            "created_at",
+            "authenticated_at",
+            "last_seen_at",
+            "absolute_expires_at",
+            "valid_until",
+            "expires_at",
+        ];
+        let set = columns.map(|column| format!("{column} = {column} - interval '{time}'"));
+        let set = set.join(", ");
+        self.run_all(&[&format!("update sessile.sessions set {set} where {of}")]).await;
+    }
+
+    pub(crate) async fn number(&self, query: &str) -> i64 {
+        query_scalar(AssertSqlSafe(query)).fetch_one(&self.admin).await.unwrap()
+    }
+
+    /// Waits until a number is that one.
+    pub(crate) async fn wait_for(&self, query: &str, number: i64) {
+        let is_so = async {
+            while self.number(query).await != number {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(20), is_so).await;
+        assert!(in_time.is_ok(), "{query} is {}", self.number(query).await);
+    }
+
+    /// Waits until a standby has what was committed here so far.
+    pub(crate) async fn is_followed_by(&self, standby: &Self) {
+        let here: String =
+            query_scalar("select pg_current_wal_lsn()::text").fetch_one(&self.admin).await.unwrap();
+        let is_behind = "select coalesce(pg_last_wal_replay_lsn() < $1::pg_lsn, true)";
+        let behind = async || -> bool {
+            query_scalar(is_behind).bind(&here).fetch_one(&standby.admin).await.unwrap()
+        };
+        while behind().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// A role that may do with sessions as an application does.
+    pub(crate) async fn make_role(&self, role: &str) {
+        self.run_all(&[
+            &format!("create role {role} login"),
+            &format!("grant usage on schema sessile to {role}"),
+            &format!("grant all on all tables in schema sessile to {role}"),
+        ])
+        .await;
+    }
+
+    /// Ends every connection but the test's own.
+    pub(crate) async fn kill_all(&self) -> i64 {
+        let killed = self
+            .number(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                 where backend_type = 'client backend' and application_name <> 'test'",
+            )
+            .await;
+        self.wait_for(
+            "select count(*) from pg_stat_activity
+             where backend_type = 'client backend' and application_name <> 'test'",
+            0,
+        )
+        .await;
+        killed
+    }
+}
