@@ -174,3 +174,22 @@ async fn a_cookie_that_is_newer_than_a_load_under_way_is_good(db: Db) {
     };
     assert!(is_in);
 }
+
+/// It listens on a connection of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_of_one_connection_is_enough() {
+    let db = Db::postgres().await;
+    let one = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+    let pool = one.connect(&db.url).await.unwrap();
+    let here = cached(Sessions::builder(pool.clone()), NEVER);
+    let there = db.sessions().await;
+    let (browser, id) = Browser::logged_in(&here, "ada").await;
+    for _ in 0..20 {
+        assert!(browser.is_in(&here).await);
+    }
+    there.revoke(id).await.unwrap();
+    eventually(async || !browser.is_in(&here).await).await;
+    pool.close().await;
+    drop((here, there));
+    db.drop().await;
+}
