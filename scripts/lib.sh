@@ -34,21 +34,25 @@ need() {
     type -P "$1" >/dev/null || apt_install "${@:2}"
 }
 
-# PgBouncer, which the tests start themselves: Debian's package would start one of the machine's own.
+# PgBouncer's package would also start one of the machine's own, now and whenever the machine starts: not wanted here.
 need_pgbouncer() {
-    export PATH="$PATH:/usr/sbin"
-    ! type -P pgbouncer >/dev/null || return 0
-    may_install pgbouncer
-    (
-        policy=/usr/sbin/policy-rc.d
-        if [[ ! -e $policy ]]; then
-            trap 'as_root rm -f "$policy"' EXIT
-            as_root tee "$policy" >/dev/null <<<$'#!/bin/sh\nexit 101'
-            as_root chmod 755 "$policy"
-        fi
-        apt_install pgbouncer
-    )
+    export PATH=$PATH:/usr/sbin
+    type -P pgbouncer >/dev/null || install_pgbouncer
 }
+
+install_pgbouncer() (
+    may_install pgbouncer
+    policy=/usr/sbin/policy-rc.d # whether packages may start what they bring: 101 is no
+    saved=$policy.before-sessile
+    trap 'as_root rm -f "$policy"; [[ ! -e $saved ]] || as_root mv "$saved" "$policy"' EXIT
+    [[ ! -e $policy ]] || as_root mv "$policy" "$saved"
+    as_root tee "$policy" >/dev/null <<<$'#!/bin/sh\nexit 101'
+    as_root chmod 755 "$policy"
+    apt_install pgbouncer
+    if type -P systemctl >/dev/null; then
+        as_root systemctl disable --quiet pgbouncer 2>/dev/null || true
+    fi
+)
 
 # sqlx-cli, in a folder of this project's own. Does nothing where this version is already there.
 need_sqlx_cli() {

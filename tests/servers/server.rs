@@ -99,10 +99,15 @@ impl Server {
         let loads = "select extract(epoch from pg_conf_load_time() - 'epoch')::text";
         let loaded_at =
             async || -> String { query_scalar(loads).fetch_one(&self.admin).await.unwrap() };
-        let before = loaded_at().await;
-        self.run_all(&[&format!("alter system {change}"), "select pg_reload_conf()"]).await;
-        while loaded_at().await == before {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        self.run_all(&[&format!("alter system {change}")]).await;
+        // The server tells one connection after the other. When this one hears of the second time, all have heard
+        // of the first.
+        for _ in 0..2 {
+            let before = loaded_at().await;
+            self.run_all(&["select pg_reload_conf()"]).await;
+            while loaded_at().await == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
     }
 
@@ -123,6 +128,14 @@ impl Server {
 
     pub(crate) async fn number(&self, query: &str) -> i64 {
         query_scalar(AssertSqlSafe(query)).fetch_one(&self.admin).await.unwrap()
+    }
+
+    /// How many lines of the server's log have this.
+    pub(crate) async fn logged(&self, text: &str) -> i64 {
+        let count = "select count(*) from regexp_split_to_table(
+                pg_read_file(current_setting('data_directory') || '/../server.log'), '\n') as line
+            where line like '%' || $1 || '%' and line not like '%DETAIL: %'";
+        query_scalar(count).bind(text).fetch_one(&self.admin).await.unwrap()
     }
 
     /// Waits until a number is that one.

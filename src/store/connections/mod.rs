@@ -40,6 +40,11 @@ const OUT_OF_SHARED: Duration = Duration::from_millis(30);
 /// by default, so that whoever did not get one knows that nothing was done.
 const WAIT: Duration = Duration::from_millis(1500);
 const WAIT_OF_TRANSACTION: Duration = Duration::from_secs(3);
+/// How long a request waits for another one's connection before the pool makes one more. It doubles with each time that
+/// this was in vain, up to the longest, and halves with each that it was not: a server that has no more to give
+/// loses a process with each that it refuses.
+const BEFORE_ONE_MORE: Duration = Duration::from_millis(2);
+const LONGEST_BEFORE_ONE_MORE: Duration = Duration::from_millis(100);
 /// How often whoever waits looks for what was given back to the pool.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -92,6 +97,7 @@ struct State<DB: Database> {
     resting: Vec<Resting<DB>>,
     /// Those that wait for the pool, each in its runtime.
     waiting: VecDeque<(runtime::Id, oneshot::Sender<Resting<DB>>)>,
+    before_one_more: Duration,
     /// Whether a task is there that gives back what has rested enough.
     is_watched: bool,
     runtimes: Runtimes,
@@ -133,6 +139,7 @@ impl<DB: Database> Connections<DB> {
         let state = State {
             resting: Vec::new(),
             waiting: VecDeque::new(),
+            before_one_more: BEFORE_ONE_MORE,
             is_watched: false,
             runtimes: Runtimes::None,
         };
@@ -210,6 +217,13 @@ impl<DB: Database> Connections<DB> {
             Err(handed) => handed,
         };
         let mut handed = Handed { receiver: handed, shared: &self.0 };
+        let (patience, begun) = (self.0.patience(), Instant::now());
+        let acquire = async {
+            if !patience.is_zero() {
+                sleep(patience).await;
+            }
+            self.0.acquire().await
+        };
         // sqlx tries to connect again and again where the server refuses, and does not look meanwhile
         // at what others give back: neither here nor to the pool.
         let given_back = async {
@@ -223,8 +237,19 @@ impl<DB: Database> Connections<DB> {
             }
         };
         tokio::select! {
-            Ok(resting) = &mut handed.receiver => Ok(lease(resting.connection, resting.out_since)),
-            acquired = self.0.acquire() => Ok(lease(acquired?, Instant::now())),
+            Ok(resting) = &mut handed.receiver => {
+                if !patience.is_zero() && begun.elapsed() > patience {
+                    self.0.state().before_one_more = (patience * 2).min(LONGEST_BEFORE_ONE_MORE);
+                }
+                Ok(lease(resting.connection, resting.out_since))
+            }
+            acquired = acquire => {
+                let acquired = acquired?;
+                if !patience.is_zero() {
+                    self.0.state().before_one_more = (patience / 2).max(BEFORE_ONE_MORE);
+                }
+                Ok(lease(acquired, Instant::now()))
+            }
             connection = given_back => Ok(lease(connection, Instant::now())),
         }
     }
@@ -350,6 +375,17 @@ impl<DB: Database> Shared<DB> {
     fn is_full(&self) -> bool {
         let most = self.pool.options().get_max_connections();
         self.pool.size() >= most && self.pool.num_idle() == 0
+    }
+
+    /// How long to wait for a connection of others before the pool is asked for one. Not at all, where nobody
+    /// else is about to have one, or the pool has no need to make one.
+    fn patience(&self) -> Duration {
+        let most = self.pool.options().get_max_connections();
+        let is_alone = self.all.available_permits() + 1 >= most as usize;
+        if is_alone || self.pool.num_idle() > 0 || self.pool.size() >= most {
+            return Duration::ZERO;
+        }
+        self.state().before_one_more
     }
 
     /// Hands it on, keeps it for the next one, or gives it back.
