@@ -47,6 +47,10 @@ impl Sessions {
     /// Transactions that the application holds open count against the same limit: if a request may
     /// hold one while it uses its session, give the pool one connection more than such requests, or
     /// sessions a pool of their own ([`connect`](crate::connect())).
+    ///
+    /// A pool that several runtimes use hands a connection of one to another: when the first one ends, a
+    /// write of the other's may fail as [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown). A
+    /// pool that `connect` opened does not.
     pub fn builder(backend: impl Into<Backend>) -> SessionsBuilder {
         SessionsBuilder::new(backend.into())
     }

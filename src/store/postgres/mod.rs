@@ -175,8 +175,15 @@ impl PostgresStore {
         F: Future<Output = Result<T>>,
     {
         if !self.locked_rows.were_met_lately() {
+            let begun = Instant::now();
             match run(OnLocked::GiveUp).await {
-                Err(error) if error.kind() == ErrorKind::Contention => self.locked_rows.meet(),
+                // What took longer was no row's lock: the whole table's, which would be waited for twice.
+                Err(error)
+                    if error.kind() == ErrorKind::Contention
+                        && begun.elapsed() < Duration::from_secs(1) =>
+                {
+                    self.locked_rows.meet();
+                }
                 result => return result,
             }
         }
