@@ -115,7 +115,11 @@ async fn in_one_transaction(
         if lock::take(&mut tx, key).await? {
             let limits = "set local statement_timeout = 0; set local lock_timeout = '900ms'";
             raw_sql(limits).execute(&mut *tx).await?;
-            run(&mut tx).await?;
+            if let Err(error) = run(&mut tx).await {
+                // Now, not when the server finds that the connection is closed: somebody may wait for the lock.
+                tx.rollback().await.ok();
+                return Err(error);
+            }
             return Ok(tx.commit().await?);
         }
         if Instant::now() >= deadline {
