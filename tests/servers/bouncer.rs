@@ -1,9 +1,4 @@
-use std::{
-    fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    process::{Command, Stdio},
-};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use tempfile::TempDir;
 
@@ -17,18 +12,15 @@ pub(crate) struct Bouncer {
     _folder: TempDir,
 }
 
-/// It reads its own settings, and serves only this test's server. It writes where it listens once it does.
+/// It has settings of its own, serves only this test's server, and does not run as root. Its log goes to standard
+/// output, where the test waits for the line that it listens; only PgBouncer itself holds that output open.
 const RUN: &str = r#"
 user=
 [ "$(id -u)" != 0 ] || user='-u nobody'
-pgbouncer -q $user "$1" & bouncer=$!
-until bash -c ": </dev/tcp/127.0.0.1/$2" 2>/dev/null; do
-    kill -0 "$bouncer" 2>/dev/null || exit
-    sleep 0.05
-done
+pgbouncer $user "$1" 2>&1 & bouncer=$!
+exec >/dev/null
 trap '' INT TERM HUP
-echo "ready"
-cat >/dev/null
+cat
 kill "$bouncer"
 wait "$bouncer"
 "#;
@@ -39,7 +31,9 @@ impl Bouncer {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let file = folder.path().join("pgbouncer.ini");
-        for port in free_ports() {
+        // Below those ports that the system gives to clients. PgBouncer itself finds out whether one is taken.
+        for _ in 0..10 {
+            let port = 20_000 + rand::random::<u16>() % 10_000;
             let text = format!(
                 "[databases]\n\
                  * = host=127.0.0.1 port={} user=postgres\n\
@@ -56,9 +50,9 @@ impl Bouncer {
             );
             fs::write(&file, text).unwrap();
             let mut script = Command::new("sh");
-            script.args(["-c", RUN, "sh"]).arg(&file).arg(port.to_string());
-            script.stderr(Stdio::null());
-            if let Some((keeper, _)) = Keeper::start(&mut script) {
+            script.args(["-c", RUN, "sh"]).arg(&file);
+            let listens = format!("listening on 127.0.0.1:{port}");
+            if let Some((keeper, _)) = Keeper::start(&mut script, |line| line.contains(&listens)) {
                 let url = server.url.replacen(&server.port().to_string(), &port.to_string(), 1);
                 return Self { url, _keeper: keeper, _folder: folder };
             }
@@ -74,12 +68,4 @@ impl Bouncer {
         let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
         (parts.next(), parts.next()) >= (Some(1), Some(21))
     }
-}
-
-/// Below those that the system gives to clients, and free a moment ago.
-fn free_ports() -> impl Iterator<Item = u16> {
-    let port = || 20_000 + rand::random::<u16>() % 10_000;
-    std::iter::repeat_with(port)
-        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .take(10)
 }

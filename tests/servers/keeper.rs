@@ -1,28 +1,40 @@
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     process::{Child, Command, Stdio},
+    thread,
 };
 
 /// A program that ends with this value, or with this process, however that ends: its standard input is a pipe
-/// that nobody else holds.
+/// that nobody else holds, and it goes on until that is closed.
 #[derive(Debug)]
 pub(crate) struct Keeper(Child);
 
 impl Keeper {
-    /// Starts it, and waits for the line that it writes when it is ready.
-    pub(crate) fn start(command: &mut Command) -> Option<(Self, String)> {
+    /// Starts the program, and waits for the line by which it says that it is ready. Nothing, if the program ends
+    /// without that line.
+    pub(crate) fn start(
+        command: &mut Command,
+        is_ready: impl Fn(&str) -> bool,
+    ) -> Option<(Self, String)> {
         let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut output = BufReader::new(program.stdout.take().unwrap());
         let keeper = Self(program);
-        // Nothing at all, where it has ended instead.
-        line.ends_with('\n').then(|| (keeper, line.trim().to_owned()))
+        let mut line = String::new();
+        while !is_ready(&line) {
+            line.clear();
+            if output.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
+        }
+        // Whatever else it says: nobody reads it, and the program does not wait for a reader.
+        thread::spawn(move || io::copy(&mut output, &mut io::sink()));
+        Some((keeper, line.trim().to_owned()))
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        self.0.wait().unwrap();
+        self.0.wait().ok();
     }
 }

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sessile::{Sessions, connect};
+use sessile::{Error, ErrorKind, Sessions, connect};
 
-use crate::{capture::Capture, server::Server, support::Browser};
+use crate::{capture::Capture, server::Server, support::Browser, visitors::whole};
 
 async fn on(server: &Server) -> Sessions {
     Sessions::builder(connect(&server.url).await.unwrap()).build().unwrap()
@@ -45,6 +45,38 @@ async fn a_standby_is_read_and_its_touches_are_lost_with_one_warning() {
     sessions.flush().await.unwrap();
     let touched = "select count(*) from sessile.sessions where now() - last_seen_at < '1 minute'";
     assert_eq!(primary.number(touched).await, 1);
+}
+
+/// A standby says so, and may be the primary a moment later: nothing was done.
+fn refused<T: std::fmt::Debug>(result: Result<T, Error>) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Database, "{error:?}");
+    assert!(error.is_transient(), "{error:?}");
+    assert!(whole(&error).contains("read-only transaction (25006)"), "{}", whole(&error));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_writes_is_refused_by_a_standby() {
+    let primary = Server::start("").await;
+    let (ada, id) = Browser::logged_in(&on(&primary).await, "ada").await;
+    let standby = primary.standby().await;
+    let there = on(&standby).await;
+    let session = ada.open(&there).await;
+    session.insert("theme", "light").unwrap();
+    refused(session.save().await);
+    refused(session.update("visits", |visits: &mut i64| *visits += 1).await);
+    refused(session.reauthenticate().await);
+    refused(session.renew().await);
+    refused(session.log_out_others().await);
+    let session = Browser::default().open(&there).await;
+    session.insert("theme", "light").unwrap();
+    refused(session.save().await);
+    session.abandon();
+    refused(session.log_in("grace").await);
+    refused(there.revoke(id).await);
+    refused(there.revoke_user("ada").await);
+    refused(there.revoke_all().await);
+    assert!(ada.is_in(&there).await);
 }
 
 /// What `docs/operations.md` says about it: only synchronous replication, or an end of all sessions after the

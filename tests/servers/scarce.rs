@@ -1,6 +1,9 @@
 //! The server has fewer connections than the pools ask for.
 
-use std::sync::{Arc, Barrier};
+use std::{
+    sync::{Arc, Barrier},
+    time::Duration,
+};
 
 use sessile::{Sessions, connect};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -63,7 +66,10 @@ async fn eight_pools_of_ten_share_seventeen_connections() {
                     .build()
                     .unwrap();
                 runtime.block_on(async {
-                    let sessions = Sessions::builder(connect(&url).await.unwrap()).build().unwrap();
+                    // Eight processes on two processors: how fast they are is not what this is about.
+                    let long = Duration::from_secs(30);
+                    let builder = Sessions::builder(connect(&url).await.unwrap());
+                    let sessions = builder.deadline(long).log_in_deadline(long).build().unwrap();
                     all.wait();
                     visits(&sessions, 16, 5).await;
                 });

@@ -70,7 +70,8 @@ impl Server {
     }
 
     fn run(mut script: Command, turn: Turn) -> Self {
-        let (keeper, url) = Keeper::start(&mut script).expect("Postgres starts");
+        let (keeper, url) = Keeper::start(&mut script, |line| line.starts_with("postgres://"))
+            .expect("Postgres starts");
         let options: PgConnectOptions = url.parse().unwrap();
         // Kept, since there may be none left for it.
         let pool = PgPoolOptions::new().max_connections(2).min_connections(2);

@@ -32,9 +32,9 @@ use super::failure;
 const REST: Duration = Duration::from_secs(1);
 /// How long it stays out at most: its pool knows how old it may grow.
 const OUT: Duration = Duration::from_secs(60);
-/// Both, where others wait for the same pool: with the pause between two looks, or with the statement that is
-/// under way, nobody waits for longer than 50 ms.
-const REST_OF_SHARED: Duration = Duration::from_millis(20);
+/// Both, where others wait for the same pool. What is out for too long goes back at the next look, one rest later
+/// at most: so nobody waits for longer than 50 ms for a connection that only rests, however often it was used.
+const REST_OF_SHARED: Duration = Duration::from_millis(15);
 const OUT_OF_SHARED: Duration = Duration::from_millis(30);
 /// How long a request waits for a connection at most, and a log-in or a revocation: shorter than their deadlines
 /// by default, so that whoever did not get one knows that nothing was done.
@@ -501,8 +501,11 @@ async fn give_back_rested<DB: Database>(mut watch: Watch<DB>, mut closed: CloseE
         let Some(shared) = watch.0.upgrade() else { return };
         let mut state = shared.state();
         let is_closed = shared.pool.is_closed();
-        let has_rested =
-            |resting: &mut Resting<DB>| is_closed || resting.since.elapsed() >= shared.rest;
+        let has_rested = |resting: &mut Resting<DB>| {
+            is_closed
+                || resting.since.elapsed() >= shared.rest
+                || resting.out_since.elapsed() >= shared.out
+        };
         let rested: Vec<_> = state.resting.extract_if(.., has_rested).collect();
         let is_done = state.resting.is_empty();
         // Whoever keeps one after this makes a new task.

@@ -141,11 +141,29 @@ async fn an_applications_connection_soon_goes_back() {
     settle().await;
     passes(REST_OF_SHARED).await;
     has_in_hand(connections.pool(), 1).await;
-    assert!(REST_OF_SHARED * 2 < Duration::from_millis(50));
+    assert!(OUT_OF_SHARED + REST_OF_SHARED < Duration::from_millis(50));
     // Nor is it handed from one to the next for longer.
     let lease = connections.take(Use::Write).await.unwrap();
     passes(OUT_OF_SHARED).await;
     lease.keep();
+    has_in_hand(connections.pool(), 1).await;
+}
+
+/// It is used again and again, and for the last time shortly before it would not be kept any more.
+#[tokio::test]
+async fn an_applications_connection_goes_back_though_it_was_just_used() {
+    let connections = Connections::shared(pool(5).await);
+    let millisecond = Duration::from_millis(1);
+    connections.take(Use::Write).await.unwrap().keep();
+    let out_since = connections.0.state().resting[0].out_since;
+    while out_since.elapsed() < OUT_OF_SHARED - 4 * millisecond {
+        connections.take(Use::Write).await.unwrap().keep();
+        passes(millisecond).await;
+    }
+    while !connections.0.state().resting.is_empty() {
+        passes(millisecond).await;
+        assert!(out_since.elapsed() < Duration::from_millis(50), "it still rests");
+    }
     has_in_hand(connections.pool(), 1).await;
 }
 
