@@ -40,12 +40,7 @@ const OUT_OF_SHARED: Duration = Duration::from_millis(30);
 /// by default, so that whoever did not get one knows that nothing was done.
 const WAIT: Duration = Duration::from_millis(1500);
 const WAIT_OF_TRANSACTION: Duration = Duration::from_secs(3);
-/// How long a request waits for another one's connection before the pool makes one more. It doubles with each time that
-/// this was in vain, up to the longest, and halves with each that it was not: a server that has no more to give
-/// loses a process with each that it refuses.
-const BEFORE_ONE_MORE: Duration = Duration::from_millis(2);
-const LONGEST_BEFORE_ONE_MORE: Duration = Duration::from_millis(100);
-/// How often whoever waits looks for what was given back to the pool.
+/// How often the pool is looked at, while it tries to connect, for what was given back to it.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What a connection is wanted for.
@@ -95,13 +90,17 @@ struct Shared<DB: Database> {
 
 struct State<DB: Database> {
     resting: Vec<Resting<DB>>,
-    /// Those that wait for the pool, each in its runtime.
-    waiting: VecDeque<(runtime::Id, oneshot::Sender<Resting<DB>>)>,
-    before_one_more: Duration,
+    /// Those that wait for a connection, each in its runtime.
+    waiting: VecDeque<(runtime::Id, Sender<DB>)>,
+    /// The runtimes in which a task asks the pool on behalf of those.
+    asking: Vec<runtime::Id>,
     /// Whether a task is there that gives back what has rested enough.
     is_watched: bool,
     runtimes: Runtimes,
 }
+
+type Sender<DB> = oneshot::Sender<Result<Resting<DB>, sqlx::Error>>;
+type Receiver<DB> = oneshot::Receiver<Result<Resting<DB>, sqlx::Error>>;
 
 /// Whether connections may meet those of another runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +138,7 @@ impl<DB: Database> Connections<DB> {
         let state = State {
             resting: Vec::new(),
             waiting: VecDeque::new(),
-            before_one_more: BEFORE_ONE_MORE,
+            asking: Vec::new(),
             is_watched: false,
             runtimes: Runtimes::None,
         };
@@ -205,53 +204,21 @@ impl<DB: Database> Connections<DB> {
     async fn wait(&self, wanted: Use) -> Result<Lease<DB>, sqlx::Error> {
         let permits = self.0.permits(wanted).await?;
         self.0.note_runtime();
-        let lease = |connection, out_since| Lease {
+        let Resting { connection, out_since, .. } = match self.0.resting_or_wait() {
+            Ok(resting) => resting,
+            Err(receiver) => {
+                self.0.ask();
+                let mut handed = Handed { receiver, shared: &self.0 };
+                (&mut handed.receiver).await.unwrap_or(Err(sqlx::Error::PoolClosed))?
+            }
+        };
+        Ok(Lease {
             connection: Some(connection),
             out_since,
             shared: self.0.clone(),
             is_clean: true,
             _permits: permits,
-        };
-        let handed = match self.0.resting_or_wait() {
-            Ok(resting) => return Ok(lease(resting.connection, resting.out_since)),
-            Err(handed) => handed,
-        };
-        let mut handed = Handed { receiver: handed, shared: &self.0 };
-        let (patience, begun) = (self.0.patience(), Instant::now());
-        let acquire = async {
-            if !patience.is_zero() {
-                sleep(patience).await;
-            }
-            self.0.acquire().await
-        };
-        // sqlx tries to connect again and again where the server refuses, and does not look meanwhile
-        // at what others give back: neither here nor to the pool.
-        let given_back = async {
-            loop {
-                sleep(LOOK).await;
-                if !self.0.may_meet_others()
-                    && let Some(connection) = self.0.pool.try_acquire()
-                {
-                    break connection;
-                }
-            }
-        };
-        tokio::select! {
-            Ok(resting) = &mut handed.receiver => {
-                if !patience.is_zero() && begun.elapsed() > patience {
-                    self.0.state().before_one_more = (patience * 2).min(LONGEST_BEFORE_ONE_MORE);
-                }
-                Ok(lease(resting.connection, resting.out_since))
-            }
-            acquired = acquire => {
-                let acquired = acquired?;
-                if !patience.is_zero() {
-                    self.0.state().before_one_more = (patience / 2).max(BEFORE_ONE_MORE);
-                }
-                Ok(lease(acquired, Instant::now()))
-            }
-            connection = given_back => Ok(lease(connection, Instant::now())),
-        }
+        })
     }
 
     /// Closes what rests here: it is of a server that is gone, or that became another one.
@@ -295,6 +262,17 @@ impl<DB: Database> Shared<DB> {
         Ok(permits)
     }
 
+    /// Has the pool asked for as long as anybody waits, unless it is asked already.
+    fn ask(self: &Arc<Self>) {
+        let here = Handle::current().id();
+        let mut state = self.state();
+        if !state.asking.contains(&here) {
+            state.asking.push(here);
+            drop(state);
+            tokio::spawn(Asking { shared: self.clone(), runtime: here, is_over: false }.ask());
+        }
+    }
+
     /// From the pool, but none of a runtime that has ended.
     async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
         loop {
@@ -303,6 +281,25 @@ impl<DB: Database> Shared<DB> {
                 return Ok(connection);
             }
             self.close(connection);
+        }
+    }
+
+    /// sqlx tries to connect again and again where the server refuses, and does not look meanwhile at what the
+    /// application gives back to the pool.
+    async fn acquire_or_find(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
+        let given_back = async {
+            loop {
+                sleep(LOOK).await;
+                if !self.may_meet_others()
+                    && let Some(connection) = self.pool.try_acquire()
+                {
+                    break connection;
+                }
+            }
+        };
+        tokio::select! {
+            acquired = self.acquire() => acquired,
+            connection = given_back => Ok(connection),
         }
     }
 
@@ -342,7 +339,7 @@ impl<DB: Database> Shared<DB> {
     }
 
     /// The connection that was used last, or a place among those that wait for one.
-    fn resting_or_wait(&self) -> Result<Resting<DB>, oneshot::Receiver<Resting<DB>>> {
+    fn resting_or_wait(&self) -> Result<Resting<DB>, Receiver<DB>> {
         let here = Handle::current().id();
         let mut state = self.state();
         let fits = |resting: &Resting<DB>| {
@@ -377,17 +374,6 @@ impl<DB: Database> Shared<DB> {
         self.pool.size() >= most && self.pool.num_idle() == 0
     }
 
-    /// How long to wait for a connection of others before the pool is asked for one. Not at all, where nobody
-    /// else is about to have one, or the pool has no need to make one.
-    fn patience(&self) -> Duration {
-        let most = self.pool.options().get_max_connections();
-        let is_alone = self.all.available_permits() + 1 >= most as usize;
-        if is_alone || self.pool.num_idle() > 0 || self.pool.size() >= most {
-            return Duration::ZERO;
-        }
-        self.state().before_one_more
-    }
-
     /// Hands it on, keeps it for the next one, or gives it back.
     fn keep(self: &Arc<Self>, connection: PoolConnection<DB>, out_since: Instant) {
         if out_since.elapsed() >= self.out || self.pool.is_closed() {
@@ -400,9 +386,9 @@ impl<DB: Database> Shared<DB> {
         let is_for = |at: runtime::Id| self.is_of_use(runtime, at);
         while let Some(first) = state.waiting.iter().position(|(at, _)| is_for(*at)) {
             let Some((_, waiting)) = state.waiting.remove(first) else { break };
-            match waiting.send(resting) {
-                Ok(()) => return,
-                Err(unwanted) => resting = unwanted,
+            match waiting.send(Ok(resting)) {
+                Err(Ok(unwanted)) => resting = unwanted,
+                Ok(()) | Err(Err(_)) => return,
             }
         }
         let wanted_elsewhere = state.waiting.iter().any(|(_, sender)| !sender.is_closed());
@@ -452,16 +438,68 @@ impl<DB: Database> Shared<DB> {
     }
 }
 
-/// What somebody hands to a request that waits, which may have found another connection or given up by then.
+/// The task that asks the pool on behalf of all that wait, for one connection at a time. It is nobody's own: sqlx
+/// closes a connection whose acquisition is dropped on its way, and whoever waits is often helped by somebody
+/// else first. So the pool grows only as far as there are waiting ones, and a server that has no more to give is
+/// asked by one task of each process.
+struct Asking<DB: Database> {
+    shared: Arc<Shared<DB>>,
+    runtime: runtime::Id,
+    is_over: bool,
+}
+
+impl<DB: Database> Asking<DB> {
+    async fn ask(mut self) {
+        while self.somebody_waits() {
+            match timeout(WAIT, self.shared.acquire_or_find()).await {
+                Ok(Ok(connection)) => self.shared.keep(connection, Instant::now()),
+                // Whoever waits has a time of their own.
+                Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => {}
+                Ok(Err(error)) => self.refuse(error),
+            }
+        }
+    }
+
+    /// Else it ends: under the lock, so that nobody counts on it in between.
+    fn somebody_waits(&mut self) -> bool {
+        let mut state = self.shared.state();
+        state.waiting.retain(|(_, sender)| !sender.is_closed());
+        if !state.waiting.iter().any(|(at, _)| *at == self.runtime) {
+            state.asking.retain(|at| *at != self.runtime);
+            self.is_over = true;
+        }
+        !self.is_over
+    }
+
+    /// Tells it to the one that has waited longest. For the next one the pool is asked again.
+    fn refuse(&self, error: sqlx::Error) {
+        let mut state = self.shared.state();
+        let first = state.waiting.iter().position(|(at, _)| *at == self.runtime);
+        if let Some((_, waiting)) = first.and_then(|first| state.waiting.remove(first)) {
+            waiting.send(Err(error)).ok();
+        }
+    }
+}
+
+/// Before its end: with its runtime, or by a panic.
+impl<DB: Database> Drop for Asking<DB> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.shared.state().asking.retain(|at| *at != self.runtime);
+        }
+    }
+}
+
+/// What somebody hands to a request that waits, which may have given up by then.
 struct Handed<'a, DB: Database> {
-    receiver: oneshot::Receiver<Resting<DB>>,
+    receiver: Receiver<DB>,
     shared: &'a Shared<DB>,
 }
 
 impl<DB: Database> Drop for Handed<'_, DB> {
     fn drop(&mut self) {
         self.receiver.close();
-        if let Ok(resting) = self.receiver.try_recv() {
+        if let Ok(Ok(resting)) = self.receiver.try_recv() {
             self.shared.give_back(resting.connection);
         }
     }

@@ -105,6 +105,29 @@ async fn who_waits_for_the_pool_takes_over_what_is_kept() {
     timeout(REST / 2, waiting).await.unwrap().unwrap().unwrap();
 }
 
+/// Whoever waits is often helped by somebody else first, sooner than a connection can be made. It is made all the same: many
+/// at once would share a few for ever.
+#[tokio::test]
+async fn the_pool_grows_though_others_help_first() {
+    let connections = Connections::dedicated(pool(3).await);
+    let lease = connections.take(Use::Write).await.unwrap();
+    let others = connections.clone();
+    let waiting = tokio::spawn(async move { others.take(Use::Write).await.map(Lease::keep) });
+    // It has asked the pool, which has not answered yet.
+    while connections.0.state().asking.is_empty() {
+        yield_now().await;
+    }
+    lease.keep();
+    waiting.await.unwrap().unwrap();
+    let there = async {
+        while connections.0.state().resting.len() != 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(REST / 2, there).await.expect("there is a second one");
+    assert!(connections.0.state().asking.is_empty(), "nobody asks any more");
+}
+
 /// Of ten: eight at most write, six of them in transactions.
 #[tokio::test]
 async fn those_that_may_wait_leave_some_to_those_that_do_not() {
