@@ -1,6 +1,6 @@
 //! Calls in tasks of their own, and within their time.
 
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use tracing::Instrument;
 
@@ -41,6 +41,20 @@ pub(super) async fn within<T>(
         Ok(result) => result,
         Err(_) => Err(no_answer(writes, limit)),
     }
+}
+
+/// Goes to the end of the runtime's queue once. Sooner than `yield_now` comes back, which waits until
+/// the runtime has looked at its sockets.
+pub(super) async fn others_first() {
+    let mut is_last = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut is_last, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 pub(super) fn not_begun(limit: Duration) -> Error {

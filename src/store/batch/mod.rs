@@ -1,8 +1,6 @@
 //! What arrives while a statement is in flight forms the next one.
 
 mod queue;
-#[cfg(test)]
-mod tests;
 mod touches;
 mod verbs;
 
@@ -124,10 +122,6 @@ impl Batched {
             options,
         }
     }
-
-    fn deadline(&self) -> Option<Duration> {
-        Some(self.options.deadline)
-    }
 }
 
 /// The store's own verb, in a task of its own.
@@ -144,21 +138,18 @@ impl Store for Batched {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         match ids {
             [id] => Ok(self.loads.submit(*id).await?.into_iter().collect()),
-            _ => in_task!(self.load(ids), READS, self.deadline()),
+            _ => in_task!(self.load(ids), READS, Some(self.options.deadline)),
         }
     }
 
     async fn load_now(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
-        match ids {
-            [id] => Ok(self.loads.submit(*id).await?.into_iter().collect()),
-            _ => in_task!(self.load_now(ids), READS, self.deadline()),
-        }
+        in_task!(self.load_now(ids), READS, Some(self.options.deadline))
     }
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
         match sessions {
             [session] => Ok(self.creates.submit(session.clone()).await?.into_iter().collect()),
-            _ => in_task!(self.create(sessions), WRITES, self.deadline()),
+            _ => in_task!(self.create(sessions), WRITES, Some(self.options.deadline)),
         }
     }
 
@@ -168,24 +159,24 @@ impl Store for Batched {
                 let is_written = self.saves.submit(save.clone()).await?;
                 Ok(Changed::of(is_written.then_some(save.holder.id)))
             }
-            _ => in_task!(self.save(saves), WRITES, self.deadline()),
+            _ => in_task!(self.save(saves), WRITES, Some(self.options.deadline)),
         }
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<()> {
         if !self.options.combines {
-            return in_task!(self.touch(touches), READS, self.deadline());
+            return in_task!(self.touch(touches), READS, Some(self.options.deadline));
         }
         self.touches.add(touches);
         Ok(())
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
-        in_task!(self.renew(renewal), WRITES, self.deadline())
+        in_task!(self.renew(renewal), WRITES, Some(self.options.deadline))
     }
 
     async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
-        in_task!(self.reauthenticate(to), WRITES, self.deadline())
+        in_task!(self.reauthenticate(to), WRITES, Some(self.options.deadline))
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
@@ -200,7 +191,7 @@ impl Store for Batched {
                 let was_live = task::run(None, WRITES, async move { queue.submit(end).await });
                 Ok(Changed::of(was_live.await?.then_some(id)))
             }
-            _ => in_task!(self.end(ends), WRITES, self.deadline()),
+            _ => in_task!(self.end(ends), WRITES, Some(self.options.deadline)),
         }
     }
 
@@ -211,12 +202,13 @@ impl Store for Batched {
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
-        in_task!(self.list(page), READS, self.deadline())
+        in_task!(self.list(page), READS, Some(self.options.deadline))
     }
 
     async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
         let (store, realm) = (self.store.clone(), realm.clone());
-        task::run(self.deadline(), READS, async move { store.find(&realm, id).await }).await
+        task::run(Some(self.options.deadline), READS, async move { store.find(&realm, id).await })
+            .await
     }
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {

@@ -1,11 +1,12 @@
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    future::poll_fn,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    task::Poll,
     time::Duration,
 };
 
@@ -127,22 +128,27 @@ impl<V: Verb> Queue<V> {
     }
 }
 
-#[cfg(test)]
-impl<V: Verb> Queue<V> {
-    pub(super) fn is_idle(&self) -> bool {
-        self.0.state().is_empty()
-    }
-}
-
 impl<V: Verb> Shared<V> {
-    fn state(&self) -> MutexGuard<'_, HashMap<runtime::Id, State<V>>> {
+    /// Changes what a runtime has, and forgets it once it has nothing.
+    fn change<T>(
+        &self,
+        runtime: runtime::Id,
+        change: impl FnOnce(&mut State<V>) -> T,
+    ) -> Option<T> {
         // Nothing panics while it is held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut states = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = states.get_mut(&runtime)?;
+        let changed = change(state);
+        if state.lanes_taken == 0 && state.waiting.is_empty() {
+            states.remove(&runtime);
+        }
+        Some(changed)
     }
 
     fn enter(self: &Arc<Self>, item: V::Item) -> Result<(Place<V>, Receiver<V>)> {
         let runtime = Handle::current().id();
-        let mut states = self.state();
+        // Nothing panics while it is held.
+        let mut states = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = states.entry(runtime).or_default();
         let bytes = V::bytes(&item);
         if state.waiting.len() >= MAX_WAITING
@@ -162,11 +168,13 @@ impl<V: Verb> Shared<V> {
 
     /// Where one is free, and that many wait.
     fn open_lane(self: &Arc<Self>, runtime: runtime::Id, for_as_many: usize) {
-        let mut states = self.state();
-        let Some(state) = states.get_mut(&runtime) else { return };
-        if state.waiting.len() >= for_as_many && state.lanes_taken < self.limits.lanes.max(1) {
-            state.lanes_taken += 1;
-            drop(states);
+        let opens = self.change(runtime, |state| {
+            let opens =
+                state.waiting.len() >= for_as_many && state.lanes_taken < self.limits.lanes.max(1);
+            state.lanes_taken += usize::from(opens);
+            opens
+        });
+        if opens == Some(true) {
             // A runtime that shuts down drops the task here and now, which takes the lock.
             tokio::spawn(Lane { shared: self.clone(), runtime, is_taken: true }.run());
         }
@@ -175,23 +183,28 @@ impl<V: Verb> Shared<V> {
     async fn run(&self, batch: Vec<Waiting<V>>) {
         let (items, mut answers): (Vec<V::Item>, Vec<Option<Sender<V>>>) =
             batch.into_iter().map(|waiting| (waiting.item, Some(waiting.answer))).unzip();
-        let mut send = |i: usize, answer: Result<Reply<V>>| {
-            // Whoever is gone does not want to know.
-            answers[i].take().map(|waiting| waiting.send(answer).ok());
-        };
+        // Whoever is gone does not want to know.
+        let mut send = |i: usize, answer| answers[i].take().map(|sender| sender.send(answer).ok());
         let mut parts = Vec::from_iter(std::iter::once(0..items.len()));
         while let Some(part) = parts.pop() {
             let (rows, begun) = (&items[part.clone()], Instant::now());
-            match task::within(self.limits.deadline, V::WRITES, self.verb.run(rows)).await {
+            let run = task::within(self.limits.deadline, V::WRITES, self.verb.run(rows));
+            let replies = run.await.or_else(|error| match error.kind() {
+                // The lock of the queue of notifications, where `lock_timeout` is short; or a row's on Citus, which
+                // does not say whose. Nothing was done.
+                ErrorKind::Contention if V::WRITES && begun.elapsed() < LAST_TRY => {
+                    Ok(rows.iter().map(|_| Answer::Locked).collect())
+                }
+                _ => Err(error),
+            });
+            match replies {
                 Ok(replies) => {
                     for ((i, item), reply) in part.zip(rows).zip(replies) {
-                        send(
-                            i,
-                            Ok(match reply {
-                                Answer::Done(output) => Reply::Done(output),
-                                Answer::Locked => Reply::Locked(item.clone()),
-                            }),
-                        );
+                        let reply = match reply {
+                            Answer::Done(output) => Reply::Done(output),
+                            Answer::Locked => Reply::Locked(item.clone()),
+                        };
+                        send(i, Ok(reply));
                     }
                 }
                 // One of them may be to blame: the others shall not suffer for it.
@@ -199,19 +212,7 @@ impl<V: Verb> Shared<V> {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
                 }
-                // No row's lock, but that of the queue of notifications, where `lock_timeout` is short. Nothing was done.
-                Err(error)
-                    if V::WRITES
-                        && error.kind() == ErrorKind::Contention
-                        && begun.elapsed() < LAST_TRY =>
-                {
-                    part.zip(rows).for_each(|(i, item)| {
-                        send(i, Ok(Reply::Locked(item.clone())));
-                    });
-                }
-                Err(error) => part.for_each(|i| {
-                    send(i, Err(error.clone()));
-                }),
+                Err(error) => part.for_each(|i| _ = send(i, Err(error.clone()))),
             }
         }
     }
@@ -229,8 +230,7 @@ impl<V: Verb> State<V> {
         let (mut bytes, mut ids, mut tickets) = (0, HashSet::new(), Vec::new());
         for (ticket, waiting) in &self.waiting {
             let size = V::bytes(&waiting.item);
-            let is_full = bytes + size > MAX_BYTES && !tickets.is_empty();
-            if is_full || tickets.len() == rows {
+            if tickets.len() == rows || (bytes + size > MAX_BYTES && bytes > 0) {
                 break;
             }
             if V::SHARES || ids.insert(V::id(&waiting.item)) {
@@ -260,11 +260,8 @@ struct Place<V: Verb> {
 impl<V: Verb> Place<V> {
     /// Whether the item still waited.
     fn leave(&self) -> bool {
-        let mut states = self.shared.state();
-        let Some(state) = states.get_mut(&self.runtime) else { return false };
-        let left = state.remove(self.ticket).is_some();
-        forget_idle(&mut states, self.runtime);
-        left
+        let left = self.shared.change(self.runtime, |state| state.remove(self.ticket));
+        left.flatten().is_some()
     }
 }
 
@@ -286,58 +283,30 @@ impl<V: Verb> Lane<V> {
     async fn run(mut self) {
         while let Some(batch) = self.take_batch() {
             self.shared.run(batch).await;
-            others_first().await;
+            // Those that have just been answered may bring what makes the next statement a larger one.
+            task::others_first().await;
         }
     }
 
     /// What waits, or nothing, and then the lane is given back: under one lock, so that nobody counts on it
     /// in between.
     fn take_batch(&mut self) -> Option<Vec<Waiting<V>>> {
-        let mut states = self.shared.state();
-        let state = states.get_mut(&self.runtime)?;
-        let batch = state.take_batch(self.shared.limits.rows);
-        if batch.is_empty() {
-            self.is_taken = false;
-            state.lanes_taken -= 1;
-            forget_idle(&mut states, self.runtime);
-            return None;
-        }
-        Some(batch)
+        self.shared.change(self.runtime, |state| {
+            let batch = state.take_batch(self.shared.limits.rows);
+            self.is_taken = !batch.is_empty();
+            state.lanes_taken -= usize::from(!self.is_taken);
+            self.is_taken.then_some(batch)
+        })?
     }
 }
 
 /// Before its end: by a panic, or with its runtime. Who waits, and is still polled, opens another one.
 impl<V: Verb> Drop for Lane<V> {
     fn drop(&mut self) {
-        let mut states = self.shared.state();
-        if self.is_taken
-            && let Some(state) = states.get_mut(&self.runtime)
-        {
-            state.lanes_taken -= 1;
-            forget_idle(&mut states, self.runtime);
+        if self.is_taken {
+            self.shared.change(self.runtime, |state| state.lanes_taken -= 1);
         }
     }
-}
-
-fn forget_idle<V: Verb>(states: &mut HashMap<runtime::Id, State<V>>, runtime: runtime::Id) {
-    let is_idle = |state: &State<V>| state.lanes_taken == 0 && state.waiting.is_empty();
-    if states.get(&runtime).is_some_and(is_idle) {
-        states.remove(&runtime);
-    }
-}
-
-/// Goes to the end of the runtime's queue once: the tasks before it, which may have been answered just
-/// now, bring what makes the next statement a larger one.
-async fn others_first() {
-    let mut is_last = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut is_last, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// A failure of a row's own: of everything else, every single statement would fail the same way.

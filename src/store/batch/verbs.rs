@@ -152,14 +152,13 @@ impl Verb for End {
     }
 
     async fn run(&self, items: &[EndRow]) -> Result<Vec<Answer<bool>>> {
-        let changed = self.0.end(items).await?;
-        Ok(of_each(&changed, items.iter().map(|end| end.id)))
+        Ok(of_each(&self.0.end(items).await?, items.iter().map(|end| end.id)))
     }
 }
 
 fn of_each(changed: &Changed, ids: impl Iterator<Item = SessionId>) -> Vec<Answer<bool>> {
-    let done: HashSet<_> = changed.done.iter().collect();
-    let locked: HashSet<_> = changed.locked.iter().collect();
+    let set = |ids: &[SessionId]| ids.iter().copied().collect::<HashSet<_>>();
+    let (done, locked) = (set(&changed.done), set(&changed.locked));
     let answer = |id| match locked.contains(&id) {
         true => Answer::Locked,
         false => Answer::Done(done.contains(&id)),
