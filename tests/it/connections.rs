@@ -218,7 +218,7 @@ async fn a_table_that_is_locked_is_waited_for_within_bounds() {
     let error = browser.try_open(&sessions).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::Contention);
-    let waiting: i64 = query_scalar("select count(*) from pg_locks where not granted")
+    let waiting: i64 = query_scalar("select count(*) from pg_locks join pg_stat_activity using (pid) where not granted and datname = current_database()")
         .fetch_one(&mut *tx)
         .await
         .unwrap();

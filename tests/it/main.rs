@@ -11,6 +11,7 @@ mod capture;
 mod cleanup;
 mod conformance;
 mod connections;
+mod distributed;
 mod events;
 mod handles;
 mod last_seen;

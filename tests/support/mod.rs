@@ -82,6 +82,24 @@ pub fn postgres_url() -> String {
         .expect("the tests need a Postgres: run scripts/test, or set TEST_POSTGRES_URL to a server they may fill")
 }
 
+/// It refuses what Citus refuses: a unique index without the column by which the rows are distributed.
+const STAND_IN_FOR_CITUS: &str = r"
+set allow_system_table_mods = on;
+create table pg_catalog.pg_dist_partition (logicalrelid regclass primary key);
+create function create_distributed_table(relation regclass, key text, colocate_with text) returns void language plpgsql as $$
+begin
+    if exists (
+        select from pg_index where indrelid = relation and indisunique and not exists (
+            select from pg_attribute
+            where attrelid = relation and attname = key and attnum = any (indkey)))
+    then
+        raise 'a unique index of % is without the column %', relation, key;
+    end if;
+    insert into pg_catalog.pg_dist_partition values (relation);
+end
+$$;
+";
+
 impl Db {
     pub async fn postgres() -> Self {
         let db = Self::empty_postgres().await;
@@ -134,6 +152,22 @@ impl Db {
     /// Its stores batch and cache.
     pub async fn sqlite_wrapped() -> Self {
         Self { is_wrapped: true, ..Self::sqlite().await }
+    }
+
+    /// Its tables are distributed: by Citus where `TEST_CITUS` says that the server has it, else by a stand-in,
+    /// with which they stay where they are.
+    pub async fn postgres_distributed() -> Self {
+        let db = Self::postgres().await;
+        let has_citus = std::env::var_os("TEST_CITUS").is_some();
+        let citus = if has_citus { "create extension citus" } else { STAND_IN_FOR_CITUS };
+        let Pool::Postgres(pool) = &db.pool else { unreachable!() };
+        let mut connection = pool.acquire().await.unwrap();
+        for sql in [citus, include_str!("../../docs/citus.sql")] {
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await.unwrap();
+        }
+        // It has settings that no other test may see.
+        connection.close().await.unwrap();
+        db
     }
 
     async fn migrate(&self) {

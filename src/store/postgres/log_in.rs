@@ -231,7 +231,7 @@ async fn end_oldest(
             )
             returning id
         )
-        select id from ended, pg_notify('sessile', 'session ' || id)
+        select id from ended where (select pg_notify('sessile', 'session ' || id)::text) is not null
         "#,
             log_in.user_id,
             log_in.realm.as_str(),
@@ -257,8 +257,9 @@ async fn bind(
         Written,
         r#"
         with before as materialized (
-            select (select revoked_at from sessile.session_cutoffs where user_id = $1) as of_user,
-                (select revoked_at from sessile.session_cutoffs where user_id = $2) as of_all
+            select max(revoked_at) filter (where user_id = $1) as of_user,
+                max(revoked_at) filter (where user_id = $2) as of_all
+            from sessile.session_cutoffs where user_id in ($1, $2)
         ), locked_user as (
             insert into sessile.session_cutoffs (user_id, used_at) values ($1, now())
             on conflict (user_id) do update set used_at = excluded.used_at
@@ -270,30 +271,35 @@ async fn bind(
         ), locked as materialized (
             select locked_user.revoked_at as of_user, locked_all.revoked_at as of_all, clock_timestamp() as now
             from locked_user cross join locked_all
+        ), new as materialized (
+            select now, $8::text::json as data,
+                now + make_interval(secs => $10::int) as absolute_expires_at,
+                now + make_interval(secs => $9::int) as valid_until,
+                date_bin(make_interval(secs => $9::int / 2.0), now + make_interval(secs => $9::int), timestamptz 'epoch')
+                    + make_interval(secs => $9::int / 2.0) as expires_at,
+                now - make_interval(secs => $14::float8) as superseded_since
+            from locked
         ), written as (
             update sessile.sessions as s
             set secret_hash = $6,
                 twin_hashes = case when s.secret_hash = $5 or position($5 in s.twin_hashes) > 0 then null
                     else coalesce(s.twin_hashes, ''::bytea) || s.secret_hash end,
                 replaced_hash = $5,
-                replaced_at = case when s.secret_hash = $5 or position($5 in s.twin_hashes) > 0 then now
+                replaced_at = case when s.secret_hash = $5 or position($5 in s.twin_hashes) > 0 then new.now
                     else s.replaced_at end,
-                user_id = $7, data = coalesce($8::text::json, s.data), revision = s.revision + 1,
-                authenticated_at = now, last_seen_at = now, idle_timeout = $9::int,
-                absolute_expires_at = now + make_interval(secs => $10::int),
-                valid_until = now + make_interval(secs => $9::int),
-                expires_at = date_bin(make_interval(secs => $9::int / 2.0), now + make_interval(secs => $9::int), timestamptz 'epoch')
-                    + make_interval(secs => $9::int / 2.0),
+                user_id = $7, data = coalesce(new.data, s.data), revision = s.revision + 1,
+                authenticated_at = new.now, last_seen_at = new.now, idle_timeout = $9::int,
+                absolute_expires_at = new.absolute_expires_at, valid_until = new.valid_until, expires_at = new.expires_at,
                 ip = coalesce($11::text::inet, s.ip), user_agent = coalesce($12, s.user_agent),
                 remembered = $13, pending_user_id = null, pending_since = null, pending_until = null
-            from locked
-            where s.id = $3 and s.realm = $4 and now < s.valid_until
+            from new
+            where s.id = $3 and s.realm = $4 and new.now < s.valid_until
                 and (s.secret_hash = $5 or position($5 in s.twin_hashes) > 0
-                    or (s.replaced_hash = $5 and s.replaced_at > now - make_interval(secs => $14::float8) and s.user_id = $7
+                    or (s.replaced_hash = $5 and s.replaced_at > new.superseded_since and s.user_id = $7
                         and octet_length(coalesce(s.twin_hashes, ''::bytea)) < $15))
             returning s.*
         ), told as (
-            select from written, pg_notify('sessile', 'session ' || id)
+            select 1 from written where (select pg_notify('sessile', 'session ' || id)::text) is not null
         )
         select before.of_user as "user_before?", before.of_all as "all_before?", locked.of_user as "of_user?", locked.of_all as "of_all?",
             locked.now as "now?", id as "id?", realm as "realm?", secret_hash as "secret_hash?", twin_hashes as "twin_hashes?",
@@ -332,8 +338,9 @@ async fn insert(
         Written,
         r#"
         with before as materialized (
-            select (select revoked_at from sessile.session_cutoffs where user_id = $1) as of_user,
-                (select revoked_at from sessile.session_cutoffs where user_id = $2) as of_all
+            select max(revoked_at) filter (where user_id = $1) as of_user,
+                max(revoked_at) filter (where user_id = $2) as of_all
+            from sessile.session_cutoffs where user_id in ($1, $2)
         ), locked_user as (
             insert into sessile.session_cutoffs (user_id, used_at) values ($1, now())
             on conflict (user_id) do update set used_at = excluded.used_at

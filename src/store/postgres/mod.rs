@@ -3,38 +3,32 @@
 //! The functions of this module end sessions inside the application's own transaction, so that
 //! "disable the account and end its sessions" commits or rolls back as one.
 
+mod locked;
 mod log_in;
 mod migrate;
 mod moment;
 pub(crate) mod pooler;
 mod revoke;
 mod row;
+mod save;
 mod sweep;
 mod watch;
 
-use std::{
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
-use sqlx::{
-    Connection, Encode, PgPool, Postgres, Type,
-    encode::IsNull,
-    error::BoxDynError,
-    postgres::{PgArgumentBuffer, PgTypeInfo},
-    query, query_as,
-};
+use sqlx::{Connection, PgPool, Postgres, query, query_as};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use self::{
+    locked::LockedRows,
+    moment::Moment,
+    row::{InfoRow, Row},
+};
 pub use self::{
     migrate::migrator,
     revoke::{revoke, revoke_all, revoke_others, revoke_user},
-};
-use self::{
-    moment::Moment,
-    row::{InfoRow, Row},
 };
 use super::{
     Changed, End, Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
@@ -44,37 +38,37 @@ use super::{
     log_in::MOST_TWIN_BYTES,
     record::SUPERSEDED_FOR,
 };
-use crate::{
-    client,
-    error::{ErrorKind, Result},
-    realm::Realm,
-    token::SessionId,
-};
+use crate::{error::Result, realm::Realm, token::SessionId};
 
 /// Sessions in a Postgres database.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     connections: Connections<Postgres>,
     locked_rows: LockedRows,
+    is_distributed: Arc<OnceCell<bool>>,
 }
 
 impl PostgresStore {
     /// On the application's own pool, with its settings and its limit of connections. Of ten
     /// connections, sessions keep up to two at hand for a second after their last use.
     pub fn new(pool: PgPool) -> Self {
-        Self { connections: Connections::shared(pool), locked_rows: LockedRows::default() }
+        Self::on(Connections::shared(pool))
     }
 
     /// On a pool that nothing else uses.
     pub fn dedicated(pool: PgPool) -> Self {
-        Self { connections: Connections::dedicated(pool), locked_rows: LockedRows::default() }
+        Self::on(Connections::dedicated(pool))
+    }
+
+    fn on(connections: Connections<Postgres>) -> Self {
+        Self { connections, locked_rows: LockedRows::default(), is_distributed: Arc::default() }
     }
 
     /// Through a pooler that does not keep prepared statements apart: see
     /// [`ConnectOptions::behind_pooler`](crate::store::ConnectOptions::behind_pooler). The pool's own
     /// options have to say `extra_float_digits(None)`, unless the pooler ignores it.
     pub fn behind_pooler(mut self) -> Self {
-        self.connections = self.connections.single_in(BEHIND_POOLER);
+        self.connections = self.connections.single_in(SHORT);
         self
     }
 
@@ -168,67 +162,31 @@ impl PostgresStore {
         }
     }
 
-    /// Runs a statement over several rows that waits for none of them. It asks for each at once, and only
-    /// where one was locked lately for which of them are: that costs half as much again.
-    async fn passing_by_locked<T, F>(&self, run: impl Fn(OnLocked) -> F) -> Result<T>
-    where
-        F: Future<Output = Result<T>>,
-    {
-        if !self.locked_rows.were_met_lately() {
-            let begun = Instant::now();
-            match run(OnLocked::GiveUp).await {
-                // What took longer was no row's lock: the whole table's, which would be waited for twice.
-                Err(error)
-                    if error.kind() == ErrorKind::Contention
-                        && begun.elapsed() < Duration::from_secs(1) =>
-                {
-                    self.locked_rows.meet();
-                }
-                result => return result,
-            }
-        }
-        run(OnLocked::PassBy).await
+    /// Whether Citus distributes the table: some statements have another text then. Asked once.
+    async fn is_distributed(&self) -> Result<bool> {
+        let answer = self.is_distributed.get_or_try_init(|| {
+            self.read(|connection| {
+                connection.single(async |tx| {
+                    let has_citus = query!(
+                        r#"select to_regclass('pg_catalog.pg_dist_partition') is not null as "has!""#
+                    );
+                    if !tx.one(has_citus).await?.has {
+                        return Ok(false);
+                    }
+                    // Not checked when this is compiled: the table comes with Citus.
+                    let distributed = sqlx::query(
+                        "select 1 from pg_catalog.pg_dist_partition where logicalrelid = 'sessile.sessions'::regclass",
+                    );
+                    Ok(tx.execute(distributed).await?.rows_affected() > 0)
+                })
+            })
+        });
+        answer.await.copied()
     }
-}
-
-/// What was done, and what was locked.
-fn changed(rows: impl Iterator<Item = (Uuid, bool)>) -> Changed {
-    let (locked, done): (Vec<_>, Vec<_>) = rows.partition(|(_, is_locked)| *is_locked);
-    let ids = |rows: Vec<(Uuid, bool)>| rows.into_iter().map(|(id, _)| id.into()).collect();
-    Changed { done: ids(done), locked: ids(locked) }
 }
 
 /// How often something is tried that did nothing.
 const TRIES: u32 = 5;
-
-/// What a statement over several rows does where another transaction has one of them locked.
-#[derive(Clone, Copy, Debug)]
-enum OnLocked {
-    /// Asks first which are, and does the others.
-    PassBy,
-    /// Fails as a whole, after a twentieth of a second.
-    GiveUp,
-    /// Waits as long as the connection's settings say.
-    Wait,
-}
-
-impl Type<Postgres> for OnLocked {
-    fn type_info() -> PgTypeInfo {
-        <Option<bool> as Type<Postgres>>::type_info()
-    }
-}
-
-/// As a boolean, or null.
-impl Encode<'_, Postgres> for OnLocked {
-    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        let asks_first = match self {
-            Self::PassBy => Some(true),
-            Self::GiveUp => Some(false),
-            Self::Wait => None,
-        };
-        Encode::<Postgres>::encode(asks_first, buffer)
-    }
-}
 
 /// How a transaction begins that waits for locks: at read committed, whatever the pool's default, since each
 /// statement has to see what was committed while the one before it waited. Each wait is shorter than
@@ -236,46 +194,38 @@ impl Encode<'_, Postgres> for OnLocked {
 /// gone in silence would keep the user's lock.
 const WAITING_FOR_LOCKS: &str = "begin isolation level read committed; set local lock_timeout = '3s'; set local idle_in_transaction_session_timeout = '2s'";
 
-/// Around a single statement, for a pooler not to give the next one to another server.
-const BEHIND_POOLER: &str = "begin; set local lock_timeout = '1500ms'; set local idle_in_transaction_session_timeout = '2s'";
+/// How one begins that is over in a moment.
+const SHORT: &str = "begin; set local lock_timeout = '1500ms'; set local idle_in_transaction_session_timeout = '2s'";
 
-/// When a row was last met that another transaction had locked.
-#[derive(Clone, Debug, Default)]
-struct LockedRows(Arc<Mutex<Option<Instant>>>);
-
-impl LockedRows {
-    /// For as long, statements ask for which rows are locked.
-    const LATELY: Duration = Duration::from_secs(10);
-
-    fn were_met_lately(&self) -> bool {
-        let met = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        met.is_some_and(|met| met.elapsed() < Self::LATELY)
-    }
-
-    fn meet(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
+macro_rules! load {
+    ($any:literal, $ids:expr) => {
+        query_as!(
+            Row,
+            r#"
+            select id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
+                pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
+                idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+            from sessile.sessions
+            where id = any("# + $any + r#") and now() < valid_until
+            "#,
+            $ids,
+        )
+    };
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         let ids: Vec<Uuid> = ids.iter().map(SessionId::as_uuid).collect();
-        let rows = self
-            .read(|connection| {
-                connection.all(query_as!(
-                    Row,
-                    r#"
-                    select id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
-                        pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
-                        idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
-                    from sessile.sessions
-                    where id = any((select $1::uuid[])::uuid[]) and now() < valid_until
-                    "#,
-                    &ids,
-                ))
-            })
-            .await?;
+        // Whatever the number of ids, the plan is the same one, which is kept. Citus has to see them: it looks into
+        // every shard else.
+        let rows = match self.is_distributed().await? {
+            false => {
+                self.read(|connection| connection.all(load!("(select $1::uuid[])::uuid[]", &ids)))
+                    .await?
+            }
+            true => self.read(|connection| connection.all(load!("$1::uuid[]", &ids))).await?,
+        };
         Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
     }
 
@@ -317,7 +267,7 @@ impl Store for PostgresStore {
                         as new (id, realm, secret_hash, data, idle, absolute, ip, user_agent, pending_user, pending)
                     returning id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
                         pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
-                        idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
+                        idle_timeout, absolute_expires_at, valid_until, expires_at, created_at as "now!"
                     "#,
                     &ids,
                     &realms,
@@ -336,119 +286,11 @@ impl Store for PostgresStore {
     }
 
     async fn save(&self, saves: &[Save]) -> Result<Changed> {
-        let ids: Vec<Uuid> = saves.iter().map(|s| s.holder.id.as_uuid()).collect();
-        let hashes: Vec<Vec<u8>> =
-            saves.iter().map(|s| s.holder.secret_hash.as_bytes().to_vec()).collect();
-        let revisions: Vec<i64> = saves.iter().map(|s| s.revision).collect();
-        let data: Vec<String> = saves.iter().map(|s| s.data.clone()).collect();
-        let seen: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.last_seen_at)).collect();
-        let valid: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.valid_until)).collect();
-        let expires: Vec<Moment> = saves.iter().map(|s| Moment(s.lifetime.expires_at)).collect();
-        let ips: Vec<Option<String>> = saves.iter().map(|s| s.ip.map(client::address)).collect();
-        let (ids, hashes, revisions, data) = (&ids, &hashes, &revisions, &data);
-        let (seen, valid, expires, ips) = (&seen, &valid, &expires, &ips);
-        let rows = self
-            .passing_by_locked(|on_locked| {
-                self.write(move |connection| {
-                    connection.all(query!(
-                        r#"
-                        with free as materialized (
-                            select id from sessile.sessions
-                            where $9 and id = any((select $1::uuid[])::uuid[])
-                            for update skip locked
-                        ), written as (
-                            update sessile.sessions as s
-                            set data = new.data::json, revision = new.revision + 1,
-                                last_seen_at = greatest(s.last_seen_at, new.seen),
-                                valid_until = greatest(s.valid_until, new.valid),
-                                expires_at = greatest(s.expires_at, new.expires),
-                                ip = coalesce(new.ip::inet, s.ip)
-                            from unnest((select $1::uuid[]), $2::bytea[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timestamptz[],
-                                    $7::timestamptz[], $8::text[])
-                                as new (id, secret_hash, revision, data, seen, valid, expires, ip)
-                            where s.id = new.id and s.revision = new.revision and now() < s.valid_until
-                                and (s.secret_hash = new.secret_hash or position(new.secret_hash in s.twin_hashes) > 0)
-                                and case $9 when true then s.id in (select id from free)
-                                    when false then (select set_config('lock_timeout', '50ms', true)) is not null
-                                    else true end
-                            returning s.id
-                        )
-                        select id as "id!", false as "is_locked!" from written
-                        union all
-                        select id, true from sessile.sessions
-                        where $9 and id = any((select $1::uuid[])::uuid[]) and id not in (select id from free)
-                        "#,
-                        ids,
-                        hashes,
-                        revisions,
-                        data,
-                        seen as &[Moment],
-                        valid as &[Moment],
-                        expires as &[Moment],
-                        ips as &[Option<String>],
-                        on_locked as OnLocked,
-                    ))
-                })
-            })
-            .await?;
-        Ok(changed(rows.into_iter().map(|row| (row.id, row.is_locked))))
+        save::save(self, saves).await
     }
 
     async fn touch(&self, touches: &[Touch]) -> Result<()> {
-        let ids: Vec<Uuid> = touches.iter().map(|t| t.holder.id.as_uuid()).collect();
-        let hashes: Vec<Vec<u8>> =
-            touches.iter().map(|t| t.holder.secret_hash.as_bytes().to_vec()).collect();
-        let seen: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.last_seen_at)).collect();
-        let valid: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.valid_until)).collect();
-        let expires: Vec<Moment> = touches.iter().map(|t| Moment(t.lifetime.expires_at)).collect();
-        let idle: Vec<i32> =
-            touches.iter().map(|t| row::seconds(t.lifetime.idle_timeout)).collect();
-        let absolute: Vec<Moment> =
-            touches.iter().map(|t| Moment(t.lifetime.absolute_expires_at)).collect();
-        let ips: Vec<Option<String>> = touches.iter().map(|t| t.ip.map(client::address)).collect();
-        let settles: Vec<bool> = touches.iter().map(|t| t.settles).collect();
-        let (ids, hashes, seen, valid, expires) = (&ids, &hashes, &seen, &valid, &expires);
-        let (idle, absolute, ips, settles) = (&idle, &absolute, &ips, &settles);
-        self.passing_by_locked(|on_locked| {
-            self.write(move |connection| {
-                connection.execute(query!(
-                    r#"
-                    with free as materialized (
-                        select id from sessile.sessions
-                        where $10 and id = any((select $1::uuid[])::uuid[])
-                        for update skip locked
-                    )
-                    update sessile.sessions as s
-                    set last_seen_at = greatest(s.last_seen_at, new.seen), valid_until = greatest(s.valid_until, new.valid),
-                        expires_at = greatest(s.expires_at, new.expires),
-                        ip = coalesce(new.ip::inet, s.ip),
-                        secret_hash = case when new.settles then new.secret_hash else s.secret_hash end,
-                        twin_hashes = case when new.settles then null else s.twin_hashes end
-                    from unnest((select $1::uuid[]), $2::bytea[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::int[],
-                            $7::timestamptz[], $8::text[], $9::boolean[])
-                        as new (id, secret_hash, seen, valid, expires, idle, absolute, ip, settles)
-                    where s.id = new.id and (s.last_seen_at < new.seen or new.settles) and s.idle_timeout = new.idle
-                        and s.absolute_expires_at = new.absolute and now() < s.valid_until
-                        and (s.secret_hash = new.secret_hash or position(new.secret_hash in s.twin_hashes) > 0)
-                        and case $10 when true then s.id in (select id from free)
-                            when false then (select set_config('lock_timeout', '50ms', true)) is not null
-                            else true end
-                    "#,
-                    ids,
-                    hashes,
-                    seen as &[Moment],
-                    valid as &[Moment],
-                    expires as &[Moment],
-                    idle,
-                    absolute as &[Moment],
-                    ips as &[Option<String>],
-                    settles,
-                    on_locked as OnLocked,
-                ))
-            })
-        })
-        .await?;
-        Ok(())
+        save::touch(self, touches).await
     }
 
     async fn renew(&self, renewal: &Renewal) -> Result<bool> {
@@ -457,7 +299,9 @@ impl Store for PostgresStore {
             .write(|connection| {
                 connection.optional(query!(
                     r#"
-                    with renewed as (
+                    with patience as materialized (
+                        select set_config('lock_timeout', '1s', true) as of_a_row
+                    ), renewed as (
                         update sessile.sessions
                         set secret_hash = $3,
                             twin_hashes = case when secret_hash = $2 or position($2 in twin_hashes) > 0 then null
@@ -468,14 +312,14 @@ impl Store for PostgresStore {
                             pending_user_id = case when $6::timestamptz is null then pending_user_id else $8 end,
                             pending_since = coalesce($6, pending_since), pending_until = coalesce($7, pending_until),
                             ip = coalesce($4::text::inet, ip), user_agent = coalesce($5, user_agent)
-                        where id = $1 and now() < valid_until and (select set_config('lock_timeout', '1s', true)) is not null
+                        where id = $1 and now() < valid_until and (select of_a_row from patience) is not null
                             and (secret_hash = $2 or position($2 in twin_hashes) > 0
                                 or (replaced_hash = $2 and replaced_at > $10 and $6::timestamptz is not null and user_id is null
                                     and pending_since is not null and pending_user_id is not distinct from $8
                                     and octet_length(coalesce(twin_hashes, ''::bytea)) < $11))
                         returning id
                     )
-                    select id from renewed, pg_notify('sessile', 'session ' || id)
+                    select id from renewed where (select pg_notify('sessile', 'session ' || id)::text) is not null
                     "#,
                     renewal.holder.id.as_uuid(),
                     renewal.holder.secret_hash.as_bytes(),
@@ -501,21 +345,23 @@ impl Store for PostgresStore {
                 connection.optional(query_as!(
                     Row,
                     r#"
-                    with renewed as (
+                    with patience as materialized (
+                        select set_config('lock_timeout', '1s', true) as of_a_row
+                    ), renewed as (
                         update sessile.sessions
                         set secret_hash = $3, twin_hashes = null, replaced_hash = $2, replaced_at = $5,
                             revision = revision + 1, authenticated_at = $5, last_seen_at = $5,
                             idle_timeout = $6, absolute_expires_at = $7, valid_until = $8, expires_at = $9,
                             ip = coalesce($10::text::inet, ip), user_agent = coalesce($11, user_agent)
                         where id = $1 and user_id = $4 and now() < valid_until
-                            and (select set_config('lock_timeout', '1s', true)) is not null
+                            and (select of_a_row from patience) is not null
                             and (secret_hash = $2 or position($2 in twin_hashes) > 0)
                         returning *
                     )
                     select id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
                         pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
                         idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
-                    from renewed, pg_notify('sessile', 'session ' || id)
+                    from renewed where (select pg_notify('sessile', 'session ' || id)::text) is not null
                     "#,
                     renewal.holder.id.as_uuid(),
                     renewal.holder.secret_hash.as_bytes(),
@@ -539,13 +385,7 @@ impl Store for PostgresStore {
     }
 
     async fn end(&self, ends: &[End]) -> Result<Changed> {
-        let statement = &revoke::EndStatement::of(ends);
-        self.passing_by_locked(|on_locked| {
-            self.write(move |connection| {
-                connection.single(async move |tx| statement.run(tx, on_locked).await)
-            })
-        })
-        .await
+        revoke::end(self, ends).await
     }
 
     async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>> {
@@ -563,7 +403,7 @@ impl Store for PostgresStore {
                     where user_id = $1 and realm = $2 and now() < valid_until
                         and ($3::timestamptz is null or (authenticated_at, id) < ($3, $4))
                         and ($6::uuid is null or exists (
-                            select from sessile.sessions as h
+                            select 1 from sessile.sessions as h
                             where h.id = $6 and h.user_id = $1 and now() < h.valid_until
                                 and (h.secret_hash = $7 or position($7 in h.twin_hashes) > 0)))
                     order by authenticated_at desc, id desc

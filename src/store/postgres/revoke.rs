@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, query};
 use uuid::Uuid;
 
-use super::{OnLocked, PostgresStore, WAITING_FOR_LOCKS, changed, moment::Moment, watch};
+use super::{PostgresStore, WAITING_FOR_LOCKS, locked, moment::Moment, watch};
 use crate::{
     error::{Error, ErrorKind, Result},
     realm::Realm,
@@ -23,8 +23,8 @@ pub async fn revoke(
 ) -> Result<Revocation> {
     let end_it = End { id, realm: realm.clone(), user_id: None, by: None };
     let ended =
-        EndStatement::of(&[end_it]).run(&mut of_application(connection), OnLocked::Wait).await?;
-    Ok(Revocation::new(ended.done.len() as u64, None))
+        delete(&mut of_application(connection), &[&end_it], Patience::OfTheTransaction).await?;
+    Ok(Revocation::new(ended.len() as u64, None))
 }
 
 /// Ends all of a user's sessions in the application's transaction, which has to be at `read
@@ -107,75 +107,72 @@ pub(super) async fn in_own_transaction(
         .await
 }
 
-/// Single sessions: one statement, which needs no lock of a user. Where a session ends itself, the
-/// condition is on the row that goes: a log-in that was faster has given it another secret.
-pub(super) struct EndStatement {
-    ids: Vec<Uuid>,
-    realms: Vec<String>,
-    user_ids: Vec<Option<String>>,
-    by_ids: Vec<Option<Uuid>>,
-    by_hashes: Vec<Option<Vec<u8>>>,
+pub(super) async fn end(store: &PostgresStore, ends: &[End]) -> Result<Changed> {
+    locked::passing_by(
+        store,
+        ends,
+        |end| end.id.as_uuid(),
+        async |tx, ends| delete(tx, ends, Patience::Short).await,
+    )
+    .await
 }
 
-impl EndStatement {
-    pub(super) fn of(ends: &[End]) -> Self {
-        let by = || ends.iter().map(|end| end.by.as_ref());
-        Self {
-            ids: ends.iter().map(|end| end.id.as_uuid()).collect(),
-            realms: ends.iter().map(|end| end.realm.to_string()).collect(),
-            user_ids: ends.iter().map(|end| end.user_id.clone()).collect(),
-            by_ids: by().map(|by| by.map(|holder| holder.id.as_uuid())).collect(),
-            by_hashes: by()
-                .map(|by| by.map(|holder| holder.secret_hash.as_bytes().to_vec()))
-                .collect(),
-        }
-    }
+/// How long a statement waits for a row that somebody has locked.
+#[derive(Clone, Copy, Debug)]
+enum Patience {
+    /// A twentieth of a second.
+    Short,
+    /// As the application's transaction says.
+    OfTheTransaction,
+}
 
-    pub(super) async fn run(
-        &self,
-        tx: &mut Statements<'_, Postgres>,
-        on_locked: OnLocked,
-    ) -> Result<Changed, sqlx::Error> {
-        let ended = tx.all(query!(
-            r#"
-            with holders as materialized (
-                select id, user_id, secret_hash, twin_hashes from sessile.sessions
-                where id = any((select $4::uuid[])::uuid[]) and now() < valid_until
-            ), free as materialized (
-                select id from sessile.sessions
-                where $6 and id = any((select $1::uuid[])::uuid[])
-                for update skip locked
-            ), ended as (
-                delete from sessile.sessions as s
-                using unnest((select $1::uuid[]), $2::text[], $3::text[], (select $4::uuid[]), $5::bytea[])
-                    as of (id, realm, user_id, by_id, by_hash)
-                where s.id = of.id and s.realm = of.realm and (of.user_id is null or s.user_id = of.user_id)
-                    and (of.by_id is distinct from s.id
-                        or s.secret_hash = of.by_hash or position(of.by_hash in s.twin_hashes) > 0)
-                    and (of.by_id is null or exists (
-                        select from holders as h
-                        where h.id = of.by_id and (of.user_id is null or h.user_id = of.user_id)
-                            and (h.secret_hash = of.by_hash or position(of.by_hash in h.twin_hashes) > 0)))
-                    and case $6 when true then s.id in (select id from free)
-                        when false then (select set_config('lock_timeout', '50ms', true)) is not null
-                        else true end
-                returning s.id, now() < s.valid_until as live
-            )
-            select id as "id!", live as "live!", false as "is_locked!" from ended, pg_notify('sessile', 'session ' || id)
-            union all
-            select id, true, true from sessile.sessions
-            where $6 and id = any((select $1::uuid[])::uuid[]) and id not in (select id from free)
-            "#,
-            &self.ids,
-            &self.realms,
-            &self.user_ids as &[Option<String>],
-            &self.by_ids as &[Option<Uuid>],
-            &self.by_hashes as &[Option<Vec<u8>>],
-            on_locked as OnLocked,
-        ))
-        .await?;
-        Ok(changed(ended.into_iter().filter(|row| row.live).map(|row| (row.id, row.is_locked))))
-    }
+/// Single sessions: one statement, which needs no lock of a user. Where a session ends itself, the
+/// condition is on the row that goes: a log-in that was faster has given it another secret. Returns those that
+/// were live.
+async fn delete(
+    tx: &mut Statements<'_, Postgres>,
+    ends: &[&End],
+    patience: Patience,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let by = || ends.iter().map(|end| end.by.as_ref());
+    let ids: Vec<Uuid> = ends.iter().map(|end| end.id.as_uuid()).collect();
+    let realms: Vec<String> = ends.iter().map(|end| end.realm.to_string()).collect();
+    let user_ids: Vec<Option<String>> = ends.iter().map(|end| end.user_id.clone()).collect();
+    let by_ids: Vec<Option<Uuid>> = by().map(|by| by.map(|by| by.id.as_uuid())).collect();
+    let by_hashes: Vec<Option<Vec<u8>>> =
+        by().map(|by| by.map(|by| by.secret_hash.as_bytes().to_vec())).collect();
+    let ended = tx.all(query!(
+        r#"
+        with patience as materialized (
+            select case when $6::boolean then set_config('lock_timeout', '50ms', true) else '' end as of_a_row
+        ), holders as materialized (
+            select id, user_id, secret_hash, twin_hashes from sessile.sessions
+            where id = any((select $4::uuid[])::uuid[]) and now() < valid_until
+        ), ended as (
+            delete from sessile.sessions as s
+            using unnest((select $1::uuid[]), $2::text[], $3::text[], (select $4::uuid[]), $5::bytea[])
+                as of (id, realm, user_id, by_id, by_hash)
+            where s.id = of.id and s.realm = of.realm and (of.user_id is null or s.user_id = of.user_id)
+                and (of.by_id is distinct from s.id
+                    or s.secret_hash = of.by_hash or position(of.by_hash in s.twin_hashes) > 0)
+                and (of.by_id is null or exists (
+                    select 1 from holders as h
+                    where h.id = of.by_id and (of.user_id is null or h.user_id = of.user_id)
+                        and (h.secret_hash = of.by_hash or position(of.by_hash in h.twin_hashes) > 0)))
+                and (select of_a_row from patience) is not null
+            returning s.id, s.valid_until
+        )
+        select id as "id!", now() < valid_until as "live!"
+        from ended where (select pg_notify('sessile', 'session ' || id)::text) is not null
+        "#,
+        &ids,
+        &realms,
+        &user_ids as &[Option<String>],
+        &by_ids as &[Option<Uuid>],
+        &by_hashes as &[Option<Vec<u8>>],
+        matches!(patience, Patience::Short),
+    ));
+    Ok(ended.await?.into_iter().filter(|row| row.live).map(|row| row.id).collect())
 }
 
 /// Whether the session on whose behalf this is done is there, and its secret. It loses its twins,
@@ -225,9 +222,9 @@ async fn run(
                 with ended as (
                     delete from sessile.sessions
                     where user_id = $1 and realm = $2 and ($3::uuid is null or id <> $3)
-                    returning now() < valid_until as live
+                    returning valid_until
                 )
-                select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $4))::text as told from ended
+                select count(*) filter (where now() < valid_until) as "ended!", (select pg_notify('sessile', $4)::text) as told from ended
                 "#,
                 user_id,
                 realm.as_str(),
@@ -242,9 +239,9 @@ async fn run(
                 r#"
                 with ended as (
                     delete from sessile.sessions where realm = $1 and $3::boolean
-                    returning now() < valid_until as live
+                    returning valid_until
                 )
-                select count(*) filter (where live) as "ended!", (select pg_notify('sessile', $2))::text as told from ended
+                select count(*) filter (where now() < valid_until) as "ended!", (select pg_notify('sessile', $2)::text) as told from ended
                 "#,
                 realm.as_str(),
                 told,

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use sqlx::{
-    Decode, Postgres, Type,
+    Decode, Encode, Postgres, Type,
+    encode::IsNull,
     error::BoxDynError,
-    postgres::{PgTypeInfo, PgValueRef, types::Oid},
+    postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef, types::Oid},
 };
 use uuid::Uuid;
 
@@ -106,11 +107,23 @@ impl From<InfoRow> for SessionInfo {
 }
 
 /// A `json` column as the text it holds: sqlx's own types for it would parse it.
-pub(super) struct JsonText(pub(super) Arc<str>);
+pub(super) struct JsonText<T = Arc<str>>(pub(super) T);
 
-impl Type<Postgres> for JsonText {
+impl<T> Type<Postgres> for JsonText<T> {
     fn type_info() -> PgTypeInfo {
         PgTypeInfo::with_oid(Oid(114))
+    }
+}
+
+impl<T> PgHasArrayType for JsonText<T> {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(199))
+    }
+}
+
+impl Encode<'_, Postgres> for JsonText<&str> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        <&str as Encode<Postgres>>::encode(self.0, buffer)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use sqlx::query;
+use sqlx::{query, query_as};
 
 use super::PostgresStore;
 use crate::{
@@ -25,10 +25,15 @@ pub(super) async fn sweep(store: &PostgresStore, limit: u32) -> Result<Swept> {
     // length a planner knows nothing: it takes the primary key's index for them, whether nothing has
     // expired when it plans or everything has. A join with the rows that are due, planned while there
     // were none and kept, compared each of them with each.
+    if store.is_distributed().await? {
+        return distributed(store, limit).await;
+    }
     let swept = store
         .write(|connection| {
-            connection.all(query!(
+            connection.optional(query_as!(
+                Answer,
                 r#"
+                -- Not where the table is distributed.
                 with lock as materialized (
                     select pg_try_advisory_xact_lock($2) as held, set_config('synchronous_commit', 'off', true)
                 ), deleted as (
@@ -62,22 +67,80 @@ pub(super) async fn sweep(store: &PostgresStore, limit: u32) -> Result<Swept> {
                 SWEEP_LOCK,
             ))
         })
-        .await?
-        .pop();
-    Ok(match swept {
-        Some(swept) if swept.held && swept.more => Swept::More(swept.deleted.unsigned_abs()),
-        Some(swept) if swept.held => Swept::Rows(swept.deleted.unsigned_abs()),
-        _ => Swept::Busy,
-    })
+        .await?;
+    Ok(swept.map_or(Swept::Busy, Answer::into))
+}
+
+struct Answer {
+    held: bool,
+    deleted: i64,
+    more: bool,
+}
+
+impl From<Answer> for Swept {
+    fn from(answer: Answer) -> Self {
+        match (answer.held, answer.more) {
+            (true, true) => Self::More(answer.deleted.unsigned_abs()),
+            (true, false) => Self::Rows(answer.deleted.unsigned_abs()),
+            (false, _) => Self::Busy,
+        }
+    }
+}
+
+/// Where nothing can skip a row that is locked, and nobody knows the plan of each shard.
+async fn distributed(store: &PostgresStore, limit: u32) -> Result<Swept> {
+    let swept = store
+        .write(|connection| {
+            connection.optional(query_as!(
+                Answer,
+                r#"
+                with lock as materialized (
+                    select pg_try_advisory_xact_lock($2) as held
+                ), due as materialized (
+                    select id from sessile.sessions
+                    where expires_at < now() and (select held from lock)
+                    order by expires_at
+                    limit $1::int
+                ), deleted as (
+                    delete from sessile.sessions as s
+                    using due
+                    where s.id = due.id and s.expires_at < now()
+                    returning s.id
+                ), old as materialized (
+                    select user_id from sessile.session_cutoffs
+                    where used_at < now() - interval '1 day' and (select held from lock)
+                    order by used_at
+                    limit $1::int
+                ), forgotten as (
+                    delete from sessile.session_cutoffs as c
+                    using old
+                    where c.user_id = old.user_id and c.used_at < now() - interval '1 day'
+                    returning c.user_id
+                )
+                select held as "held!", (select count(*) from deleted) as "deleted!",
+                    (select count(*) from forgotten) >= $1 as "more!"
+                from lock
+                "#,
+                i32::try_from(limit).unwrap_or(i32::MAX),
+                SWEEP_LOCK,
+            ))
+        })
+        .await?;
+    Ok(swept.map_or(Swept::Busy, Answer::into))
 }
 
 pub(super) async fn survey(store: &PostgresStore) -> Result<Option<Survey>> {
+    // The rows of a distributed table are not on pages of this server.
+    if store.is_distributed().await? {
+        return Ok(None);
+    }
     // In the index's order, and at most as many as matter: a planner that takes expired rows for many would
     // look for them in the whole table.
     let found = store
         .read(|connection| {
             connection.one(query!(
                 r#"
+                -- Not where the table is distributed.
                 with size as materialized (
                     select pg_relation_size('sessile.sessions') / current_setting('block_size')::bigint as pages
                 )
@@ -122,6 +185,7 @@ async fn at_once(store: &PostgresStore, pages: &Range<u32>) -> Result<Option<u64
         .write(|connection| async move {
             let delete = query!(
                 r#"
+                -- Not where the table is distributed.
                 delete from sessile.sessions
                 where ctid >= $1::text::tid and ctid < $2::text::tid and greatest(expires_at, valid_until) < now()
                     and (select pg_try_advisory_xact_lock($3) and set_config('synchronous_commit', 'off', true) = 'off'
@@ -148,6 +212,7 @@ async fn past_locked(store: &PostgresStore, pages: &Range<u32>) -> Result<u64> {
         .write(|connection| async move {
             let delete = query!(
                 r#"
+                -- Not where the table is distributed.
                 delete from sessile.sessions as s
                 using unnest(array(
                     select id from sessile.sessions

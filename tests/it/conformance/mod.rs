@@ -27,6 +27,7 @@ macro_rules! conformance {
     ($($case:ident),* $(,)?) => {
         crate::conformance::conformance! { @postgres [$($case)*] }
         crate::conformance::conformance! { @postgres_wrapped [$($case)*] }
+        crate::conformance::conformance! { @postgres_distributed [$($case)*] }
         crate::conformance::conformance! { @sqlite [$($case)*] }
         crate::conformance::conformance! { @sqlite_wrapped [$($case)*] }
     };

@@ -1,0 +1,115 @@
+//! Statements over several rows, of which another transaction may have one locked.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sqlx::{Postgres, query};
+use uuid::Uuid;
+
+use super::{PostgresStore, SHORT};
+use crate::{
+    error::{ErrorKind, Result},
+    store::{
+        Changed,
+        connections::{End, Statements},
+    },
+};
+
+/// When a row was last met that another transaction had locked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LockedRows(Arc<Mutex<Option<Instant>>>);
+
+impl LockedRows {
+    /// For as long, statements ask first which rows are locked.
+    const LATELY: Duration = Duration::from_secs(10);
+
+    fn were_met_lately(&self) -> bool {
+        let met = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        met.is_some_and(|met| met.elapsed() < Self::LATELY)
+    }
+
+    fn meet(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+}
+
+/// Runs a statement over several rows, of each of which it has to be told the id, so that it waits for none of
+/// them: it returns the rows that it changed, and gives up after a twentieth of a second where one is locked.
+/// Only then, and for a while, the rows are locked before it by a statement that skips those of others.
+///
+/// Where the table is distributed, nothing can skip them: the statement fails as a whole, and is tried again.
+pub(super) async fn passing_by<T>(
+    store: &PostgresStore,
+    rows: &[T],
+    id: impl Fn(&T) -> Uuid,
+    statement: impl AsyncFn(&mut Statements<'_, Postgres>, &[&T]) -> Result<Vec<Uuid>, sqlx::Error>,
+) -> Result<Changed> {
+    let all: &Vec<&T> = &rows.iter().collect();
+    let statement = &statement;
+    if !store.locked_rows.were_met_lately() || store.is_distributed().await? {
+        let begun = Instant::now();
+        let done =
+            store.write(|connection| connection.single(async |tx| statement(tx, all).await)).await;
+        match done {
+            // What took longer was no row's lock: the whole table's, which would be waited for twice.
+            Err(error)
+                if error.kind() == ErrorKind::Contention
+                    && begun.elapsed() < Duration::from_secs(1)
+                    && !store.is_distributed().await? =>
+            {
+                store.locked_rows.meet();
+            }
+            Err(error) => return Err(error),
+            Ok(done) => return Ok(changed(done, Vec::new())),
+        }
+    }
+    let (ids, id): (&Vec<Uuid>, _) = (&rows.iter().map(&id).collect(), &id);
+    store
+        .write(|connection| async move {
+            let ended = connection.transaction(SHORT, async |tx| {
+                let (free, locked) = lock(tx, ids).await?;
+                let free: Vec<&T> = rows.iter().filter(|row| free.contains(&id(row))).collect();
+                let done = if free.is_empty() { Vec::new() } else { statement(tx, &free).await? };
+                Ok(End::Commit(changed(done, locked)))
+            });
+            ended.await?.into_result()
+        })
+        .await
+}
+
+/// Which of these rows are this transaction's now, and which are another one's.
+async fn lock(
+    tx: &mut Statements<'_, Postgres>,
+    ids: &[Uuid],
+) -> Result<(HashSet<Uuid>, Vec<Uuid>), sqlx::Error> {
+    let rows = tx
+        .all(query!(
+            r#"
+            -- Not where the table is distributed.
+            with free as materialized (
+                select id from sessile.sessions
+                where id = any((select $1::uuid[])::uuid[])
+                for update skip locked
+            )
+            select id as "id!", true as "is_free!" from free
+            union all
+            select id, false from sessile.sessions
+            where id = any((select $1::uuid[])::uuid[]) and id not in (select id from free)
+            "#,
+            ids,
+        ))
+        .await?;
+    let (free, locked): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_free);
+    Ok((
+        free.into_iter().map(|row| row.id).collect(),
+        locked.into_iter().map(|row| row.id).collect(),
+    ))
+}
+
+fn changed(done: Vec<Uuid>, locked: Vec<Uuid>) -> Changed {
+    let ids = |ids: Vec<Uuid>| ids.into_iter().map(Into::into).collect();
+    Changed { done: ids(done), locked: ids(locked) }
+}
