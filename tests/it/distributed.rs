@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use sessile::{
-    ErrorKind, OnLimit, Sessions,
+    ErrorKind, OnLimit, Sessions, minutes,
     store::{Backend, Store, postgres::PostgresStore},
 };
 use sqlx::{PgPool, postgres::PgPoolOptions, query, query_scalar};
@@ -85,7 +85,7 @@ async fn postgres_sends_only_what_citus_takes() {
     }
 }
 
-/// Nothing skips it there. The batch finds out whose row it is, and saves the others.
+/// No statement skips it there. What failed with it is tried again, and goes without it sooner or later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_saves_the_others_of_a_locked_row() {
     let db = Db::postgres_distributed().await;
@@ -117,6 +117,36 @@ async fn postgres_saves_the_others_of_a_locked_row() {
     assert_eq!(stuck.await.unwrap().unwrap_err().kind(), ErrorKind::Contention);
     tx.rollback().await.unwrap();
     save(&locked).await.unwrap().unwrap();
+    own.close().await;
+    db.drop().await;
+}
+
+/// All touches are one statement. Without its locked row it is made for the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_touches_the_others_of_a_locked_row() {
+    let db = Db::postgres_distributed().await;
+    let sessions = db.sessions().await;
+    let (locked, id) = Browser::with(&sessions, "n", json!(0)).await;
+    let mut browsers = vec![locked];
+    for _ in 0..8 {
+        browsers.push(Browser::with(&sessions, "n", json!(0)).await.0);
+    }
+    db.pass(minutes(20)).await;
+    let own = PgPool::connect(&db.url).await.unwrap();
+    let mut tx = own.begin().await.unwrap();
+    let lock = "select 1 from sessile.sessions where id = $1 for update";
+    query(lock).bind(id.as_uuid()).execute(&mut *tx).await.unwrap();
+
+    for browser in &mut browsers {
+        let session = browser.open(&sessions).await;
+        browser.finish(&session).await;
+    }
+    sessions.flush().await.unwrap();
+    let touched =
+        "select count(*) from sessile.sessions where last_seen_at > now() - interval '1 minute'";
+    let touched: i64 = query_scalar(touched).fetch_one(&own).await.unwrap();
+    assert_eq!(touched, 8);
+    tx.rollback().await.unwrap();
     own.close().await;
     db.drop().await;
 }

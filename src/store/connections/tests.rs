@@ -172,12 +172,17 @@ async fn an_applications_connection_soon_goes_back() {
     has_in_hand(connections.pool(), 1).await;
 }
 
-/// It is used again and again, and for the last time shortly before it would not be kept any more.
+/// It is used again and again, for the last time shortly before it would not be kept any more, and the looks at what
+/// has rested began with another connection: the last one comes just before it has rested enough.
 #[tokio::test]
 async fn an_applications_connection_goes_back_though_it_was_just_used() {
-    let connections = Connections::shared(pool(5).await);
+    let connections = Connections::shared(pool(10).await);
     let millisecond = Duration::from_millis(1);
     connections.take(Use::Write).await.unwrap().keep();
+    passes(REST_OF_SHARED - 5 * millisecond).await;
+    let other = connections.take(Use::Write).await.unwrap();
+    connections.take(Use::Write).await.unwrap().keep();
+    drop(other);
     let out_since = connections.0.state().resting[0].out_since;
     while out_since.elapsed() < OUT_OF_SHARED - 4 * millisecond {
         connections.take(Use::Write).await.unwrap().keep();
@@ -187,7 +192,7 @@ async fn an_applications_connection_goes_back_though_it_was_just_used() {
         passes(millisecond).await;
         assert!(out_since.elapsed() < Duration::from_millis(50), "it still rests");
     }
-    has_in_hand(connections.pool(), 1).await;
+    has_in_hand(connections.pool(), 2).await;
 }
 
 /// A statement that is dropped before its end.

@@ -36,11 +36,11 @@ impl LockedRows {
     }
 }
 
-/// Runs a statement over several rows, of each of which it has to be told the id, so that it waits for none of
-/// them: it returns the rows that it changed, and gives up after a twentieth of a second where one is locked.
-/// Only then, and for a while, the rows are locked before it by a statement that skips those of others.
+/// Runs a statement over several rows so that it waits for none of them. The statement returns the ids of the rows
+/// that it changed, and gives up after a twentieth of a second where a row is locked. Only then, and for a while,
+/// another statement locks the rows first and skips those that somebody else has locked.
 ///
-/// Where the table is distributed, nothing can skip them: the statement fails as a whole, and is tried again.
+/// Where the table is distributed, no statement can skip a locked row: the call fails as a whole.
 pub(super) async fn passing_by<T>(
     store: &PostgresStore,
     rows: &[T],

@@ -1,4 +1,4 @@
-//! What moves a session's row on, for many at once: its values, and when it was last seen.
+//! The statements that write many sessions at once: their values, and when they were last seen.
 
 use sqlx::{Postgres, query};
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     client,
-    error::Result,
+    error::{ErrorKind, Result},
     store::{Changed, Save, Touch, connections::Statements},
 };
 
@@ -66,11 +66,25 @@ async fn write(
 }
 
 pub(super) async fn touch(store: &PostgresStore, touches: &[Touch]) -> Result<()> {
-    locked::passing_by(store, touches, |touch| touch.holder.id.as_uuid(), move_on).await?;
+    let mut parts = Vec::from_iter(std::iter::once(touches));
+    while let Some(part) = parts.pop() {
+        match locked::passing_by(store, part, |touch| touch.holder.id.as_uuid(), move_on).await {
+            // Nothing skips a locked row there. The other sessions must not lose their touch for it.
+            Err(error)
+                if error.kind() == ErrorKind::Contention && store.is_distributed().await? =>
+            {
+                if part.len() > 1 {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+            }
+            result => drop(result?),
+        }
+    }
     Ok(())
 }
 
-/// Tells of none: nobody asks which of them moved.
+/// Returns no ids: nobody asks which rows moved.
 async fn move_on(
     tx: &mut Statements<'_, Postgres>,
     touches: &[&Touch],
