@@ -4,20 +4,20 @@
 #[cfg(feature = "sqlite")]
 mod tests;
 
+mod asking;
+mod lease;
 mod statements;
 
 use std::{
     collections::VecDeque,
     fmt,
-    ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use sqlx::{
-    ConnectOptions, Connection, Database, Executor, IntoArguments, Pool, SqlStr,
+    ConnectOptions, Connection, Database, Pool,
     pool::{CloseEvent, PoolConnection},
-    query::{Map, Query},
 };
 use tokio::{
     runtime::{self, Handle},
@@ -25,8 +25,13 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-pub(super) use self::statements::Statements;
-use super::failure;
+use self::asking::Asking;
+#[cfg(feature = "postgres")]
+pub(super) use self::lease::Ended;
+pub(super) use self::{
+    lease::{End, Lease},
+    statements::Statements,
+};
 
 /// How long a connection may rest before it goes back to its pool.
 const REST: Duration = Duration::from_secs(1);
@@ -212,13 +217,7 @@ impl<DB: Database> Connections<DB> {
                 (&mut handed.receiver).await.unwrap_or(Err(sqlx::Error::PoolClosed))?
             }
         };
-        Ok(Lease {
-            connection: Some(connection),
-            out_since,
-            shared: self.0.clone(),
-            is_clean: true,
-            _permits: permits,
-        })
+        Ok(Lease::new(connection, out_since, self.0.clone(), permits))
     }
 
     /// Closes what rests here: it is of a server that is gone, or that became another one.
@@ -269,7 +268,7 @@ impl<DB: Database> Shared<DB> {
         if !state.asking.contains(&here) {
             state.asking.push(here);
             drop(state);
-            tokio::spawn(Asking { shared: self.clone(), runtime: here, is_over: false }.ask());
+            tokio::spawn(Asking::of(self.clone(), here).ask());
         }
     }
 
@@ -438,58 +437,6 @@ impl<DB: Database> Shared<DB> {
     }
 }
 
-/// The task that asks the pool on behalf of all that wait, for one connection at a time. It is nobody's own: sqlx
-/// closes a connection whose acquisition is dropped on its way, and whoever waits is often helped by somebody
-/// else first. So the pool grows only as far as there are waiting ones, and a server that has no more to give is
-/// asked by one task of each process.
-struct Asking<DB: Database> {
-    shared: Arc<Shared<DB>>,
-    runtime: runtime::Id,
-    is_over: bool,
-}
-
-impl<DB: Database> Asking<DB> {
-    async fn ask(mut self) {
-        while self.somebody_waits() {
-            match timeout(WAIT, self.shared.acquire_or_find()).await {
-                Ok(Ok(connection)) => self.shared.keep(connection, Instant::now()),
-                // Whoever waits has a time of their own.
-                Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => {}
-                Ok(Err(error)) => self.refuse(error),
-            }
-        }
-    }
-
-    /// Else it ends: under the lock, so that nobody counts on it in between.
-    fn somebody_waits(&mut self) -> bool {
-        let mut state = self.shared.state();
-        state.waiting.retain(|(_, sender)| !sender.is_closed());
-        if !state.waiting.iter().any(|(at, _)| *at == self.runtime) {
-            state.asking.retain(|at| *at != self.runtime);
-            self.is_over = true;
-        }
-        !self.is_over
-    }
-
-    /// Tells it to the one that has waited longest. For the next one the pool is asked again.
-    fn refuse(&self, error: sqlx::Error) {
-        let mut state = self.shared.state();
-        let first = state.waiting.iter().position(|(at, _)| *at == self.runtime);
-        if let Some((_, waiting)) = first.and_then(|first| state.waiting.remove(first)) {
-            waiting.send(Err(error)).ok();
-        }
-    }
-}
-
-/// Before its end: with its runtime, or by a panic.
-impl<DB: Database> Drop for Asking<DB> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.shared.state().asking.retain(|at| *at != self.runtime);
-        }
-    }
-}
-
 /// What somebody hands to a request that waits, which may have given up by then.
 struct Handed<'a, DB: Database> {
     receiver: Receiver<DB>,
@@ -554,181 +501,5 @@ async fn give_back_rested<DB: Database>(mut watch: Watch<DB>, mut closed: CloseE
             watch.0 = Weak::new();
             return;
         }
-    }
-}
-
-/// A connection in use. Dropped, it goes back to the pool, or is closed where something did not come to its
-/// end.
-pub(super) struct Lease<DB: Database> {
-    /// There until it is dropped.
-    connection: Option<PoolConnection<DB>>,
-    out_since: Instant,
-    shared: Arc<Shared<DB>>,
-    is_clean: bool,
-    _permits: Vec<OwnedSemaphorePermit>,
-}
-
-/// How a transaction comes to its end.
-pub(super) enum End<T> {
-    Commit(T),
-    Rollback(T),
-}
-
-/// What a transaction came to.
-pub(super) enum Ended<T> {
-    /// As it wanted to.
-    As(T),
-    /// Its commit failed: perhaps after it was made.
-    NotCommitted(sqlx::Error),
-}
-
-impl<T> Ended<T> {
-    pub(super) fn into_result(self) -> Result<T, sqlx::Error> {
-        match self {
-            Self::As(value) => Ok(value),
-            Self::NotCommitted(error) => Err(error),
-        }
-    }
-}
-
-impl<DB: Database> Lease<DB>
-where
-    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-{
-    /// Runs one statement, in a transaction of its own where a pooler is in the way: it gives the next
-    /// message to another server.
-    pub(super) async fn single<T>(
-        mut self,
-        statement: impl AsyncFnOnce(&mut Statements<'_, DB>) -> Result<T, sqlx::Error>,
-    ) -> Result<T, sqlx::Error> {
-        if let Some(begin) = self.shared.single_in {
-            let ended = self.transaction(begin, async |tx| Ok(End::Commit(statement(tx).await?)));
-            return ended.await?.into_result();
-        }
-        self.is_clean = false;
-        let result = statement(&mut Statements::new(&mut *self, false)).await;
-        match &result {
-            Ok(_) => self.keep(),
-            Err(error) => self.is_clean = !failure::spoils(error),
-        }
-        result
-    }
-
-    /// Runs a transaction that begins with `begin`. An error rolls it back.
-    pub(super) async fn transaction<T>(
-        mut self,
-        begin: &'static str,
-        statements: impl AsyncFnOnce(&mut Statements<'_, DB>) -> Result<End<T>, sqlx::Error>,
-    ) -> Result<Ended<T>, sqlx::Error> {
-        self.is_clean = false;
-        let is_unnamed = self.shared.single_in.is_some();
-        let mut tx = self.begin_with(SqlStr::from_static(begin)).await?;
-        match statements(&mut Statements::new(&mut *tx, is_unnamed)).await {
-            Ok(End::Commit(value)) => match tx.commit().await {
-                Ok(()) => {
-                    self.keep();
-                    Ok(Ended::As(value))
-                }
-                Err(error) => Ok(Ended::NotCommitted(error)),
-            },
-            Ok(End::Rollback(value)) => {
-                tx.rollback().await?;
-                self.keep();
-                Ok(Ended::As(value))
-            }
-            Err(error) => {
-                self.is_clean = tx.rollback().await.is_ok() && !failure::spoils(&error);
-                Err(error)
-            }
-        }
-    }
-
-    pub(super) async fn all<'q, F, O, A>(
-        self,
-        query: Map<'q, DB, F, A>,
-    ) -> Result<Vec<O>, sqlx::Error>
-    where
-        F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send,
-        O: Send + Unpin,
-        A: IntoArguments<DB> + Send + 'q,
-    {
-        self.single(async |statements| statements.all(query).await).await
-    }
-
-    pub(super) async fn optional<'q, F, O, A>(
-        self,
-        query: Map<'q, DB, F, A>,
-    ) -> Result<Option<O>, sqlx::Error>
-    where
-        F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send,
-        O: Send + Unpin,
-        A: IntoArguments<DB> + Send + 'q,
-    {
-        self.single(async |statements| statements.optional(query).await).await
-    }
-
-    pub(super) async fn one<'q, F, O, A>(self, query: Map<'q, DB, F, A>) -> Result<O, sqlx::Error>
-    where
-        F: FnMut(DB::Row) -> Result<O, sqlx::Error> + Send,
-        O: Send + Unpin,
-        A: IntoArguments<DB> + Send + 'q,
-    {
-        self.single(async |statements| statements.one(query).await).await
-    }
-
-    pub(super) async fn execute<'q, A>(
-        self,
-        query: Query<'q, DB, A>,
-    ) -> Result<DB::QueryResult, sqlx::Error>
-    where
-        A: IntoArguments<DB> + Send + 'q,
-    {
-        self.single(async |statements| statements.execute(query).await).await
-    }
-}
-
-impl<DB: Database> Lease<DB> {
-    /// For more than a transaction: the connection is closed, unless [`end_use`](Self::end_use) is reached.
-    #[cfg(feature = "sqlite")]
-    pub(super) fn begin_use(&mut self) -> &mut DB::Connection {
-        self.is_clean = false;
-        self
-    }
-
-    #[cfg(feature = "sqlite")]
-    pub(super) fn end_use(mut self) {
-        self.is_clean = true;
-    }
-
-    /// Keeps it for the next one: its statement, or its transaction, came to its end.
-    fn keep(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.shared.keep(connection, self.out_since);
-        }
-    }
-}
-
-impl<DB: Database> Drop for Lease<DB> {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        if self.is_clean || self.shared.is_all_there_is {
-            self.shared.give_back(connection);
-        } else {
-            self.shared.close(connection);
-        }
-    }
-}
-
-impl<DB: Database> Deref for Lease<DB> {
-    type Target = DB::Connection;
-
-    fn deref(&self) -> &DB::Connection {
-        self.connection.as_ref().expect("it is there until it is dropped")
-    }
-}
-
-impl<DB: Database> DerefMut for Lease<DB> {
-    fn deref_mut(&mut self) -> &mut DB::Connection {
-        self.connection.as_mut().expect("it is there until it is dropped")
     }
 }
