@@ -76,7 +76,11 @@ where
         let result = statement(&mut Statements::new(&mut *self, false)).await;
         match &result {
             Ok(_) => self.keep(),
-            Err(error) => self.is_clean = !failure::spoils(error),
+            // Postgres tells the error before it has undone the statement. Whoever hears of it may go on at once, on
+            // another connection: the locks must be gone by then.
+            Err(error) => {
+                self.is_clean = !failure::spoils(error) && self.ping().await.is_ok();
+            }
         }
         result
     }
