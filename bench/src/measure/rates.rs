@@ -22,10 +22,11 @@ struct Rate {
     at_most: (f64, f64),
 }
 
-const RATES: [Rate; 4] = [
+const RATES: [Rate; 5] = [
     Rate { per_s: 200, compute: Duration::ZERO, at_most: (1.1, 1.1) },
     Rate { per_s: 1_000, compute: Duration::ZERO, at_most: (1.1, 1.1) },
     Rate { per_s: 5_000, compute: Duration::ZERO, at_most: (0.6, 0.75) },
+    Rate { per_s: 10_000, compute: Duration::ZERO, at_most: (0.6, 0.75) },
     Rate { per_s: 2_000, compute: Duration::from_micros(500), at_most: (1.1, 1.1) },
 ];
 

@@ -27,12 +27,13 @@ const MAX_BYTES: usize = 1 << 20;
 /// What may wait at most, in items and in bytes of data.
 const MAX_WAITING: usize = 8_192;
 const MAX_WAITING_BYTES: usize = 32 << 20;
-/// So many have to wait for another lane to open: fewer are better off together, in the next statement of the
-/// lane that is there. But nobody waits for that longer than a moment.
-const ENOUGH: usize = 4;
+/// So many have to wait for another lane to open: one alone goes with the next statement of the lane that is
+/// there. But it does not wait for that longer than a moment.
+const ENOUGH: usize = 2;
 const A_MOMENT: Duration = Duration::from_millis(5);
-/// And after that, as often it is seen to that there still is a lane.
-const A_WHILE: Duration = Duration::from_millis(100);
+/// How often whoever has a lane sees to it that it is still there. Further off than most timers of a process: one
+/// that is nearer than all others wakes a thread, which costs a lone request as much as a round trip.
+const A_WHILE: Duration = Duration::from_secs(1);
 /// The pauses before a locked row is asked for again. They begin with the first and double.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -103,13 +104,13 @@ impl<V: Verb> Queue<V> {
         let deadline = Instant::now() + limit;
         let mut pause = FIRST_PAUSE;
         loop {
-            let (place, mut answer) = self.0.enter(item)?;
-            let mut look_at = Instant::now() + A_MOMENT;
+            let (place, has_lane, mut answer) = self.0.enter(item)?;
+            let mut look_at = Instant::now() + if has_lane { A_WHILE } else { A_MOMENT };
             let reply = loop {
                 match timeout_at(look_at.min(deadline), &mut answer).await {
                     Ok(Ok(reply)) => break reply?,
                     Ok(Err(_)) => return Err(task::lost(V::WRITES)),
-                    Err(_) if look_at < deadline => self.0.open_lane(place.runtime, 1),
+                    Err(_) if look_at < deadline => _ = self.0.open_lane(place.runtime, 1),
                     Err(_) if place.leave() => return Err(task::not_begun(limit)),
                     Err(_) => return Err(task::no_answer(V::WRITES, limit)),
                 }
@@ -145,7 +146,8 @@ impl<V: Verb> Shared<V> {
         Some(changed)
     }
 
-    fn enter(self: &Arc<Self>, item: V::Item) -> Result<(Place<V>, Receiver<V>)> {
+    /// A place among those that wait, and whether there is no other lane that could be opened for it.
+    fn enter(self: &Arc<Self>, item: V::Item) -> Result<(Place<V>, bool, Receiver<V>)> {
         let runtime = Handle::current().id();
         // Nothing panics while it is held.
         let mut states = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,22 +164,25 @@ impl<V: Verb> Shared<V> {
         state.waiting.insert(ticket, Waiting { item, answer: sender });
         let is_idle = state.lanes_taken == 0;
         drop(states);
-        self.open_lane(runtime, if is_idle || self.limits.rows == 1 { 1 } else { ENOUGH });
-        Ok((Place { shared: self.clone(), runtime, ticket }, answer))
+        let enough = if is_idle || self.limits.rows == 1 { 1 } else { ENOUGH };
+        let has_lane = self.open_lane(runtime, enough);
+        Ok((Place { shared: self.clone(), runtime, ticket }, has_lane, answer))
     }
 
-    /// Where one is free, and that many wait.
-    fn open_lane(self: &Arc<Self>, runtime: runtime::Id, for_as_many: usize) {
+    /// Where one is free, and that many wait. Whether it did, or all are taken.
+    fn open_lane(self: &Arc<Self>, runtime: runtime::Id, for_as_many: usize) -> bool {
         let opens = self.change(runtime, |state| {
-            let opens =
-                state.waiting.len() >= for_as_many && state.lanes_taken < self.limits.lanes.max(1);
+            let is_free = state.lanes_taken < self.limits.lanes.max(1);
+            let opens = is_free && state.waiting.len() >= for_as_many;
             state.lanes_taken += usize::from(opens);
-            opens
+            (opens, opens || !is_free)
         });
-        if opens == Some(true) {
+        let Some((opens, all_done)) = opens else { return false };
+        if opens {
             // A runtime that shuts down drops the task here and now, which takes the lock.
             tokio::spawn(Lane { shared: self.clone(), runtime, is_taken: true }.run());
         }
+        all_done
     }
 
     async fn run(&self, batch: Vec<Waiting<V>>) {

@@ -9,8 +9,8 @@ use sqlx::{
 
 /// A connection, for statements that are each read to their end.
 ///
-/// There is no way to read only the first row of a statement that writes: on Postgres it is committed after its
-/// last one, and on SQLite undone where it is not read to its end.
+/// A statement that writes has to be: on Postgres it is committed after its last row, and on SQLite undone where
+/// it is not read to its end.
 pub(in crate::store) struct Statements<'c, DB: Database> {
     connection: &'c mut DB::Connection,
     /// Whether nothing may stay behind on the server, which a pooler gives to others.
@@ -72,6 +72,24 @@ where
         A: IntoArguments<DB> + Send + 'q,
     {
         self.optional(query).await?.ok_or(Error::RowNotFound)
+    }
+
+    /// The first row of a statement that only reads. SQLite's thread tells a row, the end and its readiness one by one,
+    /// and each wakes whoever waits: here it stops after the row, and tells that.
+    #[cfg(feature = "sqlite")]
+    pub(in crate::store) async fn first_of_read<'q, F, O, A>(
+        &mut self,
+        query: Map<'q, DB, F, A>,
+    ) -> Result<Option<O>, Error>
+    where
+        F: FnMut(DB::Row) -> Result<O, Error> + Send,
+        O: Send + Unpin,
+        A: IntoArguments<DB> + Send + 'q,
+    {
+        match self.is_unnamed {
+            true => query.fetch_optional(Unnamed::<DB>(&mut *self.connection)).await,
+            false => query.fetch_optional(&mut *self.connection).await,
+        }
     }
 
     pub(in crate::store) async fn execute<'q, A>(

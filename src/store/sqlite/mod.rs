@@ -92,21 +92,22 @@ fn is_in_memory(pool: &SqlitePool) -> bool {
 impl Store for SqliteStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         let ids = row::array(ids.iter().map(|id| json!(row::hex(id))));
+        let query = query!(
+            r#"
+            select group_concat(json_array(hex(sessions.id), realm, hex(secret_hash), hex(twin_hashes), hex(replaced_hash), replaced_at,
+                user_id, remembered, pending_user_id, pending_since, pending_until, length(cast(data as blob)), revision, created_at,
+                authenticated_at, last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now) || data, '') as "rows?: String"
+            from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
+                cross join json_each(?1) as asked cross join sessions on sessions.id = unhex(asked.value)
+            where now < valid_until
+            "#,
+            ids,
+        )
+        .map(|found| found.rows);
         let connection = self.readers.take(Use::Read).await?;
-        let found = connection
-            .one(query!(
-                r#"
-                select group_concat(json_array(hex(sessions.id), realm, hex(secret_hash), hex(twin_hashes), hex(replaced_hash), replaced_at,
-                    user_id, remembered, pending_user_id, pending_since, pending_until, length(cast(data as blob)), revision, created_at,
-                    authenticated_at, last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now) || data, '') as "rows?: String"
-                from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
-                    cross join json_each(?1) as asked cross join sessions on sessions.id = unhex(asked.value)
-                where now < valid_until
-                "#,
-                ids,
-            ))
-            .await?;
-        Ok(row::records(&found.rows.unwrap_or_default())?)
+        let rows =
+            connection.single(async |statements| statements.first_of_read(query).await).await?;
+        Ok(row::records(&rows.flatten().unwrap_or_default())?)
     }
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
