@@ -3,6 +3,8 @@
 mod cached;
 mod client;
 mod cold;
+mod faults;
+mod hang;
 mod http;
 mod pgbench;
 mod rates;
@@ -48,6 +50,10 @@ pub(crate) enum Measure {
     Rates,
     /// The same with the mix. Only where it is asked for.
     RatesMix,
+    /// Requests while something goes wrong that they are no part of. Only where it is asked for.
+    Faults,
+    /// Memory while the server stands still, for a minute. Only where it is asked for.
+    Hang,
 }
 
 impl Measure {
@@ -74,6 +80,8 @@ impl Measure {
             Self::Http => "http",
             Self::Rates => "rates",
             Self::RatesMix => "rates-mix",
+            Self::Faults => "faults",
+            Self::Hang => "hang",
         }
     }
 
@@ -89,6 +97,8 @@ impl Measure {
             Self::Http => http::run(on).await,
             Self::Rates => rates::run(on, self.name(), Op::Load).await,
             Self::RatesMix => rates::run(on, self.name(), Op::Mix).await,
+            Self::Faults => faults::run(on).await,
+            Self::Hang => hang::run(on).await,
         };
         on.progress.step();
         figures.context(self.name())

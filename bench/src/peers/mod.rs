@@ -16,7 +16,7 @@ use harness::{Peer, Plan, Sample, cpu, drive};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    sessile::Sessile,
+    sessile::{Sessile, log_in},
     tower::{filled as tower_filled, postgres_store as tower_postgres, record as tower_record},
 };
 use crate::{

@@ -64,7 +64,7 @@ impl Sessile {
 }
 
 /// No two are of one user: the log-ins of one wait for each other.
-fn log_in(id: Uuid, old_hash: Option<SecretHash>) -> LogIn {
+pub(crate) fn log_in(id: Uuid, old_hash: Option<SecretHash>) -> LogIn {
     LogIn {
         id: id.into(),
         realm: Realm::default(),

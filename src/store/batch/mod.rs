@@ -71,9 +71,10 @@ impl BatchOptions {
 /// A store that combines what many requests ask for into few statements, and answers each of them in
 /// time. [`Sessions`](crate::Sessions) has one around whatever store it gets.
 ///
-/// - **Loads, saves, creates and ends** of one row: while the [lanes](Store::lanes) of a verb are free,
-///   each has a statement of its own at once. What arrives while they are taken waits for one of
-///   them, and goes as one statement of up to 256 rows in the order of their ids. There is no timer.
+/// - **Loads, saves, creates and ends** of one row: one that comes alone has a statement of its own at
+///   once. What arrives meanwhile goes as one statement of up to 256 rows in the order of their ids: in
+///   another of the verb's [lanes](Store::lanes) as soon as two wait, or when the statement before has
+///   taken 5 ms, and else as soon as that is done.
 /// - **Every call runs in a task of its own**; its caller only waits for the answer. One that is
 ///   dropped, or not polled any more, holds up nobody. What waited leaves the queue then; a
 ///   statement that was begun comes to its end, and so does every log-out and revocation.

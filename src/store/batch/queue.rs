@@ -27,12 +27,12 @@ const MAX_BYTES: usize = 1 << 20;
 /// What may wait at most, in items and in bytes of data.
 const MAX_WAITING: usize = 8_192;
 const MAX_WAITING_BYTES: usize = 32 << 20;
-/// So many have to wait for another lane to open: one alone goes with the next statement of the lane that is
-/// there. But it does not wait for that longer than a moment.
+/// So many have to wait for another lane to open: one alone goes with the next statement of a lane that is there.
+/// But it does not wait for that longer than a moment, nor for a statement that has taken so long already.
 const ENOUGH: usize = 2;
 const A_MOMENT: Duration = Duration::from_millis(5);
-/// How often whoever has a lane sees to it that it is still there. Further off than most timers of a process: one
-/// that is nearer than all others wakes a thread, which costs a lone request as much as a round trip.
+/// How often it is seen to that there still is a lane. Further off than most timers of a process: one that is nearer
+/// than all others wakes a thread, which costs a lone request as much as a round trip.
 const A_WHILE: Duration = Duration::from_secs(1);
 /// The pauses before a locked row is asked for again. They begin with the first and double.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -60,7 +60,8 @@ struct Shared<V: Verb> {
 
 #[derive(Debug)]
 struct State<V: Verb> {
-    lanes_taken: usize,
+    /// When each began its statement.
+    lanes: BTreeMap<u64, Instant>,
     /// By the order in which they came.
     waiting: BTreeMap<u64, Waiting<V>>,
     waiting_bytes: usize,
@@ -100,21 +101,20 @@ impl<V: Verb> Queue<V> {
 
     /// The answer, or an error at the deadline.
     pub(super) async fn submit(&self, mut item: V::Item) -> Result<V::Output> {
-        let limit = self.0.limits.deadline;
+        let (limit, mut pause) = (self.0.limits.deadline, FIRST_PAUSE);
         let deadline = Instant::now() + limit;
-        let mut pause = FIRST_PAUSE;
         loop {
-            let (place, has_lane, mut answer) = self.0.enter(item)?;
-            let mut look_at = Instant::now() + if has_lane { A_WHILE } else { A_MOMENT };
+            let (place, mut answer) = self.0.enter(item)?;
+            let enough = ENOUGH.min(self.0.limits.rows);
+            let mut look_at = Instant::now() + self.0.open_lane(place.runtime, enough);
             let reply = loop {
                 match timeout_at(look_at.min(deadline), &mut answer).await {
                     Ok(Ok(reply)) => break reply?,
                     Ok(Err(_)) => return Err(task::lost(V::WRITES)),
-                    Err(_) if look_at < deadline => _ = self.0.open_lane(place.runtime, 1),
+                    Err(_) if look_at < deadline => look_at += self.0.open_lane(place.runtime, 1),
                     Err(_) if place.leave() => return Err(task::not_begun(limit)),
                     Err(_) => return Err(task::no_answer(V::WRITES, limit)),
                 }
-                look_at += A_WHILE;
             };
             match reply {
                 Reply::Done(output) => return Ok(output),
@@ -140,18 +140,21 @@ impl<V: Verb> Shared<V> {
         let mut states = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = states.get_mut(&runtime)?;
         let changed = change(state);
-        if state.lanes_taken == 0 && state.waiting.is_empty() {
+        if state.lanes.is_empty() && state.waiting.is_empty() {
             states.remove(&runtime);
         }
         Some(changed)
     }
 
-    /// A place among those that wait, and whether there is no other lane that could be opened for it.
-    fn enter(self: &Arc<Self>, item: V::Item) -> Result<(Place<V>, bool, Receiver<V>)> {
+    fn enter(self: &Arc<Self>, item: V::Item) -> Result<(Place<V>, Receiver<V>)> {
         let runtime = Handle::current().id();
         // Nothing panics while it is held.
         let mut states = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = states.entry(runtime).or_default();
+        let state = states.entry(runtime).or_insert_with(|| State {
+            lanes: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+        });
         let bytes = V::bytes(&item);
         if state.waiting.len() >= MAX_WAITING
             || (state.waiting_bytes + bytes > MAX_WAITING_BYTES && !state.waiting.is_empty())
@@ -162,27 +165,29 @@ impl<V: Verb> Shared<V> {
         let ticket = self.tickets.fetch_add(1, Relaxed);
         state.waiting_bytes += bytes;
         state.waiting.insert(ticket, Waiting { item, answer: sender });
-        let is_idle = state.lanes_taken == 0;
         drop(states);
-        let enough = if is_idle || self.limits.rows == 1 { 1 } else { ENOUGH };
-        let has_lane = self.open_lane(runtime, enough);
-        Ok((Place { shared: self.clone(), runtime, ticket }, has_lane, answer))
+        Ok((Place { shared: self.clone(), runtime, ticket }, answer))
     }
 
-    /// Where one is free, and that many wait. Whether it did, or all are taken.
-    fn open_lane(self: &Arc<Self>, runtime: runtime::Id, for_as_many: usize) -> bool {
-        let opens = self.change(runtime, |state| {
-            let is_free = state.lanes_taken < self.limits.lanes.max(1);
-            let opens = is_free && state.waiting.len() >= for_as_many;
-            state.lanes_taken += usize::from(opens);
-            (opens, opens || !is_free)
-        });
-        let Some((opens, all_done)) = opens else { return false };
-        if opens {
+    /// Where one is free, and so many wait, or there is none that they could wait for. And after what time that
+    /// should be looked at again.
+    fn open_lane(self: &Arc<Self>, runtime: runtime::Id, for_as_many: usize) -> Duration {
+        let (number, now) = (self.tickets.fetch_add(1, Relaxed), Instant::now());
+        let look = |state: &mut State<V>| {
+            let is_soon_free = |begun: &Instant| now < *begun + A_MOMENT;
+            let can = state.lanes.len() < self.limits.lanes.max(1) && !state.waiting.is_empty();
+            let may = state.waiting.len() >= for_as_many || !state.lanes.values().any(is_soon_free);
+            if can && may {
+                state.lanes.insert(number, now);
+            }
+            (can, may)
+        };
+        let (can, may) = self.change(runtime, look).unwrap_or_default();
+        if can && may {
             // A runtime that shuts down drops the task here and now, which takes the lock.
-            tokio::spawn(Lane { shared: self.clone(), runtime, is_taken: true }.run());
+            tokio::spawn(Lane { shared: self.clone(), runtime, number }.run());
         }
-        all_done
+        if may || !can { A_WHILE } else { A_MOMENT }
     }
 
     async fn run(&self, batch: Vec<Waiting<V>>) {
@@ -220,12 +225,6 @@ impl<V: Verb> Shared<V> {
                 Err(error) => part.for_each(|i| _ = send(i, Err(error.clone()))),
             }
         }
-    }
-}
-
-impl<V: Verb> Default for State<V> {
-    fn default() -> Self {
-        Self { lanes_taken: 0, waiting: BTreeMap::new(), waiting_bytes: 0 }
     }
 }
 
@@ -280,12 +279,12 @@ impl<V: Verb> Drop for Place<V> {
 struct Lane<V: Verb> {
     shared: Arc<Shared<V>>,
     runtime: runtime::Id,
-    is_taken: bool,
+    number: u64,
 }
 
 impl<V: Verb> Lane<V> {
     /// Runs batches until nothing waits.
-    async fn run(mut self) {
+    async fn run(self) {
         while let Some(batch) = self.take_batch() {
             self.shared.run(batch).await;
             // Those that have just been answered may bring what makes the next statement a larger one.
@@ -295,22 +294,22 @@ impl<V: Verb> Lane<V> {
 
     /// What waits, or nothing, and then the lane is given back: under one lock, so that nobody counts on it
     /// in between.
-    fn take_batch(&mut self) -> Option<Vec<Waiting<V>>> {
+    fn take_batch(&self) -> Option<Vec<Waiting<V>>> {
         self.shared.change(self.runtime, |state| {
             let batch = state.take_batch(self.shared.limits.rows);
-            self.is_taken = !batch.is_empty();
-            state.lanes_taken -= usize::from(!self.is_taken);
-            self.is_taken.then_some(batch)
+            match batch.is_empty() {
+                true => state.lanes.remove(&self.number),
+                false => state.lanes.insert(self.number, Instant::now()),
+            };
+            (!batch.is_empty()).then_some(batch)
         })?
     }
 }
 
-/// Before its end: by a panic, or with its runtime. Who waits, and is still polled, opens another one.
+/// Before its end too: by a panic, or with its runtime. Who waits, and is still polled, opens another one.
 impl<V: Verb> Drop for Lane<V> {
     fn drop(&mut self) {
-        if self.is_taken {
-            self.shared.change(self.runtime, |state| state.lanes_taken -= 1);
-        }
+        self.shared.change(self.runtime, |state| state.lanes.remove(&self.number));
     }
 }
 

@@ -88,9 +88,8 @@ impl Verb for Create {
     }
 
     async fn run(&self, items: &[NewSession]) -> Result<Vec<Answer<Option<Record>>>> {
-        let mut records = in_order(self.0.create(items).await?).peekable();
-        let answer =
-            |item: &NewSession| Answer::Done(records.next_if(|record| record.id == item.id));
+        let mut made = in_order(self.0.create(items).await?).peekable();
+        let answer = |item: &NewSession| Answer::Done(made.next_if(|made| made.id == item.id));
         Ok(items.iter().map(answer).collect())
     }
 }

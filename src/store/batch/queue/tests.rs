@@ -490,3 +490,16 @@ async fn nobody_waits_for_company_for_longer_than_a_moment() {
     bench.end(2).await;
     assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
 }
+
+/// Nor at all for a statement that takes long: it says nothing of when it ends.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_statement_that_takes_long() {
+    let slow = Bench::<true>::new(2);
+    let first = slow.request(item()).await;
+    sleep(Duration::from_millis(6)).await;
+    let second = slow.request(item()).await;
+    assert_eq!(slow.sizes(), [1, 1]);
+    slow.end(2).await;
+    assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+    assert!(slow.is_idle());
+}
