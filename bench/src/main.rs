@@ -180,6 +180,9 @@ impl Run {
             scale.measured = Duration::from_secs_f64(seconds);
             scale.at_rate = scale.measured;
         }
+        if !self.measure.is_empty() {
+            scale.at_most = None;
+        }
         scale
     }
 }
