@@ -35,15 +35,15 @@ const STALLS_AFTER: Duration = Duration::from_secs(6);
 
 /// The session of one request, or of one socket.
 ///
-/// Clones are the same session. Reading is synchronous and asks nobody: it sees the row as it was
-/// loaded, and this request's changes.
+/// Clones are the same session. Reads are synchronous and never query the database: they see the row
+/// as it was loaded, and this request's changes.
 ///
 /// - [`insert`](Self::insert), [`remove`](Self::remove) and [`clear`](Self::clear) are recorded,
 ///   and written when the handler has returned, before its response goes out; or by
 ///   [`save`](Self::save). What is recorded by a handler that answers 5xx, panics or is dropped is
 ///   not written.
-/// - [`update`](Self::update), and everything that logs in, out or renews, acts at once and is
-///   durable when it returns.
+/// - [`update`](Self::update) and [`take`](Self::take), and everything that logs in, out or renews, act
+///   at once and are durable when they return.
 ///
 /// A session has no row and no cookie until something is written. Writes are merged by top-level
 /// key with what other requests wrote meanwhile.
@@ -68,7 +68,7 @@ const STALLS_AFTER: Duration = Duration::from_secs(6);
 /// |---|---|
 /// | `id`, `user_id`, `authenticated_at`, `created_at`, `expires_at`, `get`, `contains`, `keys`, `data`, `pending_log_in` | shows the row as it was loaded, and nothing once the handle knows |
 /// | `insert`, `remove`, `clear` | record, which cannot fail on this account; the write then does, and the layer answers 401 or 409 |
-/// | `update`, `save`, `refresh`, `renew`, `reauthenticate`, `begin_log_in`, `complete_log_in`, `devices`, `log_out_others`, `log_out_everywhere`, `log_out_device` | fails, nothing is done |
+/// | `update`, `take`, `save`, `refresh`, `renew`, `reauthenticate`, `begin_log_in`, `complete_log_in`, `devices`, `log_out_others`, `log_out_everywhere`, `log_out_device` | fails, nothing is done |
 /// | `require_recent` | goes by what was loaded; fails once the handle knows |
 /// | `log_out` | of an ended session: removes the cookie; of a superseded one: fails |
 /// | `log_in` | is the exception: whoever has just authenticated gets a session, whatever they came with |
@@ -84,6 +84,7 @@ const STALLS_AFTER: Duration = Duration::from_secs(6);
 /// | call | what then holds |
 /// |---|---|
 /// | `save`, `finish` | the values are the old ones or the new ones, never a part of them. They stay recorded, and the same call again writes them once |
+/// | `take` | the value is there or it is not: the same call again returns it in the first case, and `None` in the second |
 /// | `update` | the same; but the function was perhaps applied: read the value again before you repeat what is not to happen twice |
 /// | `log_in`, `complete_log_in` | the user can log in again at once, in the same browser. If the first one was made, its session is the same one where the browser had one before, and else a second device that nobody has the cookie of |
 /// | `renew`, `reauthenticate`, `begin_log_in` | the browser's secret was perhaps replaced by one that it never gets: it is superseded then, and a visitor's a minute later. A log-in helps at once |
@@ -139,18 +140,20 @@ impl Session {
         self.state().stored().map(|stored| stored.record.lifetime.valid_until)
     }
 
-    /// The value of a key.
+    /// The value of a key. Costs what that value does, however many keys there are.
     ///
     /// # Errors
     ///
     /// [`WrongType`](crate::ErrorKind::WrongType) if it is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        self.state().data().get(key)
+        // Parsed when the lock is free again: a type of the application's may use the session while it is read.
+        let value = self.state().value(key).map(ToOwned::to_owned);
+        value.map(|value| data::parse(key, &value)).transpose()
     }
 
     /// Whether the key has a value.
     pub fn contains(&self, key: &str) -> bool {
-        self.state().data().contains(key)
+        self.state().value(key).is_some()
     }
 
     /// The keys that have a value, in alphabetical order.
@@ -165,15 +168,23 @@ impl Session {
     ///
     /// [`WrongType`](crate::ErrorKind::WrongType) if it is not a `T`.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T> {
-        self.state().data().whole()
+        let data = self.state().data();
+        data.whole()
     }
 
     /// Records a new value for a key.
     ///
+    /// A value that is accepted comes back as it was: integers of every size, floats to the last bit, maps whose
+    /// keys are texts, integers, booleans or characters, and enums in each of serde's forms. Serde itself loses
+    /// two things inside `#[serde(flatten)]`, `#[serde(untagged)]` and `#[serde(tag = "…")]`: integers beyond 64
+    /// bits, and keys that are integers. Reading them fails as
+    /// [`WrongType`](crate::ErrorKind::WrongType).
+    ///
     /// # Errors
     ///
-    /// [`InvalidData`](crate::ErrorKind::InvalidData) if the value is not JSON, too deep, or would make
-    /// the data too large. Nothing is recorded then.
+    /// [`InvalidData`](crate::ErrorKind::InvalidData) if the value cannot be written as JSON, if it would not come
+    /// back as it is (a float that is NaN or infinite, a `Some(None)`), or if it is too deep or would make the data
+    /// too large. Nothing is recorded then.
     pub fn insert<T: Serialize>(&self, key: &str, value: T) -> Result<()> {
         let limits = self.0.context.rules.limits;
         let value = data::encode(key, &value, limits)?;
@@ -189,7 +200,7 @@ impl Session {
     /// Records that a key is to go. Returns whether it had a value.
     pub fn remove(&self, key: &str) -> bool {
         let mut state = self.state();
-        let had = state.data().contains(key);
+        let had = state.value(key).is_some();
         if had {
             state.changes.remove(key);
         }

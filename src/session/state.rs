@@ -1,5 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+use serde_json::value::RawValue;
+
 use crate::{
     data::{Changes, Data},
     error::Result,
@@ -85,6 +87,12 @@ impl State {
             Standing::Live(stored) => Some(stored),
             Standing::Anonymous | Standing::Ended | Standing::Superseded(_) => None,
         }
+    }
+
+    /// A value as this request sees it.
+    pub(super) fn value(&self, key: &str) -> Option<&RawValue> {
+        let recorded = self.changes.get(key).or_else(|| self.writing.get(key));
+        recorded.unwrap_or_else(|| self.stored()?.data.get(key))
     }
 
     /// The data as this request sees it.

@@ -26,7 +26,10 @@ impl Session {
     /// where the key has no value.
     ///
     /// The function may run more than once, each time on the value as it is by then, so it should
-    /// do nothing else. What it returns comes from the run that was written.
+    /// do nothing else. What it returns comes from the run that was written. A `Result` is no exception: the
+    /// value is written as the function left it, also where that is an `Err`.
+    ///
+    /// An `Option` that ends as `None` removes the key.
     ///
     /// ```no_run
     /// # async fn example(session: sessile::Session) -> Result<(), sessile::Error> {
@@ -55,19 +58,67 @@ impl Session {
     {
         let _turn = self.turn().await?;
         let limits = self.0.context.rules.limits;
-        let taken = self.take(|changes| changes.take_for(key));
+        let taken = self.begin_write(|changes| changes.take_for(key));
         let mut returned = None;
         self.write(&mut |data| {
-            let before = taken.changes.preview(data);
-            let mut value: T = before.get(key)?.unwrap_or_default();
-            returned = Some(change(&mut value));
             let mut changes = taken.changes.clone();
-            changes.set(key, data::encode(key, &value, limits)?);
-            changes.apply(data, limits, Some(key))
+            let mut value: T = changed(&changes, data, key)?.unwrap_or_default();
+            returned = Some(change(&mut value));
+            match data::encode(key, &value, limits)? {
+                null if null.get() == "null" => changes.remove(key),
+                value => changes.set(key, value),
+            }
+            changes.apply(data, limits, Some(key)).map(Some)
         })
         .await?;
         taken.written();
         Ok(returned.expect("a write was made of the function's result"))
+    }
+
+    /// Removes a key and returns its value, atomically: of several requests that take it at once, one gets it. For
+    /// what is to be shown or used once. Durable when it returns. `None` where the key has no value, or another
+    /// request was faster.
+    ///
+    /// ```no_run
+    /// # async fn example(session: sessile::Session) -> Result<(), sessile::Error> {
+    /// session.insert("flash", "Your address has been saved")?;
+    /// // In the next request:
+    /// let flash: Option<String> = session.take("flash").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cost
+    ///
+    /// As [`update`](Self::update) where the request's session has the key, and else nothing: a value that another
+    /// request stores meanwhile is there for the next one.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update). The value stays where it is then, unless the outcome is unknown.
+    pub async fn take<T>(&self, key: &str) -> Result<Option<T>>
+    where
+        T: DeserializeOwned + Send,
+    {
+        let _turn = self.turn().await?;
+        self.live()?;
+        if !self.contains(key) {
+            return Ok(None);
+        }
+        let limits = self.0.context.rules.limits;
+        let taken = self.begin_write(|changes| changes.take_for(key));
+        let mut value = None;
+        self.write(&mut |data| {
+            let mut changes = taken.changes.clone();
+            value = changed(&changes, data, key)?;
+            changes.remove(key);
+            let is_there = value.is_some();
+            is_there.then(|| changes.apply(data, limits, Some(key))).transpose()
+        })
+        .await?;
+        if value.is_some() {
+            taken.written();
+        }
+        Ok(value)
     }
 
     /// Writes what was recorded, now: for streams and sockets, which outlive the response.
@@ -79,15 +130,11 @@ impl Session {
     pub async fn save(&self) -> Result<()> {
         let _turn = self.turn().await?;
         let limits = self.0.context.rules.limits;
-        let taken = self.take(std::mem::take);
+        let taken = self.begin_write(std::mem::take);
         if taken.changes.is_empty() {
             return Ok(());
         }
-        let creates_nothing = self.live()?.is_none() && !taken.changes.sets_any();
-        if creates_nothing {
-            return Ok(());
-        }
-        self.write(&mut |data| taken.changes.apply(data, limits, None)).await?;
+        self.write(&mut |data| taken.changes.apply(data, limits, None).map(Some)).await?;
         taken.written();
         Ok(())
     }
@@ -162,8 +209,11 @@ impl Session {
     }
 
     /// Writes what `change` makes of the data, where the row is as it was read; else reads it
-    /// again, and tries again.
-    async fn write(&self, change: &mut (dyn FnMut(&Data) -> Result<Data> + Send)) -> Result<()> {
+    /// again, and tries again. No row is made for no data.
+    async fn write(
+        &self,
+        change: &mut (dyn FnMut(&Data) -> Result<Option<Data>> + Send),
+    ) -> Result<()> {
         let mut pause = Duration::from_millis(1);
         let mut turn = None;
         let (turns, begun) = (&self.0.context.turns, Instant::now());
@@ -172,9 +222,14 @@ impl Session {
                 break;
             }
             let Some(stored) = self.live()? else {
-                return self.create(change(&Data::default())?, None).await;
+                return match change(&Data::default())?.filter(|data| !data.is_empty()) {
+                    Some(data) => self.create(data, None).await,
+                    None => Ok(()),
+                };
             };
-            let data = change(&stored.data)?;
+            let Some(data) = change(&stored.data)? else {
+                return Ok(());
+            };
             if self.try_save(&stored, data).await? {
                 return Ok(());
             }
@@ -233,12 +288,18 @@ impl Session {
         Ok(())
     }
 
-    fn take(&self, take: impl FnOnce(&mut Changes) -> Changes) -> Taken<'_> {
+    fn begin_write(&self, take: impl FnOnce(&mut Changes) -> Changes) -> Taken<'_> {
         let mut state = self.state();
         let changes = take(&mut state.changes);
         state.writing = changes.clone();
         Taken { session: self, changes }
     }
+}
+
+/// The value of a key after the changes.
+fn changed<T: DeserializeOwned>(changes: &Changes, data: &Data, key: &str) -> Result<Option<T>> {
+    let value = changes.get(key).unwrap_or_else(|| data.get(key));
+    value.map(|value| data::parse(key, value)).transpose()
 }
 
 /// Recorded changes on their way into the row. They go back to what is recorded if they do not

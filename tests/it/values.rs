@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sessile::ErrorKind;
 
-use crate::support::{Browser, Db, cases};
+use crate::support::{Browser, Db, cases, tap::Spy};
 
 cases! {
     what_was_recorded_is_read_back_before_it_is_written,
@@ -19,6 +19,15 @@ cases! {
     data_that_all_goes_leaves_the_session,
     a_session_that_was_logged_out_begins_again,
     a_session_is_saved_in_the_middle_of_a_request,
+    what_is_taken_is_gone,
+    what_is_taken_before_it_was_written_never_is,
+    nothing_is_asked_of_the_database_to_take_what_is_not_there,
+    an_option_that_ends_as_none_removes_the_key,
+    an_update_that_returns_an_error_is_written,
+    a_value_that_would_not_come_back_is_refused,
+    every_type_comes_back_as_it_was,
+    what_serde_loses_is_an_error_and_no_other_value,
+    a_type_may_use_the_session_while_it_is_read,
 }
 
 #[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -181,4 +190,250 @@ async fn a_session_is_saved_in_the_middle_of_a_request(db: Db) {
     browser.finish(&session).await;
     assert_eq!(browser.open(&sessions).await.get("n").unwrap(), Some(3));
     assert_eq!(db.rows().await, 1);
+}
+
+async fn what_is_taken_is_gone(db: Db) {
+    let sessions = db.sessions().await;
+    let (browser, _) = Browser::with(&sessions, "flash", json!("saved")).await;
+    let session = browser.open(&sessions).await;
+    session.insert("other", 1).unwrap();
+    assert_eq!(session.take::<u64>("flash").await.unwrap_err().kind(), ErrorKind::WrongType);
+    assert_eq!(session.take::<String>("flash").await.unwrap().as_deref(), Some("saved"));
+    assert!(!session.contains("flash"));
+    assert_eq!(session.take::<String>("flash").await.unwrap(), None);
+    // At once, and with nothing else that was recorded.
+    assert_eq!(browser.open(&sessions).await.keys(), [""; 0]);
+    session.finish().await.unwrap();
+    assert_eq!(browser.open(&sessions).await.keys(), ["other"]);
+}
+
+async fn what_is_taken_before_it_was_written_never_is(db: Db) {
+    let sessions = db.sessions().await;
+    let visitor = Browser::default().open(&sessions).await;
+    visitor.insert("flash", 1).unwrap();
+    assert_eq!(visitor.take("flash").await.unwrap(), Some(1));
+    visitor.finish().await.unwrap();
+    assert_eq!(db.rows().await, 0);
+
+    let (browser, _) = Browser::with(&sessions, "flash", json!(1)).await;
+    let session = browser.open(&sessions).await;
+    session.insert("flash", 2).unwrap();
+    assert_eq!(session.take("flash").await.unwrap(), Some(2));
+    session.remove("flash");
+    session.finish().await.unwrap();
+    assert_eq!(browser.open(&sessions).await.keys(), [""; 0]);
+
+    // What is only recorded to go stays recorded.
+    let (browser, _) = Browser::with(&sessions, "flash", json!(1)).await;
+    let session = browser.open(&sessions).await;
+    session.clear();
+    assert_eq!(session.take::<u64>("flash").await.unwrap(), None);
+    session.finish().await.unwrap();
+    assert_eq!(browser.open(&sessions).await.keys(), [""; 0]);
+}
+
+async fn nothing_is_asked_of_the_database_to_take_what_is_not_there(db: Db) {
+    let spy = Spy::new();
+    let sessions = db.tapped(&spy).build().unwrap();
+    let (browser, _) = Browser::with(&sessions, "n", json!(1)).await;
+    let session = browser.open(&sessions).await;
+    spy.calls();
+    assert_eq!(session.take::<String>("flash").await.unwrap(), None);
+    assert!(spy.calls().is_empty());
+}
+
+async fn an_option_that_ends_as_none_removes_the_key(db: Db) {
+    let sessions = db.sessions().await;
+    let (browser, _) = Browser::with(&sessions, "code", json!(7)).await;
+    let session = browser.open(&sessions).await;
+    assert_eq!(session.update("code", Option::<u64>::take).await.unwrap(), Some(7));
+    assert!(!session.contains("code"));
+    assert_eq!(browser.open(&sessions).await.keys(), [""; 0]);
+
+    let visitor = Browser::default().open(&sessions).await;
+    let rows = db.rows().await;
+    assert_eq!(visitor.update("code", Option::<u64>::take).await.unwrap(), None);
+    assert_eq!((visitor.id(), db.rows().await), (None, rows), "no session is made for nothing");
+}
+
+async fn an_update_that_returns_an_error_is_written(db: Db) {
+    let sessions = db.sessions().await;
+    let (browser, _) = Browser::with(&sessions, "tries", json!(1)).await;
+    let session = browser.open(&sessions).await;
+    let returned = session.update("tries", |tries: &mut u64| {
+        *tries += 1;
+        Err::<(), _>("a wrong code")
+    });
+    assert_eq!(returned.await.unwrap(), Err("a wrong code"));
+    assert_eq!(browser.open(&sessions).await.get("tries").unwrap(), Some(2));
+}
+
+async fn a_value_that_would_not_come_back_is_refused(db: Db) {
+    let sessions = db.sessions().await;
+    let (browser, _) = Browser::with(&sessions, "price", json!(1.5)).await;
+    let session = browser.open(&sessions).await;
+    let refused = [
+        session.insert("price", f64::INFINITY).unwrap_err(),
+        session.insert("price", json_of(f64::NAN)).unwrap_err(),
+        session.insert("price", Some(None::<f64>)).unwrap_err(),
+        session.update("price", |price: &mut f64| *price /= 0.0).await.unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        assert!(error.to_string().contains("\"price\""), "{error}");
+    }
+    session.finish().await.unwrap();
+    assert_eq!(browser.open(&sessions).await.get("price").unwrap(), Some(1.5));
+}
+
+fn json_of(float: f64) -> BTreeMap<&'static str, Vec<f64>> {
+    BTreeMap::from([("of", vec![1.0, float])])
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+enum Tagged {
+    Unit,
+    One(i128),
+    Two(u8, String),
+    Named { at: chrono::DateTime<chrono::Utc> },
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum InternallyTagged {
+    Card { last_four: String },
+    Invoice { days: u16, note: Option<String> },
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(i64),
+    Text(String),
+    Many(Vec<f64>),
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Flat {
+    id: u64,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Untagged>,
+}
+
+type Read = Box<dyn FnOnce(&sessile::Session)>;
+
+/// Each goes through the database, and two hundred random floats.
+async fn every_type_comes_back_as_it_was(db: Db) {
+    let sessions = db.sessions().await;
+    let mut browser = Browser::default();
+    let session = browser.open(&sessions).await;
+    let mut reads: Vec<Read> = Vec::new();
+    macro_rules! comes_back {
+        ($($value:expr => $type:ty),* $(,)?) => {$({
+            let (key, value): (String, $type) = (format!("key {}", reads.len()), $value);
+            session.insert(&key, &value).unwrap();
+            reads.push(Box::new(move |session| {
+                assert_eq!(session.get::<$type>(&key).unwrap(), Some(value));
+            }));
+        })*};
+    }
+    comes_back! {
+        true => bool,
+        'ß' => char,
+        "\0 \u{10ffff} \"quoted\" \\".to_owned() => String,
+        (i64::MIN, u64::MAX) => (i64, u64),
+        (i128::MIN, u128::MAX) => (i128, u128),
+        vec![0, 127, 255] => Vec<u8>,
+        () => (),
+        Some(Some(1)) => Option<Option<u8>>,
+        vec![None, Some(1)] => Vec<Option<u8>>,
+        BTreeMap::from([(-1, 'a'), (i64::MAX, 'b')]) => BTreeMap<i64, char>,
+        BTreeMap::from([(u128::MAX, true)]) => BTreeMap<u128, bool>,
+        BTreeMap::from([(true, 1), (false, 0)]) => BTreeMap<bool, u8>,
+        BTreeMap::from([('x', 1)]) => BTreeMap<char, u8>,
+        vec![Tagged::Unit, Tagged::One(i128::MIN), Tagged::Two(1, "a".to_owned())] => Vec<Tagged>,
+        Tagged::Named { at: chrono::DateTime::from_timestamp(1, 123_456_789).unwrap() } => Tagged,
+        chrono::NaiveDate::from_ymd_opt(2024, 2, 29).unwrap() => chrono::NaiveDate,
+        std::time::Duration::new(u64::MAX, 999_999_999) => std::time::Duration,
+        InternallyTagged::Card { last_four: "0042".to_owned() } => InternallyTagged,
+        InternallyTagged::Invoice { days: 30, note: None } => InternallyTagged,
+        vec![Untagged::Number(-1), Untagged::Text("1".to_owned()), Untagged::Many(vec![0.1])] => Vec<Untagged>,
+        Flat { id: 1, rest: BTreeMap::from([("a".to_owned(), Untagged::Number(2))]) } => Flat,
+        "10.10".to_owned() => String,
+        (f32::MAX, f32::MIN_POSITIVE, 0.1) => (f32, f32, f32),
+        (f64::MAX, f64::MIN_POSITIVE, 5e-324) => (f64, f64, f64),
+        std::iter::repeat_with(|| f64::from_bits(rand::random()))
+            .filter(|float| float.is_finite())
+            .take(200)
+            .collect() => Vec<f64>,
+    }
+    browser.finish(&session).await;
+    let session = browser.open(&sessions).await;
+    for read in reads {
+        read(&session);
+    }
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Wide {
+    Integer(u128),
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "kind")]
+enum Counted {
+    Votes { of: BTreeMap<u32, u32> },
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+struct Flattened {
+    #[serde(flatten)]
+    of: BTreeMap<u32, u32>,
+}
+
+async fn what_serde_loses_is_an_error_and_no_other_value(db: Db) {
+    let sessions = db.sessions().await;
+    let session = Browser::default().open(&sessions).await;
+    let of = BTreeMap::from([(1, 2)]);
+    session.insert("wide", Wide::Integer(u128::MAX)).unwrap();
+    session.insert("counted", Counted::Votes { of: of.clone() }).unwrap();
+    session.insert("flattened", Flattened { of }).unwrap();
+    let errors = [
+        session.get::<Wide>("wide").unwrap_err(),
+        session.get::<Counted>("counted").unwrap_err(),
+        session.get::<Flattened>("flattened").unwrap_err(),
+    ];
+    assert!(errors.iter().all(|error| error.kind() == ErrorKind::WrongType), "{errors:?}");
+}
+
+thread_local! {
+    static IN_USE: std::cell::RefCell<Option<sessile::Session>> = const { std::cell::RefCell::new(None) };
+}
+
+/// A value whose type looks at another one.
+#[derive(Debug, PartialEq)]
+struct Curious(Option<u64>);
+
+impl<'de> Deserialize<'de> for Curious {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer)?;
+        IN_USE.with_borrow(|session| Ok(Self(session.as_ref().unwrap().get("other").unwrap())))
+    }
+}
+
+async fn a_type_may_use_the_session_while_it_is_read(db: Db) {
+    let sessions = db.sessions().await;
+    let (browser, _) = Browser::with(&sessions, "value", json!(1)).await;
+    let session = browser.open(&sessions).await;
+    session.insert("other", 2).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    // In a thread of its own, which a deadlock would hold for good.
+    std::thread::spawn(move || {
+        IN_USE.set(Some(session.clone()));
+        let whole = session.data::<BTreeMap<String, Curious>>().unwrap();
+        sender.send((session.get::<Curious>("value").unwrap(), whole.len())).unwrap();
+    });
+    let read = receiver.recv_timeout(std::time::Duration::from_secs(10));
+    assert_eq!(read.expect("it waits for itself"), (Some(Curious(Some(2))), 2));
 }

@@ -11,6 +11,9 @@ use crate::support::{
 cases! {
     a_save_that_is_overtaken_keeps_both_keys,
     an_update_that_is_overtaken_is_made_again,
+    of_two_that_take_a_value_one_gets_it,
+    a_take_that_is_overtaken_by_another_key_gets_its_value,
+    of_many_that_take_a_value_one_gets_it,
     a_save_that_is_overtaken_by_a_log_in_is_told,
     a_save_that_is_overtaken_by_another_users_log_in_is_told,
     two_first_writes_without_a_cookie_are_two_sessions,
@@ -47,6 +50,59 @@ async fn overtaken<F: Future<Output = ()>>(
     by(browser.open(sessions).await).await;
     gate.open();
     task.await.unwrap()
+}
+
+/// A request takes `flash`; when the statement is on its way, another one does something to the session.
+async fn overtaken_take<F: Future<Output = ()>>(
+    db: &Db,
+    by: impl FnOnce(sessile::Session) -> F,
+) -> (Option<String>, Vec<String>) {
+    let sessions = db.sessions().await;
+    let (browser, _) = Browser::with(&sessions, "flash", json!("saved")).await;
+    let gate = Gate::before(Verb::Save);
+    let slow = browser.open(&db.tapped(&gate).build().unwrap()).await;
+    let task = tokio::spawn(async move { slow.take("flash").await });
+    gate.reached().await;
+    by(browser.open(&sessions).await).await;
+    gate.open();
+    (task.await.unwrap().unwrap(), browser.open(&sessions).await.keys())
+}
+
+async fn of_two_that_take_a_value_one_gets_it(db: Db) {
+    let (taken, keys) = overtaken_take(&db, |session| async move {
+        session.insert("other", 1).unwrap();
+        session.save().await.unwrap();
+        assert_eq!(session.take::<String>("flash").await.unwrap().as_deref(), Some("saved"));
+    })
+    .await;
+    assert_eq!((taken, keys), (None, vec!["other".to_owned()]));
+}
+
+async fn a_take_that_is_overtaken_by_another_key_gets_its_value(db: Db) {
+    let (taken, keys) = overtaken_take(&db, |session| async move {
+        session.update("other", |n: &mut u64| *n += 1).await.unwrap();
+    })
+    .await;
+    assert_eq!((taken.as_deref(), keys), (Some("saved"), vec!["other".to_owned()]));
+}
+
+async fn of_many_that_take_a_value_one_gets_it(db: Db) {
+    let sessions = db.sessions().await;
+    for round in 0..20 {
+        let (browser, _) = Browser::with(&sessions, "flash", json!(round)).await;
+        let mut requests = Vec::new();
+        for _ in 0..8 {
+            requests.push(browser.open(&sessions).await);
+        }
+        let takes = requests.into_iter().map(|session| {
+            tokio::spawn(async move { session.take::<u64>("flash").await.unwrap() })
+        });
+        let mut got = Vec::new();
+        for take in takes.collect::<Vec<_>>() {
+            got.extend(take.await.unwrap());
+        }
+        assert_eq!(got, [round]);
+    }
 }
 
 async fn an_update_that_is_overtaken_is_made_again(db: Db) {

@@ -1,5 +1,7 @@
 //! A session's values: one JSON object, by top-level key.
 
+mod lossless;
+
 use std::collections::BTreeMap;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -33,12 +35,12 @@ impl Data {
         serde_json::to_string(&self.0).expect("a map of strings to JSON text is JSON")
     }
 
-    pub(crate) fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        self.0.get(key).map(|value| parse(key, value)).transpose()
+    pub(crate) fn get(&self, key: &str) -> Option<&RawValue> {
+        self.0.get(key).map(|value| &**value)
     }
 
-    pub(crate) fn contains(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &String> {
@@ -66,6 +68,14 @@ pub(crate) struct Changes {
 impl Changes {
     pub(crate) fn is_empty(&self) -> bool {
         !self.cleared && self.keys.is_empty()
+    }
+
+    /// What becomes of a key, if they say anything of it.
+    pub(crate) fn get(&self, key: &str) -> Option<Option<&RawValue>> {
+        match self.keys.get(key) {
+            Some(change) => Some(change.as_deref()),
+            None => self.cleared.then_some(None),
+        }
     }
 
     /// Whether applying them to no data at all would leave some.
@@ -136,20 +146,24 @@ impl Changes {
     }
 }
 
-/// A value as JSON text, if it is within `limits` by itself.
+/// A value as JSON text, if it is within `limits` by itself and comes back from there as it is.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     key: &str,
     value: &T,
     limits: Limits,
 ) -> Result<Box<RawValue>> {
-    let value = to_raw_value(value).map_err(|source| {
+    let text = to_raw_value(value).map_err(|source| {
         let message = format!("the value of {key:?} cannot be written as JSON");
         Error::new(ErrorKind::InvalidData, message).with_source(source)
     })?;
-    if value.get().len() > limits.bytes {
-        return Err(too_large(key, value.get().len(), limits));
+    lossless::check(value).map_err(|lossy| {
+        let message = format!("the value of {key:?} would not come back as it is: {lossy}");
+        Error::new(ErrorKind::InvalidData, message)
+    })?;
+    if text.get().len() > limits.bytes {
+        return Err(too_large(key, text.get().len(), limits));
     }
-    let depth = depth(value.get());
+    let depth = depth(text.get());
     if depth > limits.depth {
         let message = format!(
             "the value of {key:?} nests {depth} levels deep, the limit is {}",
@@ -157,10 +171,11 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
         );
         return Err(Error::new(ErrorKind::InvalidData, message));
     }
-    Ok(value)
+    Ok(text)
 }
 
-fn parse<T: DeserializeOwned>(key: &str, value: &RawValue) -> Result<T> {
+/// Runs the application's code, as its types may bring their own.
+pub(crate) fn parse<T: DeserializeOwned>(key: &str, value: &RawValue) -> Result<T> {
     serde_json::from_str(value.get()).map_err(|source| {
         let message = format!("the value of {key:?} is not a {}", std::any::type_name::<T>());
         Error::new(ErrorKind::WrongType, message).with_source(Redacted::from(source))
@@ -242,7 +257,7 @@ mod tests {
         let text = r#"{"a":1.10,"b":"\u0000\ud83d\ude00","c":{"z":1,"a":12345678901234567890123}}"#;
         let data = changes(&[("d", json!(1))], &[]).preview(&Data::decode(text).unwrap());
         assert_eq!(data.encode(), format!(r#"{},"d":1}}"#, &text[..text.len() - 1]));
-        assert_eq!(data.get::<String>("b").unwrap().unwrap(), "\0😀");
+        assert_eq!(parse::<String>("b", data.get("b").unwrap()).unwrap(), "\0😀");
     }
 
     #[test]
@@ -289,9 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn changes_say_what_becomes_of_a_key() {
+        let mut all = changes(&[("a", json!(1))], &["b"]);
+        fn text(value: Option<Option<&RawValue>>) -> Option<Option<&str>> {
+            value.map(|value| value.map(RawValue::get))
+        }
+        assert_eq!(
+            ["a", "b", "c"].map(|key| text(all.get(key))),
+            [Some(Some("1")), Some(None), None]
+        );
+        all.clear();
+        all.then(changes(&[("c", json!(3))], &[]));
+        assert_eq!(["a", "c"].map(|key| text(all.get(key))), [Some(None), Some(Some("3"))]);
+    }
+
+    #[test]
     fn an_error_does_not_quote_the_value() {
         let data = Data::decode(r#"{"card":"4111111111111111"}"#).unwrap();
-        let error = data.get::<u32>("card").unwrap_err();
+        let error = parse::<u32>("card", data.get("card").unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WrongType);
         assert!(!format!("{error} {error:?}").contains("4111"), "{error:?}");
         let error = Data::decode("[4111]").unwrap_err();
