@@ -176,11 +176,11 @@ impl Session {
         }
     }
 
-    /// Succeeds only if the user authenticated at most this long ago: for what a stolen cookie must
-    /// not do.
+    /// Succeeds only if the user authenticated at most this long ago. Use it before an action that a
+    /// stolen cookie must not allow.
     ///
-    /// It asks nobody: the session is as it was when the request loaded it, or last wrote to it. What
-    /// happens to the session in between counts at the next call that acts.
+    /// The call does not query the database. It reads the session as the request loaded it, or last
+    /// wrote it. Later changes to the session count at the next call that acts.
     ///
     /// # Errors
     ///
