@@ -33,62 +33,62 @@ use crate::{
 /// that the database does not answer.
 const STALLS_AFTER: Duration = Duration::from_secs(6);
 
-/// The session of one request, or of one socket.
+/// The session of one request or one socket.
 ///
-/// Clones are the same session. Reads are synchronous and never query the database: they see the row
-/// as it was loaded, and this request's changes.
+/// Clones share the same session. Reads are synchronous and never query the database: they see the row
+/// as it was loaded, plus this request's own changes.
 ///
-/// - [`insert`](Self::insert), [`remove`](Self::remove) and [`clear`](Self::clear) are recorded,
-///   and written when the handler has returned, before its response goes out; or by
-///   [`save`](Self::save). What is recorded by a handler that answers 5xx, panics or is dropped is
-///   not written.
-/// - [`update`](Self::update) and [`take`](Self::take), and everything that logs in, out or renews, act
-///   at once and are durable when they return.
+/// - [`insert`](Self::insert), [`remove`](Self::remove) and [`clear`](Self::clear) record a change. The
+///   layer writes the recorded changes after the handler returns and before it sends the response;
+///   [`save`](Self::save) writes them earlier. If the handler answers 5xx, panics or is dropped, the
+///   changes are not written.
+/// - [`update`](Self::update) and [`take`](Self::take), and all calls that log in, log out or renew, act
+///   at once. Their effect is durable when they return.
 ///
-/// A session has no row and no cookie until something is written. Writes are merged by top-level
-/// key with what other requests wrote meanwhile.
+/// A session has no row and no cookie until something is written. If several requests write, the library
+/// merges their changes by top-level key.
 ///
-/// # A handle that is no longer the session
+/// # A handle that has lost its session
 ///
-/// Everything that a handle does, and every fresh fact that it takes over, is conditional on its row
-/// still having the secret that the request came with, in the statement itself. Otherwise nothing
-/// is done, and the error says why:
+/// Each statement of a handle checks that the row still has the secret that the request came with. If
+/// it does not, the statement changes nothing, and the error tells why:
 ///
-/// - [`SessionEnded`](crate::ErrorKind::SessionEnded): somebody logged it out or revoked it, or it
+/// - [`SessionEnded`](crate::ErrorKind::SessionEnded): the session was logged out or revoked, or it
 ///   expired. It stays ended.
-/// - [`Superseded`](crate::ErrorKind::Superseded): another request logged in to it, authenticated
-///   again or renewed it, and so has a newer cookie. The browser has that cookie too, or gets it in
-///   a moment; a thief does not.
+/// - [`Superseded`](crate::ErrorKind::Superseded): another request logged in, authenticated again or
+///   renewed the session, and got a newer cookie. The browser has that cookie, or gets it soon; a thief
+///   does not.
 ///
-/// A request that *comes* with a secret which was replaced less than a minute ago is superseded from
-/// the start: it reads as anonymous, [`is_superseded`](Self::is_superseded) tells it from a visitor,
-/// and its writes fail.
+/// A request is superseded from the start if its secret was replaced less than a minute ago. It reads as
+/// anonymous, [`is_superseded`](Self::is_superseded) distinguishes it from a visitor, and its writes
+/// fail.
 ///
-/// | what a handle that is no longer the session is asked for | what it does |
+/// | call on such a handle | effect |
 /// |---|---|
-/// | `id`, `user_id`, `authenticated_at`, `created_at`, `expires_at`, `get`, `contains`, `keys`, `data`, `pending_log_in` | shows the row as it was loaded, and nothing once the handle knows |
-/// | `insert`, `remove`, `clear` | record, which cannot fail on this account; the write then does, and the layer answers 401 or 409 |
-/// | `update`, `take`, `save`, `refresh`, `renew`, `reauthenticate`, `begin_log_in`, `complete_log_in`, `devices`, `log_out_others`, `log_out_everywhere`, `log_out_device` | fails, nothing is done |
-/// | `require_recent` | goes by what was loaded; fails once the handle knows |
-/// | `log_out` | of an ended session: removes the cookie; of a superseded one: fails |
-/// | `log_in` | is the exception: whoever has just authenticated gets a session, whatever they came with |
-/// | `finish` | fails if anything is recorded, else leaves the cookie alone |
-/// | `abandon` | forgets what is recorded |
+/// | `id`, `user_id`, `authenticated_at`, `created_at`, `expires_at`, `get`, `contains`, `keys`, `data`, `pending_log_in` | They show the row as it was loaded. Once the handle has noticed, they show nothing. |
+/// | `insert`, `remove`, `clear` | They record the change without an error. The later write fails, and the layer answers 401 or 409. |
+/// | `update`, `take`, `save`, `refresh`, `renew`, `reauthenticate`, `begin_log_in`, `complete_log_in`, `devices`, `log_out_others`, `log_out_everywhere`, `log_out_device` | They fail and change nothing. |
+/// | `require_recent` | It uses the row as it was loaded. Once the handle has noticed, it fails. |
+/// | `log_out` | If the session ended, it removes the cookie. If it was superseded, it fails. |
+/// | `log_in` | It succeeds: a user who has just authenticated gets a session, whatever cookie the request had. |
+/// | `finish` | It fails if changes are recorded. Otherwise it leaves the cookie as it is. |
+/// | `abandon` | It forgets the recorded changes. |
 ///
-/// # When the answer to a write is missing
+/// # If the answer to a write is missing
 ///
-/// Every call is answered by its deadline ([`SessionsBuilder::deadline`](crate::SessionsBuilder::deadline)). A
-/// write whose answer did not come until then fails as [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown):
-/// perhaps it was made. The library does not try it again. Every other error means that nothing was done.
+/// Every call ends by its deadline ([`SessionsBuilder::deadline`](crate::SessionsBuilder::deadline)). If the
+/// database has not answered a write by then, the call fails as
+/// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown): the write may have happened. The library does not
+/// repeat it. Every other error means that nothing was written.
 ///
-/// | call | what then holds |
+/// | call | state after an unknown outcome |
 /// |---|---|
-/// | `save`, `finish` | the values are the old ones or the new ones, never a part of them. They stay recorded, and the same call again writes them once |
-/// | `take` | the value is there or it is not: the same call again returns it in the first case, and `None` in the second |
-/// | `update` | the same; but the function was perhaps applied: read the value again before you repeat what is not to happen twice |
-/// | `log_in`, `complete_log_in` | the user can log in again at once, in the same browser. If the first one was made, its session is the same one where the browser had one before, and else a second device that nobody has the cookie of |
-/// | `renew`, `reauthenticate`, `begin_log_in` | the browser's secret was perhaps replaced by one that it never gets: it is superseded then, and a visitor's a minute later. A log-in helps at once |
-/// | `log_out`, `log_out_others`, `log_out_everywhere`, `log_out_device`, and `Sessions::revoke…` | they ended or they did not: the same call again is safe |
+/// | `save`, `finish` | The row has either all old values or all new ones. The changes stay recorded, and a second call writes them once. |
+/// | `update` | As for `save`, but the function may already have been applied. Read the value before you repeat an action that must not happen twice. |
+/// | `take` | If the value is still there, a second call returns it. If the write happened, a second call returns `None`, and the value is lost. |
+/// | `log_in`, `complete_log_in` | The user can log in again at once, in the same browser. If the first log-in happened, its session is the same one if the browser had a session before. Otherwise it is a second entry in the list of devices, and nobody has its cookie. |
+/// | `renew`, `reauthenticate`, `begin_log_in` | The row may have a new secret that the browser never receives. The browser's cookie is then superseded, and anonymous after a minute. A log-in helps at once. |
+/// | `log_out`, `log_out_others`, `log_out_everywhere`, `log_out_device`, and `Sessions::revoke…` | The sessions may have ended. It is safe to repeat the call. |
 #[derive(Clone)]
 pub struct Session(Arc<SessionInner>);
 
@@ -174,17 +174,17 @@ impl Session {
 
     /// Records a new value for a key.
     ///
-    /// A value that is accepted comes back as it was: integers of every size, floats to the last bit, maps whose
-    /// keys are texts, integers, booleans or characters, and enums in each of serde's forms. Serde itself loses
-    /// two things inside `#[serde(flatten)]`, `#[serde(untagged)]` and `#[serde(tag = "…")]`: integers beyond 64
-    /// bits, and keys that are integers. Reading them fails as
+    /// An accepted value reads back unchanged: integers of every size, floats to the last bit, maps with strings,
+    /// integers, booleans or characters as keys, and enums in all of serde's representations. There is one
+    /// exception, which is a limit of serde: inside `#[serde(flatten)]`, `#[serde(untagged)]` and
+    /// `#[serde(tag = "…")]`, integers beyond 64 bits and integer keys fail to read back, as
     /// [`WrongType`](crate::ErrorKind::WrongType).
     ///
     /// # Errors
     ///
-    /// [`InvalidData`](crate::ErrorKind::InvalidData) if the value cannot be written as JSON, if it would not come
-    /// back as it is (a float that is NaN or infinite, a `Some(None)`), or if it is too deep or would make the data
-    /// too large. Nothing is recorded then.
+    /// [`InvalidData`](crate::ErrorKind::InvalidData) if the value cannot be written as JSON, if it would not read
+    /// back unchanged (a float that is NaN or infinite, a `Some(None)`), if it nests too deep, or if it would make
+    /// the data too large. Nothing is recorded then.
     pub fn insert<T: Serialize>(&self, key: &str, value: T) -> Result<()> {
         let limits = self.0.context.rules.limits;
         let value = data::encode(key, &value, limits)?;

@@ -21,15 +21,15 @@ const STALLS_AFTER: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
 impl Session {
-    /// Changes the value of a key by a function of what it is, atomically: no other request's
-    /// change is lost, however many there are at once. Durable when it returns. `T::default()`
-    /// where the key has no value.
+    /// Changes the value of a key with a function, atomically. No concurrent change of another request is
+    /// lost. The new value is durable when the call returns. If the key has no value, the function gets
+    /// `T::default()`.
     ///
-    /// The function may run more than once, each time on the value as it is by then, so it should
-    /// do nothing else. What it returns comes from the run that was written. A `Result` is no exception: the
-    /// value is written as the function left it, also where that is an `Err`.
+    /// The function may run several times, each time on the newest value, so it must have no other side
+    /// effects. The call returns the result of the run that was written. If that result is an `Err`, the
+    /// value is written all the same, as the function left it.
     ///
-    /// An `Option` that ends as `None` removes the key.
+    /// An `Option` that is `None` at the end removes the key.
     ///
     /// ```no_run
     /// # async fn example(session: sessile::Session) -> Result<(), sessile::Error> {
@@ -75,9 +75,9 @@ impl Session {
         Ok(returned.expect("a write was made of the function's result"))
     }
 
-    /// Removes a key and returns its value, atomically: of several requests that take it at once, one gets it. For
-    /// what is to be shown or used once. Durable when it returns. `None` where the key has no value, or another
-    /// request was faster.
+    /// Removes a key and returns its value, atomically. If several requests take the key at once, only one
+    /// of them gets the value. Use it for a value that must be shown or used once. The removal is durable
+    /// when the call returns. It returns `None` if the key has no value, or if another request was faster.
     ///
     /// ```no_run
     /// # async fn example(session: sessile::Session) -> Result<(), sessile::Error> {
@@ -89,12 +89,12 @@ impl Session {
     ///
     /// # Cost
     ///
-    /// As [`update`](Self::update) where the request's session has the key, and else nothing: a value that another
-    /// request stores meanwhile is there for the next one.
+    /// As [`update`](Self::update) if the session had the key when the request loaded it. Otherwise the call
+    /// does not query the database, so it does not see a value that another request has stored since.
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update). The value stays where it is then, unless the outcome is unknown.
+    /// As [`update`](Self::update). The key keeps its value then, unless the outcome is unknown.
     pub async fn take<T>(&self, key: &str) -> Result<Option<T>>
     where
         T: DeserializeOwned + Send,
