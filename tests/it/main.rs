@@ -30,4 +30,5 @@ mod round_trips;
 mod schedule;
 mod transactions;
 mod tx;
+mod types;
 mod values;
