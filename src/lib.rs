@@ -98,9 +98,10 @@ pub use crate::{
     sessions::{Sessions, SessionsBuilder, UserSessions},
     store::{OnLimit, PageKey, PendingLogIn, Revocation, SessionInfo},
     token::SessionId,
+    user_id::UserId,
 };
 
 /// The README's example compiles.
-#[cfg(all(doctest, feature = "axum", feature = "sqlite"))]
+#[cfg(all(doctest, feature = "axum", feature = "sqlite", feature = "cron"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

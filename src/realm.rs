@@ -1,6 +1,9 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    user_id::UserId,
+};
 
 /// One application's sessions among several in a database: `shop`, `office`. The empty name is the
 /// default.
@@ -40,9 +43,10 @@ impl Realm {
     /// other key is the realm's name and the user id, each behind a unit separator (U+001F), and so
     /// is a user id of the default realm that begins with one. No two keys are equal, since no name
     /// of a realm holds a separator.
-    pub fn cutoff_key(&self, user_id: &str) -> String {
+    pub fn cutoff_key(&self, user_id: impl UserId) -> String {
+        let user_id = user_id.text();
         if self.0.is_none() && !user_id.starts_with(SEPARATOR) {
-            return user_id.to_owned();
+            return user_id.into_owned();
         }
         format!("{SEPARATOR}{self}{SEPARATOR}{user_id}")
     }

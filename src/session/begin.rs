@@ -12,7 +12,7 @@ use crate::{
     expiry::seconds,
     store::{NewPendingLogIn, PendingLogIn, Renewal},
     token::Secret,
-    user_id::check_user_id,
+    user_id::{UserId, check_user_id},
 };
 
 /// The beginning of a log-in of several requests. Await it.
@@ -26,8 +26,8 @@ pub struct BeginLogIn<'a> {
 impl BeginLogIn<'_> {
     /// Who is about to log in, where that is known: the password was right, the code is asked for
     /// next. [`complete_log_in`](Session::complete_log_in) then logs in nobody else.
-    pub fn user(mut self, user_id: impl Into<String>) -> Self {
-        self.user_id = Some(user_id.into());
+    pub fn user(mut self, user_id: impl UserId) -> Self {
+        self.user_id = Some(user_id.text().into_owned());
         self
     }
 }

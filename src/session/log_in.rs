@@ -14,7 +14,7 @@ use crate::{
     policy::Rules,
     store::{self, Began, LogInOutcome, Reauthentication, Renewal, Revocation},
     token::{Secret, SessionId},
-    user_id::check_user_id,
+    user_id::{UserId, check_user_id},
 };
 
 /// A log-in on its way. Await it.
@@ -112,8 +112,8 @@ impl Session {
     ///   [`Sessions::of_user`](crate::Sessions::of_user) and offer to end one of them, with
     ///   [`Sessions::revoke`](crate::Sessions::revoke). [`OnLimit::EndOldest`](crate::OnLimit) never
     ///   refuses.
-    pub fn log_in(&self, user_id: impl Into<String>) -> LogIn<'_> {
-        self.log_in_of(Who::User(user_id.into()))
+    pub fn log_in(&self, user_id: impl UserId) -> LogIn<'_> {
+        self.log_in_of(Who::User(user_id.text().into_owned()))
     }
 
     /// Completes the log-in of several requests that [`begin_log_in`](Self::begin_log_in) began for
@@ -137,8 +137,8 @@ impl Session {
     /// # Errors
     ///
     /// Also [`NoPendingLogIn`](ErrorKind::NoPendingLogIn) if it was begun for another user.
-    pub fn complete_log_in_as(&self, user_id: impl Into<String>) -> LogIn<'_> {
-        self.log_in_of(Who::Pending(Some(user_id.into())))
+    pub fn complete_log_in_as(&self, user_id: impl UserId) -> LogIn<'_> {
+        self.log_in_of(Who::Pending(Some(user_id.text().into_owned())))
     }
 
     fn log_in_of(&self, who: Who) -> LogIn<'_> {

@@ -9,6 +9,7 @@ mod write;
 
 use std::{
     fmt,
+    str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -27,6 +28,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     store::{Holder, SecretCheck},
     token::{Secret, SessionId, Token},
+    user_id::{self, UserId},
 };
 
 /// How long a call waits for another one through the same handle that makes no progress: longer than one
@@ -113,9 +115,20 @@ impl Session {
         self.state().stored().map(|stored| stored.record.id)
     }
 
-    /// Whose session it is; `None` while anonymous.
+    /// The id of the logged-in user, as text. `None` while the session is anonymous.
     pub fn user_id(&self) -> Option<String> {
         self.state().stored().and_then(|stored| stored.record.user_id.clone())
+    }
+
+    /// The id of the logged-in user, as the type that the application uses: `session.user_id_as::<i64>()?`.
+    /// `None` while the session is anonymous.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongType`](crate::ErrorKind::WrongType) if the text is not what a `T` [writes](UserId::text): `007`
+    /// is not an `i64`, since `log_in(7)` is about the user `7`.
+    pub fn user_id_as<T: UserId + FromStr>(&self) -> Result<Option<T>> {
+        self.user_id().as_deref().map(user_id::parse).transpose()
     }
 
     /// Whether another request has given the session a new secret since this one left its browser, or

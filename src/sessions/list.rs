@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     error::Result,
     store::{Page, PageKey, SessionInfo},
-    user_id::check_user_id,
+    user_id::{UserId, check_user_id},
 };
 
 /// A page of a user's live sessions, the newest log-in first, by the database's clock. Await it.
@@ -23,8 +23,8 @@ pub struct UserSessions {
 }
 
 impl UserSessions {
-    pub(super) fn new(context: Arc<Context>, user_id: String) -> Self {
-        let page = context.first_page(user_id);
+    pub(super) fn new(context: Arc<Context>, user_id: &impl UserId) -> Self {
+        let page = context.first_page(user_id.text().into_owned());
         Self { context, page }
     }
 

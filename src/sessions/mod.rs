@@ -15,7 +15,7 @@ use crate::{
     session::{Presented, Session},
     store::{Backend, End, Revocation, Revoke, Scope, SessionInfo},
     token::SessionId,
-    user_id::check_user_id,
+    user_id::{UserId, checked},
 };
 
 /// All the sessions of an application: made once, cloned cheaply, shared by its router, its jobs
@@ -104,8 +104,8 @@ impl Sessions {
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn of_user(&self, user_id: impl Into<String>) -> UserSessions {
-        UserSessions::new(self.0.clone(), user_id.into())
+    pub fn of_user(&self, user_id: impl UserId) -> UserSessions {
+        UserSessions::new(self.0.clone(), &user_id)
     }
 
     /// One live session by its id.
@@ -119,9 +119,9 @@ impl Sessions {
     }
 
     /// How many live sessions a user has.
-    pub async fn count_of_user(&self, user_id: &str) -> Result<u64> {
-        check_user_id(user_id)?;
-        self.0.store.count(Some(user_id)).await
+    pub async fn count_of_user(&self, user_id: impl UserId) -> Result<u64> {
+        let user_id = checked(&user_id)?;
+        self.0.store.count(Some(&user_id)).await
     }
 
     /// Ends one session, at once and on every node. Returns whether it was live.
@@ -134,15 +134,13 @@ impl Sessions {
     /// of the user whose authentication began before is refused. To do it in a transaction with
     /// other changes, see [`store::postgres`](crate::store::postgres::revoke_user) and
     /// [`store::sqlite`](crate::store::sqlite::revoke_user).
-    pub async fn revoke_user(&self, user_id: &str) -> Result<Revocation> {
-        check_user_id(user_id)?;
-        self.revoke_all_in(Scope::User(user_id.to_owned())).await
+    pub async fn revoke_user(&self, user_id: impl UserId) -> Result<Revocation> {
+        self.revoke_all_in(Scope::User(checked(&user_id)?)).await
     }
 
     /// Ends all sessions of a user but one, as [`revoke_user`](Self::revoke_user) does.
-    pub async fn revoke_others(&self, user_id: &str, keep: SessionId) -> Result<Revocation> {
-        check_user_id(user_id)?;
-        self.revoke_all_in(Scope::OthersOf(user_id.to_owned(), keep)).await
+    pub async fn revoke_others(&self, user_id: impl UserId, keep: SessionId) -> Result<Revocation> {
+        self.revoke_all_in(Scope::OthersOf(checked(&user_id)?, keep)).await
     }
 
     /// Ends every session of this realm, anonymous ones too, and refuses every log-in that is in

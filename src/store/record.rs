@@ -10,6 +10,7 @@ use crate::{
     expiry::Lifetime,
     realm::Realm,
     token::{SecretHash, SessionId},
+    user_id::{self, UserId},
 };
 
 /// How long a replaced secret is told from a wrong one: longer than any request that its browser
@@ -102,6 +103,13 @@ pub enum SecretCheck {
     Superseded,
     /// Not the session's.
     Wrong,
+}
+
+impl PendingLogIn {
+    /// The user's id as the application's type. As [`Session::user_id_as`](crate::Session::user_id_as).
+    pub fn user_id_as<T: UserId + FromStr>(&self) -> Result<Option<T>> {
+        self.user_id.as_deref().map(user_id::parse).transpose()
+    }
 }
 
 impl Record {
@@ -202,6 +210,11 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
+    /// The user's id as the application's type. As [`Session::user_id_as`](crate::Session::user_id_as).
+    pub fn user_id_as<T: UserId + FromStr>(&self) -> Result<Option<T>> {
+        self.user_id.as_deref().map(user_id::parse).transpose()
+    }
+
     /// Where a page of a user's sessions that ends with this one goes on; `None` while anonymous.
     pub fn page_key(&self) -> Option<PageKey> {
         Some(PageKey { authenticated_at: self.authenticated_at?, id: self.id })

@@ -31,4 +31,5 @@ mod schedule;
 mod transactions;
 mod tx;
 mod types;
+mod user_ids;
 mod values;

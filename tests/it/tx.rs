@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sessile::{
-    Realm, Result, Revocation, SessionId,
+    Realm, Result, Revocation, SessionId, UserId,
     store::{postgres, sqlite},
 };
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
@@ -50,7 +50,7 @@ impl Tx {
         }
     }
 
-    pub(crate) async fn revoke_user(&mut self, user_id: &str) -> Result<Revocation> {
+    pub(crate) async fn revoke_user(&mut self, user_id: impl UserId) -> Result<Revocation> {
         let realm = Realm::default();
         match self {
             Self::Postgres(tx) => postgres::revoke_user(tx, &realm, user_id).await,
@@ -60,7 +60,7 @@ impl Tx {
 
     pub(crate) async fn revoke_others(
         &mut self,
-        user_id: &str,
+        user_id: impl UserId,
         keep: SessionId,
     ) -> Result<Revocation> {
         let realm = Realm::default();

@@ -11,7 +11,7 @@ use crate::{
         connections::{End as EndOfTransaction, Statements},
     },
     token::SessionId,
-    user_id::check_user_id,
+    user_id::{UserId, checked},
 };
 
 /// Ends one session in the application's transaction. Logs nothing: whether it happened is known at
@@ -42,24 +42,23 @@ pub async fn revoke(
 pub async fn revoke_user(
     connection: &mut PgConnection,
     realm: &Realm,
-    user_id: &str,
+    user_id: impl UserId,
 ) -> Result<Revocation> {
-    check_user_id(user_id)?;
+    let user_id = checked(&user_id)?;
     check_isolation(&mut of_application(connection)).await?;
-    Ok(run(&mut of_application(connection), realm, &Scope::User(user_id.to_owned())).await?)
+    Ok(run(&mut of_application(connection), realm, &Scope::User(user_id)).await?)
 }
 
 /// Ends all of a user's sessions but one, as [`revoke_user`] does.
 pub async fn revoke_others(
     connection: &mut PgConnection,
     realm: &Realm,
-    user_id: &str,
+    user_id: impl UserId,
     keep: SessionId,
 ) -> Result<Revocation> {
-    check_user_id(user_id)?;
+    let user_id = checked(&user_id)?;
     check_isolation(&mut of_application(connection)).await?;
-    Ok(run(&mut of_application(connection), realm, &Scope::OthersOf(user_id.to_owned(), keep))
-        .await?)
+    Ok(run(&mut of_application(connection), realm, &Scope::OthersOf(user_id, keep)).await?)
 }
 
 /// Ends every session of the realm, as [`revoke_user`] does. Log-ins of all its users wait for the

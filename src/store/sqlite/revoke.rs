@@ -13,7 +13,7 @@ use crate::{
         failure,
     },
     token::SessionId,
-    user_id::check_user_id,
+    user_id::{UserId, checked},
 };
 
 /// Ends one session in the application's transaction. Logs nothing: whether it happened is known at
@@ -42,22 +42,21 @@ pub async fn revoke(
 pub async fn revoke_user(
     connection: &mut SqliteConnection,
     realm: &Realm,
-    user_id: &str,
+    user_id: impl UserId,
 ) -> Result<Revocation> {
-    check_user_id(user_id)?;
-    Ok(run(&mut of_application(connection), realm, &Scope::User(user_id.to_owned())).await?)
+    let user_id = checked(&user_id)?;
+    Ok(run(&mut of_application(connection), realm, &Scope::User(user_id)).await?)
 }
 
 /// Ends all of a user's sessions but one, as [`revoke_user`] does.
 pub async fn revoke_others(
     connection: &mut SqliteConnection,
     realm: &Realm,
-    user_id: &str,
+    user_id: impl UserId,
     keep: SessionId,
 ) -> Result<Revocation> {
-    check_user_id(user_id)?;
-    Ok(run(&mut of_application(connection), realm, &Scope::OthersOf(user_id.to_owned(), keep))
-        .await?)
+    let user_id = checked(&user_id)?;
+    Ok(run(&mut of_application(connection), realm, &Scope::OthersOf(user_id, keep)).await?)
 }
 
 /// Ends every session of the realm, as [`revoke_user`] does.
