@@ -94,7 +94,7 @@ pub use crate::{
     error::{Error, ErrorKind, Result},
     policy::{Policy, days, hours, minutes, seconds},
     realm::Realm,
-    session::{BeginLogIn, CookieChange, Device, LogIn, Session},
+    session::{BeginLogIn, CookieChange, Device, LogIn, Session, SessionData},
     sessions::{Sessions, SessionsBuilder, UserSessions},
     store::{OnLimit, PageKey, PendingLogIn, Revocation, SessionInfo},
     token::SessionId,

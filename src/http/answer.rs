@@ -18,15 +18,15 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    pub(super) fn of<B>(request: &Request<B>, hook: Option<&Hook>) -> Self {
+    pub(super) fn of(request: &Parts, hook: Option<&Hook>) -> Self {
         if hook.is_none() {
-            return Self::Accept(request.headers().get(ACCEPT).cloned());
+            return Self::Accept(request.headers.get(ACCEPT).cloned());
         }
         let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = request.method().clone();
-        parts.uri = request.uri().clone();
-        parts.version = request.version();
-        parts.headers = request.headers().clone();
+        parts.method = request.method.clone();
+        parts.uri = request.uri.clone();
+        parts.version = request.version;
+        parts.headers = request.headers.clone();
         Self::Whole(Box::new(parts))
     }
 

@@ -37,6 +37,7 @@ use crate::{Sessions, error::Error};
 #[derive(Clone, Debug)]
 pub struct SessionLayer(Arc<Config>);
 
+type Activity = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 type ClientIp = Arc<dyn Fn(&HeaderMap, &Extensions) -> Option<IpAddr> + Send + Sync>;
 pub(super) type Hook = Arc<dyn Fn(&Error, &Parts) -> Response<String> + Send + Sync>;
 
@@ -46,6 +47,7 @@ pub(super) struct Config {
     /// Under the name that it has for these sessions' realm.
     pub(super) cookie: SessionCookie,
     pub(super) client_ip: Option<ClientIp>,
+    pub(super) activity: Option<Activity>,
     pub(super) answer: Option<Hook>,
     /// Whether a handler was found that lets shared caches keep a cookie.
     pub(super) told_of_caching: Arc<AtomicBool>,
@@ -58,6 +60,7 @@ impl SessionLayer {
             cookie: SessionCookie::default().of_realm(sessions.realm()),
             sessions,
             client_ip: None,
+            activity: None,
             answer: None,
             told_of_caching: Arc::default(),
         }))
@@ -78,6 +81,26 @@ impl SessionLayer {
         find: impl Fn(&HeaderMap, &Extensions) -> Option<IpAddr> + Send + Sync + 'static,
     ) -> Self {
         self.with(|config| config.client_ip = Some(Arc::new(find)))
+    }
+
+    /// Which requests count as activity of the user. A poll or a prefetch is not one: the browser sends it by
+    /// itself, and an unattended tab must not keep a session alive. The session of such a request works as
+    /// usual, but the request does not prolong it. Default: all requests count.
+    ///
+    /// A handler can decide otherwise, with [`Session::set_activity`](crate::Session::set_activity).
+    ///
+    /// ```
+    /// # fn example(layer: sessile::SessionLayer) -> sessile::SessionLayer {
+    /// layer.activity(|request| {
+    ///     let is_poll = request.uri.path() == "/notifications";
+    ///     let is_prefetch = request.headers.contains_key("sec-purpose");
+    ///     !is_poll && !is_prefetch
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn activity(self, is_activity: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|config| config.activity = Some(Arc::new(is_activity)))
     }
 
     /// The application's own form of the answers that the layer gives by itself, where a handler's

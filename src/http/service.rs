@@ -45,7 +45,9 @@ where
         }
         let name = self.config.cookie.name();
         let is_in_conflict = Slots::each(outer.as_ref()).any(|slot| slot.cookie() == name);
-        let slot = Slot::of_request(&self.config, &request);
+        let (head, body) = request.into_parts();
+        let slot = Slot::of_request(&self.config, &head);
+        request = Request::from_parts(head, body);
         if is_in_conflict {
             let error = two_of_one_name(name);
             observed::failed_request(&error);

@@ -9,8 +9,9 @@ use std::{
 };
 
 use ::http::{
-    Extensions, HeaderMap, HeaderValue, Request, Response,
+    Extensions, HeaderMap, HeaderValue, Response,
     header::{SET_COOKIE, USER_AGENT},
+    request::Parts,
 };
 use tokio::sync::OnceCell;
 
@@ -31,6 +32,7 @@ struct Inner {
     presented: Presented,
     asked: Asked,
     ip: Option<IpAddr>,
+    is_activity: bool,
     user_agent: Option<HeaderValue>,
     arrived: Instant,
     /// Whether anybody asked for the session, also if it could not be loaded.
@@ -56,13 +58,14 @@ impl Slots {
 }
 
 impl Slot {
-    pub(super) fn of_request<B>(config: &Arc<Config>, request: &Request<B>) -> Self {
-        let headers = request.headers();
+    pub(super) fn of_request(config: &Arc<Config>, request: &Parts) -> Self {
+        let headers = &request.headers;
         let find_ip = config.client_ip.as_ref();
         Self(Arc::new(Inner {
             presented: Presented::of(cookie_header::values(headers, config.cookie.name())),
             asked: Asked::of(request, config.answer.as_ref()),
-            ip: find_ip.and_then(|find| find(headers, request.extensions())),
+            ip: find_ip.and_then(|find| find(headers, &request.extensions)),
+            is_activity: config.activity.as_ref().is_none_or(|is_activity| is_activity(request)),
             user_agent: headers.get(USER_AGENT).cloned(),
             arrived: Instant::now(),
             was_asked_for: AtomicBool::default(),
@@ -83,13 +86,16 @@ impl Slot {
     async fn load(&self) -> Result<Session> {
         let request = &self.0;
         request.was_asked_for.store(true, Ordering::Relaxed);
-        let load = || {
+        let load = async || {
             let mut client = Client::new().ip(request.ip);
             if let Some(agent) = &request.user_agent {
                 client = client.user_agent(&String::from_utf8_lossy(agent.as_bytes()));
             }
             let context = request.config.sessions.context().clone();
-            Session::open(context, &request.presented, client, request.arrived)
+            let session =
+                Session::open(context, &request.presented, client, request.arrived).await?;
+            session.set_activity(request.is_activity);
+            Ok(session)
         };
         request.session.get_or_try_init(load).await.cloned()
     }

@@ -4,13 +4,17 @@ mod begin;
 mod end;
 mod log_in;
 mod open;
+mod session_data;
 mod state;
 mod write;
 
 use std::{
     fmt,
     str::FromStr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -20,7 +24,9 @@ use tokio::sync::OwnedMutexGuard;
 
 pub(crate) use self::open::Presented;
 use self::state::{Standing, State, Stored};
-pub use self::{begin::BeginLogIn, end::Device, log_in::LogIn, state::CookieChange};
+pub use self::{
+    begin::BeginLogIn, end::Device, log_in::LogIn, session_data::SessionData, state::CookieChange,
+};
 use crate::{
     client::Client,
     context::{Context, Turn, observed},
@@ -104,6 +110,8 @@ struct SessionInner {
     /// Live sessions of which the request brought the cookies, where it brought several and none is
     /// its session.
     rivals: Vec<Holder>,
+    /// Whether the request shows that the user is there.
+    is_activity: AtomicBool,
     state: Mutex<State>,
     /// One write at a time through this handle.
     turn: Turn,
@@ -223,6 +231,20 @@ impl Session {
     /// Records that all values are to go, whatever other requests write meanwhile.
     pub fn clear(&self) {
         self.state().changes.clear();
+    }
+
+    /// Whether this request counts as activity of the user: `false` for a poll or a prefetch, which a browser
+    /// sends by itself. Such a request reads and writes the session like any other, but does not prolong it.
+    /// [`log_in`](Self::log_in) and [`reauthenticate`](Self::reauthenticate) restart the session's time in any
+    /// case.
+    ///
+    /// Default: as [`SessionLayer::activity`](crate::SessionLayer::activity) says, otherwise `true`.
+    pub fn set_activity(&self, is_activity: bool) {
+        self.0.is_activity.store(is_activity, Ordering::Relaxed);
+    }
+
+    fn is_activity(&self) -> bool {
+        self.0.is_activity.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

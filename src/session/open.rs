@@ -1,7 +1,7 @@
 //! From a request's cookies to the session that it holds.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -135,6 +135,7 @@ impl Session {
             opened,
             brought_cookie: presented.cookies > 0,
             rivals,
+            is_activity: AtomicBool::new(true),
             state: Mutex::new(state),
             turn: Turn::default(),
         })))

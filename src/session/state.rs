@@ -51,11 +51,6 @@ impl Stored {
         Holder { id: self.record.id, secret_hash: self.hash }
     }
 
-    /// Whether it is worth a write that the session was seen.
-    pub(super) fn touch_due(&self, rules: &Rules) -> bool {
-        self.settles() || self.record.lifetime.touch_due(self.record.now(), rules.touch_interval)
-    }
-
     /// Whether this request shows which secret the browser kept, of several that a log-in which was
     /// sent twice has handed out.
     pub(super) fn settles(&self) -> bool {

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, timeout};
@@ -7,6 +7,7 @@ use super::{CookieChange, Session, Standing, Stored};
 use crate::{
     data::{self, Changes, Data},
     error::{Error, ErrorKind, Result},
+    expiry::Lifetime,
     store::{NewPendingLogIn, NewSession, Save, Touch},
     token::{Secret, SessionId},
 };
@@ -139,13 +140,14 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the row again and records that it was seen: for sockets, which live longer than an
-    /// idle timeout.
+    /// Reads the row again, and records that the session was seen: for a message on a socket, which lives
+    /// longer than an idle timeout. To learn that the session has ended, use [`ended`](Self::ended), which does
+    /// not prolong it.
     ///
     /// # Errors
     ///
-    /// [`SessionEnded`](ErrorKind::SessionEnded) if it was logged out, revoked or has expired
-    /// since; [`Superseded`](ErrorKind::Superseded).
+    /// [`SessionEnded`](ErrorKind::SessionEnded) if the session was logged out or revoked, or has expired;
+    /// [`Superseded`](ErrorKind::Superseded).
     pub async fn refresh(&self) -> Result<()> {
         let _turn = self.turn().await?;
         if let Some(stored) = self.live()? {
@@ -181,8 +183,7 @@ impl Session {
     #[cfg(feature = "http")]
     pub(crate) fn is_pending(&self) -> bool {
         let state = self.state();
-        let touch_due =
-            state.stored().is_some_and(|stored| stored.touch_due(&self.0.context.rules));
+        let touch_due = state.stored().is_some_and(|stored| self.touch_due(stored));
         !state.changes.is_empty() || state.cookie != CookieChange::Keep || touch_due
     }
 
@@ -190,11 +191,11 @@ impl Session {
         let Some(stored) = self.live()? else {
             return Ok(());
         };
-        if !stored.touch_due(&self.0.context.rules) {
+        if !self.touch_due(&stored) {
             return Ok(());
         }
-        let lifetime = stored.record.lifetime.seen(stored.record.now());
-        let (ip, settles) = (self.0.client.ip, stored.settles());
+        let (lifetime, ip) = self.seen(&stored);
+        let settles = stored.settles();
         let touch = Touch { holder: stored.holder(), lifetime, ip, settles };
         self.0.context.store.touch(touch).await?;
         if let Standing::Live(stored) = &mut self.state().standing {
@@ -206,6 +207,23 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Whether a touch is worth a write.
+    fn touch_due(&self, stored: &Stored) -> bool {
+        let record = &stored.record;
+        let is_due =
+            || record.lifetime.touch_due(record.now(), self.0.context.rules.touch_interval);
+        stored.settles() || (self.is_activity() && is_due())
+    }
+
+    /// The times and the address that a write records.
+    fn seen(&self, stored: &Stored) -> (Lifetime, Option<IpAddr>) {
+        let record = &stored.record;
+        match self.is_activity() {
+            true => (record.lifetime.seen(record.now()), self.0.client.ip),
+            false => (record.lifetime, None),
+        }
     }
 
     /// Writes what `change` makes of the data, where the row is as it was read; else reads it
@@ -252,14 +270,13 @@ impl Session {
     }
 
     async fn try_save(&self, stored: &Stored, data: Data) -> Result<bool> {
-        let record = &stored.record;
-        let lifetime = record.lifetime.seen(record.now());
+        let (lifetime, ip) = self.seen(stored);
         let save = Save {
             holder: stored.holder(),
-            revision: record.revision,
+            revision: stored.record.revision,
             data: data.encode(),
             lifetime,
-            ip: self.0.client.ip,
+            ip,
         };
         let written = self.0.context.store.save(save).await?;
         if written && let Standing::Live(stored) = &mut self.state().standing {

@@ -1,6 +1,7 @@
 //! The facade: policy and store, and the operations that are not about one request.
 
 mod builder;
+mod data;
 mod list;
 
 use std::{sync::Arc, time::Instant};

@@ -10,6 +10,7 @@ mod site;
 mod spy;
 mod wire;
 
+mod activity;
 mod addresses;
 mod answers;
 mod caching;

@@ -20,6 +20,7 @@ mod log_ins;
 mod logs;
 mod migrations;
 mod notifications;
+mod other_sessions;
 mod plans;
 mod policies;
 mod promises;
