@@ -2,6 +2,7 @@
 //! policy, and what this node remembers of its own revocations.
 
 mod cutoffs;
+mod endings;
 pub(crate) mod observed;
 mod turns;
 
@@ -9,8 +10,11 @@ use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 
-pub(crate) use self::turns::Turn;
 use self::{cutoffs::RecentCutoffs, observed::Observed, turns::Turns};
+pub(crate) use self::{
+    endings::{Endings, LOOK_EVERY},
+    turns::Turn,
+};
 use crate::{
     error::Result,
     policy::Rules,
@@ -24,14 +28,22 @@ pub(crate) struct Context {
     pub(crate) realm: Realm,
     pub(crate) rules: Rules,
     cutoffs: RecentCutoffs,
+    endings: Arc<Endings>,
     /// Who writes to a contended session next, on this node: see `Session::write`.
     pub(crate) turns: Turns,
 }
 
 impl Context {
-    pub(crate) fn new(store: Arc<dyn Store>, realm: Realm, rules: Rules) -> Arc<Self> {
+    /// `endings` may hear of changes from the store, too.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        realm: Realm,
+        rules: Rules,
+        endings: Arc<Endings>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            store: Observed::new(store, realm.clone()),
+            store: Observed::new(store, realm.clone(), endings.clone()),
+            endings,
             realm,
             rules,
             cutoffs: RecentCutoffs::default(),

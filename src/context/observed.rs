@@ -29,23 +29,30 @@ use std::{any::Any, ops::Range, sync::Arc, time::Duration};
 
 use tracing::{Instrument, Span, debug, debug_span, error, info, warn};
 
+use super::Endings;
 use crate::{
     error::{Error, ErrorKind, Result},
     realm::Realm,
     store::{
-        End, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revocation,
-        Revoke, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
+        End, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession, Page,
+        Reauthentication, Record, Renewal, Revocation, Revoke, Save, Scope, SessionInfo, Store,
+        Survey, Swept, Touch,
     },
     token::SessionId,
 };
 
 /// A store as one realm sees it, whose every call is traced.
 #[derive(Debug)]
-pub(crate) struct Observed(Arc<dyn Store>, Realm);
+pub(crate) struct Observed {
+    store: Arc<dyn Store>,
+    realm: Realm,
+    /// Hears at once of the sessions that this node ends.
+    endings: Arc<Endings>,
+}
 
 impl Observed {
-    pub(crate) fn new(store: Arc<dyn Store>, realm: Realm) -> Self {
-        Self(store, realm)
+    pub(crate) fn new(store: Arc<dyn Store>, realm: Realm, endings: Arc<Endings>) -> Self {
+        Self { store, realm, endings }
     }
 
     async fn run<T>(
@@ -68,23 +75,23 @@ impl Observed {
     pub(crate) async fn load_all(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         let id = ids.first().map(tracing::field::display);
         let span = debug_span!(target: "sessile", "load", session_id = id);
-        let mut records = self.run("load", span, self.0.load(ids)).await?;
-        records.retain(|record| record.realm == self.1);
+        let mut records = self.run("load", span, self.store.load(ids)).await?;
+        records.retain(|record| record.realm == self.realm);
         Ok(records)
     }
 
     /// One session as the database has it now, if it is of this realm.
     pub(crate) async fn load_now(&self, id: SessionId) -> Result<Option<Record>> {
         let span = debug_span!(target: "sessile", "load", session_id = %id);
-        let record = self.run("load", span, self.0.load_now(&[id])).await?.pop();
-        Ok(record.filter(|record| record.realm == self.1))
+        let record = self.run("load", span, self.store.load_now(&[id])).await?.pop();
+        Ok(record.filter(|record| record.realm == self.realm))
     }
 
     pub(crate) async fn create(&self, session: NewSession) -> Result<Option<Record>> {
         let id = session.id;
         let pending = session.pending.clone();
         let span = debug_span!(target: "sessile", "create", session_id = %id);
-        let records = self.run("create", span, self.0.create(&[session])).await?;
+        let records = self.run("create", span, self.store.create(&[session])).await?;
         debug!(target: "sessile", session_id = %id, "session created");
         if let Some(pending) = pending {
             log_in_begun(id, pending.user_id.as_deref());
@@ -94,19 +101,22 @@ impl Observed {
 
     pub(crate) async fn save(&self, save: Save) -> Result<bool> {
         let span = debug_span!(target: "sessile", "save", session_id = %save.holder.id);
-        let changed = self.run("save", span, self.0.save(&[save])).await?;
+        let changed = self.run("save", span, self.store.save(&[save])).await?;
         Ok(!changed.done.is_empty())
     }
 
     pub(crate) async fn touch(&self, touch: Touch) -> Result<()> {
         let span = debug_span!(target: "sessile", "touch", session_id = %touch.holder.id);
-        self.run("touch", span, self.0.touch(&[touch])).await
+        self.run("touch", span, self.store.touch(&[touch])).await
     }
 
     pub(crate) async fn renew(&self, renewal: &Renewal, user_id: Option<&str>) -> Result<bool> {
         let id = renewal.holder.id;
         let span = debug_span!(target: "sessile", "renew", session_id = %id);
-        let renewed = self.run("renew", span, self.0.renew(renewal)).await?;
+        let renewed = self.run("renew", span, self.store.renew(renewal)).await?;
+        if renewed {
+            self.endings.hear(&Invalidation::Session(id));
+        }
         match &renewal.pending {
             Some(pending) if renewed => log_in_begun(id, pending.user_id.as_deref()),
             None if renewed => {
@@ -120,8 +130,9 @@ impl Observed {
     pub(crate) async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
         let id = to.renewal.holder.id;
         let span = debug_span!(target: "sessile", "reauthenticate", session_id = %id);
-        let record = self.run("reauthenticate", span, self.0.reauthenticate(to)).await?;
+        let record = self.run("reauthenticate", span, self.store.reauthenticate(to)).await?;
         if record.is_some() {
+            self.endings.hear(&Invalidation::Session(id));
             info!(target: "sessile", session_id = %id, user_id = to.user_id, "reauthenticated");
         }
         Ok(record)
@@ -129,10 +140,13 @@ impl Observed {
 
     pub(crate) async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
         let span = debug_span!(target: "sessile", "log_in", session_id = %log_in.id);
-        let outcome = self.run("log_in", span, self.0.log_in(log_in)).await?;
+        let outcome = self.run("log_in", span, self.store.log_in(log_in)).await?;
         let user_id = &log_in.user_id;
         match &outcome {
             LogInOutcome::LoggedIn(record, ended) => {
+                for id in ended.iter().chain([&record.id]) {
+                    self.endings.hear(&Invalidation::Session(*id));
+                }
                 info!(target: "sessile", session_id = %record.id, user_id, ended = ended.len(), "logged in");
                 for id in ended {
                     info!(target: "sessile", scope = "session", session_id = %id, user_id, reason = "limit", ended = 1, "sessions revoked");
@@ -153,8 +167,9 @@ impl Observed {
     pub(crate) async fn end(&self, end: End, reason: &'static str) -> Result<bool> {
         let (id, user_id) = (end.id, end.user_id.clone());
         let span = debug_span!(target: "sessile", "end", session_id = %id, user_id);
-        let was_live = !self.run("end", span, self.0.end(&[end])).await?.done.is_empty();
+        let was_live = !self.run("end", span, self.store.end(&[end])).await?.done.is_empty();
         if was_live {
+            self.endings.hear(&Invalidation::Session(id));
             info!(target: "sessile", scope = "session", session_id = %id, user_id, reason, ended = 1, "sessions revoked");
         }
         Ok(was_live)
@@ -174,52 +189,60 @@ impl Observed {
         let (id, user_id) = (revoke.scope.keeps(), revoke.scope.user_id());
         let id = id.map(tracing::field::display);
         let span = debug_span!(target: "sessile", "revoke", scope = name, session_id = id, user_id);
-        let revocation = self.run("revoke", span, self.0.revoke(revoke)).await?;
+        let revocation = self.run("revoke", span, self.store.revoke(revoke)).await?;
         if let Some(Revocation { ended, .. }) = revocation {
+            let all_of = |user_id: &str| Invalidation::User(user_id.to_owned());
+            self.endings.hear(&user_id.map_or(Invalidation::All, all_of));
             info!(target: "sessile", scope = name, session_id = id, user_id, reason, ended, "sessions revoked");
         }
         Ok(revocation)
     }
 
+    /// What became of these holders: one statement.
+    pub(crate) async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
+        let span = debug_span!(target: "sessile", "holding", holders = holders.len());
+        self.run("holding", span, self.store.holding(holders)).await
+    }
+
     pub(crate) async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
         let span = debug_span!(target: "sessile", "list", user_id = page.user_id);
-        self.run("list", span, self.0.list(page)).await
+        self.run("list", span, self.store.list(page)).await
     }
 
     pub(crate) async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
         let span = debug_span!(target: "sessile", "find", session_id = %id);
-        self.run("find", span, self.0.find(&self.1, id)).await
+        self.run("find", span, self.store.find(&self.realm, id)).await
     }
 
     pub(crate) async fn count(&self, user_id: Option<&str>) -> Result<u64> {
         let span = debug_span!(target: "sessile", "count", user_id);
-        self.run("count", span, self.0.count(&self.1, user_id)).await
+        self.run("count", span, self.store.count(&self.realm, user_id)).await
     }
 
     pub(crate) async fn sweep(&self, limit: u32) -> Result<Swept> {
         let span = debug_span!(target: "sessile", "sweep", limit);
-        self.run("sweep", span, self.0.sweep(limit)).await
+        self.run("sweep", span, self.store.sweep(limit)).await
     }
 
     pub(crate) async fn survey(&self) -> Result<Option<Survey>> {
         let span = debug_span!(target: "sessile", "survey");
-        self.run("survey", span, self.0.survey()).await
+        self.run("survey", span, self.store.survey()).await
     }
 
     pub(crate) async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
         let span =
             debug_span!(target: "sessile", "sweep_pages", from = pages.start, to = pages.end);
-        self.run("sweep_pages", span, self.0.sweep_pages(pages)).await
+        self.run("sweep_pages", span, self.store.sweep_pages(pages)).await
     }
 
     pub(crate) async fn flush(&self) -> Result<()> {
         let span = debug_span!(target: "sessile", "flush");
-        self.run("flush", span, self.0.flush()).await
+        self.run("flush", span, self.store.flush()).await
     }
 
     pub(crate) async fn migrate(&self) -> Result<()> {
         let span = debug_span!(target: "sessile", "migrate");
-        self.run("migrate", span, self.0.migrate()).await
+        self.run("migrate", span, self.store.migrate()).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod begin;
 mod end;
+mod ended;
 mod log_in;
 mod open;
 mod session_data;

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::Sessions;
 use crate::{
-    context::Context,
+    context::{Context, Endings},
     error::{Error, ErrorKind, Result},
     policy::Policy,
     realm::Realm,
@@ -159,12 +159,15 @@ impl SessionsBuilder {
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
         }
+        let endings = Arc::<Endings>::default();
         #[cfg_attr(not(feature = "cache"), expect(unused_mut))]
         let mut store: Arc<dyn Store> = Arc::new(Batched::new(self.backend.into(), self.batch));
         #[cfg(feature = "cache")]
         if let Some(options) = self.cache {
-            store = Arc::new(crate::store::Cached::new(store, options));
+            let endings = endings.clone();
+            let tell = move |change: &_| endings.hear(change);
+            store = Arc::new(crate::store::Cached::telling(store, options, tell));
         }
-        Ok(Sessions(Context::new(store, realm, rules)))
+        Ok(Sessions(Context::new(store, realm, rules, endings)))
     }
 }

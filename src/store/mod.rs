@@ -24,7 +24,7 @@ mod request;
 pub mod sqlite;
 mod task;
 
-use std::{fmt::Debug, ops::Range};
+use std::{collections::HashMap, fmt::Debug, ops::Range};
 
 use async_trait::async_trait;
 
@@ -37,8 +37,8 @@ pub use connect::{ConnectOptions, connect, connect_with};
 pub use log_in::{Admission, Began, Cutoff, LogIn, LogInOutcome, OnLimit};
 pub use record::{PageKey, PendingLogIn, Record, Replaced, SecretCheck, SessionInfo};
 pub use request::{
-    Changed, End, Holder, Invalidation, NewPendingLogIn, NewSession, Page, Reauthentication,
-    Renewal, Revocation, Revoke, Save, Scope, Survey, Swept, Touch,
+    Changed, End, Holder, HolderState, Invalidation, NewPendingLogIn, NewSession, Page,
+    Reauthentication, Renewal, Revocation, Revoke, Save, Scope, Survey, Swept, Touch,
 };
 
 use crate::{
@@ -115,6 +115,24 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Deletes the sessions in its scope, after it has taken the lock that log-ins take and recorded
     /// the cut-off. Returns `None`, and changes nothing, where its holder does not hold.
     async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>>;
+
+    /// What became of each holder, in their order. Several may name one row. Asks the database, as
+    /// [`load_now`](Self::load_now) does.
+    async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
+        let mut ids: Vec<_> = holders.iter().map(|holder| holder.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let records = self.load_now(&ids).await?;
+        let records: HashMap<_, _> = records.iter().map(|record| (record.id, record)).collect();
+        let state = |holder: &Holder| match records.get(&holder.id) {
+            Some(record) if record.check(&holder.secret_hash) == SecretCheck::Current => {
+                HolderState::Holds
+            }
+            Some(_) => HolderState::Superseded,
+            None => HolderState::Ended,
+        };
+        Ok(holders.iter().map(state).collect())
+    }
 
     /// Live sessions of a user, the newest log-in first.
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>>;

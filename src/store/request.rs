@@ -24,6 +24,35 @@ pub struct Holder {
     pub secret_hash: SecretHash,
 }
 
+/// What became of a [`Holder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolderState {
+    /// The row is live and has the holder's secret.
+    Holds,
+    /// The row is live and has another secret.
+    Superseded,
+    /// There is no live row.
+    Ended,
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl HolderState {
+    /// From the live rows: the place of each holder, and whether the row has its secret.
+    pub(crate) fn of_each(
+        holders: &[Holder],
+        live: impl Iterator<Item = (i64, bool)>,
+    ) -> Vec<Self> {
+        let mut states = vec![Self::Ended; holders.len()];
+        for (place, holds) in live {
+            let state = usize::try_from(place).ok().and_then(|place| states.get_mut(place));
+            if let Some(state) = state {
+                *state = if holds { Self::Holds } else { Self::Superseded };
+            }
+        }
+        states
+    }
+}
+
 /// An anonymous session to insert.
 #[derive(Clone, Debug)]
 pub struct NewSession {

@@ -12,6 +12,7 @@ mod cleanup;
 mod conformance;
 mod connections;
 mod distributed;
+mod ended;
 mod events;
 mod handles;
 mod last_seen;

@@ -14,8 +14,9 @@ use async_trait::async_trait;
 use sessile::{
     Error, Realm, Result, Revocation, SessionId, SessionInfo,
     store::{
-        Backend, Changed, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page,
-        Reauthentication, Record, Renewal, Revoke, Save, Store, Survey, Swept, Touch,
+        Backend, Changed, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
+        NewSession, Page, Reauthentication, Record, Renewal, Revoke, Save, Store, Survey, Swept,
+        Touch,
     },
 };
 use tokio::sync::Notify;
@@ -33,6 +34,7 @@ pub enum Verb {
     Revoke,
     List,
     Find,
+    Holding,
     Count,
     Sweep,
     Survey,
@@ -132,6 +134,10 @@ impl Store for Tap {
 
     async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
         self.around(Verb::Find, self.inner.find(realm, id)).await
+    }
+
+    async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
+        self.around(Verb::Holding, self.inner.holding(holders)).await
     }
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {

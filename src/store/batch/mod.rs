@@ -14,8 +14,9 @@ use self::{
     verbs::{Create, End as EndVerb, Load, Save as SaveVerb},
 };
 use super::{
-    Changed, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
-    Record, Renewal, Revocation, Revoke, Save, Scope, SessionInfo, Store, Survey, Swept, Touch,
+    Changed, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page,
+    Reauthentication, Record, Renewal, Revocation, Revoke, Save, Scope, SessionInfo, Store, Survey,
+    Swept, Touch,
     task::{self, READS, WRITES},
 };
 use crate::{error::Result, realm::Realm, token::SessionId};
@@ -125,12 +126,12 @@ impl Batched {
     }
 }
 
-/// The store's own verb, in a task of its own.
+/// The store's own verb, in a task of its own. Arguments before the semicolon go by reference.
 macro_rules! in_task {
-    ($self:ident.$verb:ident($($argument:ident),*), $writes:expr, $limit:expr) => {{
+    ($self:ident.$verb:ident($($argument:ident),* $(; $value:ident)?), $writes:expr, $limit:expr) => {{
         let store = $self.store.clone();
         $(let $argument = $argument.to_owned();)*
-        task::run($limit, $writes, async move { store.$verb($(&$argument),*).await }).await
+        task::run($limit, $writes, async move { store.$verb($(&$argument,)* $($value)?).await }).await
     }};
 }
 
@@ -202,14 +203,16 @@ impl Store for Batched {
         in_task!(self.revoke(revoke), WRITES, limit)
     }
 
+    async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
+        in_task!(self.holding(holders), READS, Some(self.options.deadline))
+    }
+
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
         in_task!(self.list(page), READS, Some(self.options.deadline))
     }
 
     async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>> {
-        let (store, realm) = (self.store.clone(), realm.clone());
-        task::run(Some(self.options.deadline), READS, async move { store.find(&realm, id).await })
-            .await
+        in_task!(self.find(realm; id), READS, Some(self.options.deadline))
     }
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
@@ -220,8 +223,7 @@ impl Store for Batched {
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
-        let store = self.store.clone();
-        task::run(None, READS, async move { store.sweep(limit).await }).await
+        in_task!(self.sweep(; limit), READS, None)
     }
 
     async fn survey(&self) -> Result<Option<Survey>> {
@@ -229,8 +231,7 @@ impl Store for Batched {
     }
 
     async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
-        let store = self.store.clone();
-        task::run(None, READS, async move { store.sweep_pages(pages).await }).await
+        in_task!(self.sweep_pages(; pages), READS, None)
     }
 
     async fn migrate(&self) -> Result<()> {

@@ -4,6 +4,7 @@ mod generations;
 mod watcher;
 
 use std::{
+    fmt,
     ops::Range,
     sync::{
         Arc,
@@ -17,8 +18,9 @@ use tokio::sync::OnceCell;
 
 use self::{generations::Generations, watcher::Watcher};
 use super::{
-    Changed, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
-    Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
+    Changed, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page,
+    Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept,
+    Touch,
     task::{self, READS},
 };
 use crate::{error::Result, realm::Realm, token::SessionId};
@@ -92,6 +94,18 @@ struct Shared {
     bound: Duration,
     /// Whether changes elsewhere are heard of.
     listening: AtomicBool,
+    /// Is told of every change that is heard of.
+    teller: Teller,
+}
+
+/// Wrapped, so that the rest has a derived `Debug`.
+#[derive(Clone)]
+struct Teller(Arc<dyn Fn(&Invalidation) + Send + Sync>);
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
+    }
 }
 
 /// A load that is under way, or what it returned.
@@ -106,6 +120,15 @@ struct Copy {
 impl Cached {
     /// Over another store, most usefully a [`Batched`](super::Batched) one.
     pub fn new(store: Arc<dyn Store>, options: CacheOptions) -> Self {
+        Self::telling(store, options, |_| ())
+    }
+
+    /// Also passes on the changes that it hears of.
+    pub(crate) fn telling(
+        store: Arc<dyn Store>,
+        options: CacheOptions,
+        tell: impl Fn(&Invalidation) + Send + Sync + 'static,
+    ) -> Self {
         // One measure for both limits: an entry weighs its bytes, or its part of them if that is
         // more.
         let part = u32::try_from(options.bytes / options.entries).unwrap_or(u32::MAX);
@@ -120,6 +143,7 @@ impl Cached {
             generations: Generations::default(),
             bound: options.bound,
             listening: AtomicBool::new(false),
+            teller: Teller(Arc::new(tell)),
         });
         Self { store, shared, watcher: Watcher::default() }
     }
@@ -275,6 +299,10 @@ impl Store for Cached {
         }];
         let _invalidating = self.invalidating(&changed);
         self.store.revoke(revoke).await
+    }
+
+    async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
+        self.store.holding(holders).await
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {

@@ -66,6 +66,7 @@ async fn watch(store: Arc<dyn Store>, running: Running) {
         let on = |invalidation: Invalidation| {
             shared.generations.invalidate(&invalidation);
             shared.listening.store(true, Ordering::Release);
+            (shared.teller.0)(&invalidation);
         };
         let result = store.watch(&on).await;
         if shared.listening.swap(false, Ordering::AcqRel) {

@@ -31,8 +31,9 @@ pub use self::{
     revoke::{revoke, revoke_all, revoke_others, revoke_user},
 };
 use super::{
-    Changed, End, Invalidation, LogIn, LogInOutcome, NewSession, Page, Reauthentication, Record,
-    Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept, Touch,
+    Changed, End, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession, Page,
+    Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept,
+    Touch,
     connections::{Connections, Ended, Lease, Use},
     failure,
     log_in::MOST_TWIN_BYTES,
@@ -390,6 +391,28 @@ impl Store for PostgresStore {
 
     async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>> {
         revoke::in_own_transaction(self, revoke).await
+    }
+
+    async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
+        let ids: Vec<Uuid> = holders.iter().map(|holder| holder.id.as_uuid()).collect();
+        let hashes: Vec<Vec<u8>> =
+            holders.iter().map(|holder| holder.secret_hash.as_bytes().to_vec()).collect();
+        let live = self
+            .read(|connection| {
+                connection.all(query!(
+                    r#"
+                    select of.n as "n!",
+                        s.secret_hash = of.secret_hash or coalesce(position(of.secret_hash in s.twin_hashes) > 0, false) as "holds!"
+                    from unnest((select $1::uuid[]), $2::bytea[]) with ordinality as of (id, secret_hash, n)
+                    join sessile.sessions as s on s.id = of.id
+                    where now() < s.valid_until
+                    "#,
+                    &ids,
+                    &hashes,
+                ))
+            })
+            .await?;
+        Ok(HolderState::of_each(holders, live.iter().map(|row| (row.n - 1, row.holds))))
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {

@@ -25,8 +25,8 @@ pub use self::{
     revoke::{revoke, revoke_all, revoke_others, revoke_user},
 };
 use super::{
-    Changed, End, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
-    Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store, Swept, Touch,
+    Changed, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page,
+    Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store, Swept, Touch,
     connections::{Connections, Use},
     failure,
     log_in::MOST_TWIN_BYTES,
@@ -352,6 +352,29 @@ impl Store for SqliteStore {
         let revocation = revoke::in_own_transaction(&self.writer, revoke).await?;
         self.written(revocation.map_or(0, |revocation| revocation.ended));
         Ok(revocation)
+    }
+
+    async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
+        let asked = row::array(holders.iter().map(|holder| {
+            json!({
+                "id": row::hex(&holder.id),
+                "secret_hash": hex::encode(holder.secret_hash.as_bytes()),
+            })
+        }));
+        let connection = self.readers.take(Use::Read).await?;
+        let live = connection
+            .all(query!(
+                r#"
+                select cast(asked.key as integer) as "n!: i64",
+                    sessions.secret_hash = unhex(asked.value ->> 'secret_hash')
+                        or coalesce(instr(sessions.twin_hashes, unhex(asked.value ->> 'secret_hash')) > 0, false) as "holds!: bool"
+                from json_each(?1) as asked cross join sessions on sessions.id = unhex(asked.value ->> 'id')
+                where cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                "#,
+                asked,
+            ))
+            .await?;
+        Ok(HolderState::of_each(holders, live.iter().map(|row| (row.n, row.holds))))
     }
 
     async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {

@@ -5,6 +5,7 @@ mod addresses;
 mod create;
 mod cutoffs;
 mod holder;
+mod holding;
 mod list;
 mod load;
 mod log_in;
