@@ -44,9 +44,9 @@ impl ConnectOptions {
 /// Opens a database for sessions alone, by its URL, with settings that suit them.
 ///
 /// - `postgres://…`: up to 10 connections. The pool does not ping them each time it hands them out, which
-///   saves each request a round trip. A statement that meets a dead connection is tried once more if nothing
-///   was done. Connections wait 1.5 seconds for the lock of a table (`lock_timeout`), unless there is a
-///   pooler. Their `application_name` is `sessile` if the URL gives none.
+///   saves each request a round trip. A statement that meets a dead connection is tried again if nothing was
+///   done. Connections wait 1.5 seconds for the lock of a table (`lock_timeout`), unless there is a pooler.
+///   Their `application_name` is `sessile` if the URL gives none.
 /// - `sqlite://path` (or `sqlite:path`): the file is created with mode 0600 if it is missing, unless the URL
 ///   says `mode=ro` or `mode=rw`. The journal is WAL with `synchronous = NORMAL`: acknowledged writes survive
 ///   a crash of the process, but a power cut may lose the last moments. One connection writes and five read.
