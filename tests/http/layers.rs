@@ -70,7 +70,7 @@ async fn of_two_layers_the_inner_ones_session_is_what_handlers_see() {
     assert_eq!(visitor.get("/get/a").await.body, "1");
     assert_eq!(site.spy.take(), [Load]);
 
-    // The inner layer ignores the outer layer's cookie: no query, no removal.
+    // No handler uses the outer session, so its cookie causes no query and no removal.
     let cookie = format!("Cookie: __Host-id={}", cookie.value).into_bytes();
     let response = site.get("/", &[cookie]).await;
     assert_eq!((response.body.as_str(), response.sets_no_cookie()), ("nobody", true));

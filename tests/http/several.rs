@@ -230,7 +230,7 @@ async fn a_log_out_ends_every_live_one(db: Db) {
     }
     assert_eq!(elsewhere.get("/").await.body, "ada");
 
-    // A session whose log-out lost its race with a revocation of the other one has ended all the same.
+    // If a revocation has ended one of the sessions before, the log-out still ends the other one.
     let (ada, bob) = (site.user("ada").await, site.user("bob").await);
     site.sessions.revoke_user("bob").await.unwrap();
     for lines in spread(&[bob.token(), ada.token()]) {

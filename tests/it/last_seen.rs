@@ -1,4 +1,4 @@
-//! How exact "last seen" is.
+//! The precision of "last seen".
 
 use sessile::{SessionsBuilder, days, hours, minutes};
 
@@ -10,7 +10,7 @@ cases! {
     a_session_with_a_short_timeout_is_seen_in_a_twentieth_of_it,
 }
 
-/// The minutes after which a request was recorded, of those that came at these minutes.
+/// Sends requests at these minutes, and returns those after which the session's time was recorded.
 async fn seen(db: &Db, builder: SessionsBuilder, minutes_of: &[u64]) -> Vec<u64> {
     let sessions = builder.build().unwrap();
     let mut browser = Browser::default();
@@ -37,7 +37,7 @@ async fn seen(db: &Db, builder: SessionsBuilder, minutes_of: &[u64]) -> Vec<u64>
     recorded
 }
 
-/// Its end does not move any more, but when it was last seen does.
+/// The session's end does not move any more, but "last seen" does.
 async fn a_remembered_session_is_seen_every_five_minutes(db: Db) {
     let builder = db.builder().await.remember_me(days(30), days(30));
     assert_eq!(
