@@ -43,7 +43,7 @@ need_pgbouncer() {
 
 install_pgbouncer() (
     may_install pgbouncer
-    policy=/usr/sbin/policy-rc.d # whether packages may start what they bring: 101 is no
+    policy=/usr/sbin/policy-rc.d # may packages start their servers? 101 means no
     saved=$policy.before-sessile
     trap 'as_root rm -f "$policy"; [[ ! -e $saved ]] || as_root mv "$saved" "$policy"' EXIT
     [[ ! -e $policy ]] || as_root mv "$policy" "$saved"

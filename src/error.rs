@@ -2,7 +2,7 @@ use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
 
 /// Every error of the library, as one opaque type.
 ///
-/// [`kind`](Error::kind) tells what happened, the text tells what to do about it, and the source is kept. No
+/// [`kind`](Error::kind) tells the cause, the text tells the remedy, and the source is kept. No
 /// error contains a token, a secret or a value of a session. Clones share the source, because a statement
 /// that served many requests fails for each of them.
 #[derive(Clone)]

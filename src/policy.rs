@@ -24,7 +24,7 @@ use crate::{
 /// | [`touch_interval`](Self::touch_interval) | 5 minutes | the greatest error of "last seen" |
 /// | [`pending_log_in_timeout`](Self::pending_log_in_timeout) | 10 minutes | §3.1.3.2: a code that was sent is valid for that long |
 /// | [`data_limit`](Self::data_limit) | 64 KiB | a session is read and written whole |
-/// | [`depth_limit`](Self::depth_limit) | 32 levels | parsers and databases have limits of their own beyond that |
+/// | [`depth_limit`](Self::depth_limit) | 32 levels | parsers and databases have their own limits beyond that |
 /// | [`sessions_per_user`](Self::sessions_per_user) | no limit | OWASP ASVS 5.0 §7.1.2 asks to decide and document it |
 #[derive(Clone, Debug)]
 pub struct Policy {

@@ -111,7 +111,7 @@ impl Drop for Site {
 /// A browser: sends back the cookies that it got. Clones are further tabs with the cookies of the
 /// moment.
 ///
-/// It takes every site for `https://test`, whatever its port is, as browsers do with cookies.
+/// It treats every site as `https://test`, on every port, as browsers do with cookies.
 #[derive(Clone, Debug)]
 pub(crate) struct Visitor {
     address: SocketAddr,

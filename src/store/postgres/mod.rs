@@ -188,7 +188,7 @@ impl PostgresStore {
 /// How often to try a statement or a transaction that did nothing.
 const TRIES: u32 = 5;
 
-/// The beginning of a transaction that waits for locks. It is at read committed, whatever the pool's default,
+/// The beginning of a transaction that waits for locks. It is at read committed, not at the pool's default,
 /// because each statement must see the commits that the statement before it waited for. Each wait for a lock
 /// is shorter than a log-in's deadline. So is the server's wait for the next statement: a client that
 /// vanished would keep the user's lock.

@@ -48,7 +48,7 @@ pub async fn revoke_user(
     Ok(run(&mut of_application(connection), realm, &Scope::User(user_id.to_owned())).await?)
 }
 
-/// Ends all of a user's sessions but one, as [`revoke_user`] does.
+/// Ends all of a user's sessions except one, as [`revoke_user`] does.
 pub async fn revoke_others(
     connection: &mut PgConnection,
     realm: &Realm,

@@ -84,7 +84,7 @@ pub(super) async fn touch(store: &PostgresStore, touches: &[Touch]) -> Result<()
     Ok(())
 }
 
-/// Returns no ids: nobody asks which rows moved.
+/// Returns no ids, because no caller asks which rows moved.
 async fn move_on(
     tx: &mut Statements<'_, Postgres>,
     touches: &[&Touch],

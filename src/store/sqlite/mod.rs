@@ -1,4 +1,4 @@
-//! Sessions in SQLite 3.42 or newer, in a file of their own or in the application's file.
+//! Sessions in SQLite 3.42 or newer, in their own file or in the application's.
 //!
 //! The functions of this module end sessions inside the application's own transaction. So an application can
 //! disable an account and end its sessions in one transaction.
@@ -36,9 +36,9 @@ use crate::{client, error::Result, realm::Realm, token::SessionId};
 
 /// Sessions in an SQLite database.
 ///
-/// A batch is one JSON array and one statement over `json_each`: what a statement costs through
-/// sqlx is its way to the connection's thread and back. Loads come back as one text too, since each
-/// column of each row would be allocated by itself.
+/// A batch is one JSON array and one statement over `json_each`, because through sqlx the main cost of a
+/// statement is its way to the connection's thread and back. Loads come back as one text too, because each
+/// column of each row would be allocated separately.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     readers: Connections<Sqlite>,

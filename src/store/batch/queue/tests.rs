@@ -1,4 +1,4 @@
-//! The queue without a database: the test tells the verb what to do, and when.
+//! The queue without a database: the test controls the verb.
 
 use std::{
     collections::HashMap,
