@@ -15,7 +15,7 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// Both in seconds. An idle timeout beyond the absolute one has no effect, and is cut to it.
+    /// Both in seconds. An idle timeout longer than the absolute one is cut to it.
     pub fn new(idle: u32, absolute: u32) -> Self {
         Self { idle: idle.min(absolute), absolute }
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
 
-/// A session's public handle: a UUIDv7, in order of creation.
+/// A session's public id: a UUIDv7, in order of creation.
 ///
 /// It may appear in lists, URLs and logs. It is never a credential: it gives no access to the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

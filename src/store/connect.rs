@@ -79,7 +79,7 @@ pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Backend>
         Some("postgres" | "postgresql") => postgres(url, options).await,
         #[cfg(feature = "sqlite")]
         Some("sqlite") => sqlite(url).await,
-        // The URL itself is left out: it may hold a password.
+        // Leaves out the URL, because it may contain a password.
         _ => {
             let known = [
                 #[cfg(feature = "postgres")]

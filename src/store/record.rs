@@ -19,7 +19,7 @@ pub(crate) const SUPERSEDED_FOR: TimeDelta = TimeDelta::minutes(1);
 /// A live session as it was read.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// The public handle.
+    /// The public id.
     pub id: SessionId,
     /// The application that the session belongs to.
     pub realm: Realm,
@@ -184,7 +184,7 @@ impl FromStr for PageKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// The public handle.
+    /// The public id.
     pub id: SessionId,
     /// The session's user; `None` while anonymous.
     pub user_id: Option<String>,
