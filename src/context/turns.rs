@@ -26,7 +26,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Waits as long as other calls take their turns. `None` if no turn has ended for this long: the call
+    /// Waits as long as other calls take their turns. `None` if no call has taken one for this long: the call
     /// that has the turn waits for something that never comes, or is no longer polled.
     pub(crate) async fn wait(&self, stalls_after: Duration) -> Option<OwnedMutexGuard<()>> {
         let mut next = pin!(self.mutex.clone().lock_owned());

@@ -107,8 +107,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// secret (or is the [same log-in's](LogIn)), or inserts a row. Ends every pending log-in of the row.
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome>;
 
-    /// Deletes each row that has the given realm, belongs to the given user, and whose holder is live and has
-    /// its secret. `done` lists the rows that were live.
+    /// Deletes each row that has the given realm and belongs to the given user. A given holder must be live and
+    /// have its secret. `done` lists the rows that were live.
     async fn end(&self, ends: &[End]) -> Result<Changed>;
 
     /// Deletes the sessions in the scope, after it has taken the lock that log-ins take and recorded the

@@ -38,7 +38,8 @@ const REST: Duration = Duration::from_secs(1);
 /// How long a connection stays out of its pool at most, so that the pool can apply its limit of age.
 const OUT: Duration = Duration::from_secs(60);
 /// Both limits, for a pool that others use too. A connection that was out for too long goes back at the next
-/// check, at most one rest later. So no request waits longer than 50 ms for a connection that only rests.
+/// check, at most one rest later. So no request waits longer than 50 ms for a connection that only rests,
+/// however often that connection is used.
 const REST_OF_SHARED: Duration = Duration::from_millis(15);
 const OUT_OF_SHARED: Duration = Duration::from_millis(30);
 /// How long a request, and a log-in or a revocation, waits for a connection at most. This is shorter than the

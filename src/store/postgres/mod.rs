@@ -112,7 +112,7 @@ impl PostgresStore {
         self.ended(result).await
     }
 
-    /// Runs a transaction. Runs it again as a whole if it did nothing, as before its commit is sent.
+    /// Runs a transaction, and again as a whole if it did nothing. Until its commit is sent, it has done nothing.
     async fn transaction<T, F>(&self, run: impl Fn(Lease<Postgres>) -> F) -> Result<T>
     where
         F: Future<Output = Result<Ended<T>, sqlx::Error>>,
