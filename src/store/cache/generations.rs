@@ -7,9 +7,9 @@ use std::{
 
 use crate::{store::Invalidation, token::SessionId};
 
-/// The time of the last invalidations, by a counter that every invalidation increases by one.
+/// The last invalidations, as values of a counter that every invalidation increases by one.
 ///
-/// A copy carries the time from before its load began, and is invalid after any later invalidation that
+/// A copy carries the value from before its load began, and is invalid after any later invalidation that
 /// concerns it. So a slow load never brings an old record back, and no copy has to be found to be dropped.
 /// Sessions and users share entries by hash, so an invalidation of one sometimes also invalidates copies of
 /// another.
