@@ -15,10 +15,10 @@ use totp_rs::{Builder, Secret, Totp};
 
 type Answer = Result<(StatusCode, &'static str), sessile::Error>;
 
-/// Everybody's. An application has one secret and one last step for each user.
+/// The authenticator of every user. A real application has one secret and one last step for each user.
 struct Authenticator {
     totp: Totp,
-    /// A code is good once (RFC 6238, section 5.2): the next one has to be of a later step.
+    /// A code is valid once (RFC 6238, section 5.2): the next code must be of a later step.
     last_step: AtomicU64,
 }
 
@@ -41,7 +41,7 @@ struct Code {
     code: String,
 }
 
-/// An application also counts wrong codes by user, and slows down whoever guesses.
+/// A real application also counts wrong codes for each user, and slows down guessing.
 async fn code(app: State<Arc<Authenticator>>, session: Session, form: Form<Code>) -> Answer {
     if session.pending_log_in().is_none() {
         let text = "Begin with the password: there is no log-in, or it has lapsed.\n";

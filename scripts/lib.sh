@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: where things are, and what has to be on the machine.
+# Sourced by the scripts beside it: paths, and the programs that the machine must have.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -14,7 +14,7 @@ as_root() {
     if ((EUID == 0)); then "$@"; else sudo -n "$@"; fi
 }
 
-# may_install PACKAGE…: ends the script, saying what is missing, where only a person can install it.
+# may_install PACKAGE…: if only a person can install the packages, names them and ends the script.
 may_install() {
     if ! type -P apt-get >/dev/null || ! as_root true 2>/dev/null; then
         fail "something is missing. On Debian and Ubuntu: apt-get install $*"
@@ -29,12 +29,13 @@ apt_install() {
         apt-get -qq install --yes --no-install-recommends "$@" >&2 </dev/null
 }
 
-# need COMMAND PACKAGE…: the packages are installed where the command is missing.
+# need COMMAND PACKAGE…: installs the packages if the command is missing.
 need() {
     type -P "$1" >/dev/null || apt_install "${@:2}"
 }
 
-# PgBouncer's package would also start one of the machine's own, now and whenever the machine starts: not wanted here.
+# PgBouncer's package also starts a server for the machine, now and at every start of the machine. That is not
+# wanted.
 need_pgbouncer() {
     export PATH=$PATH:/usr/sbin
     type -P pgbouncer >/dev/null || install_pgbouncer
@@ -42,7 +43,7 @@ need_pgbouncer() {
 
 install_pgbouncer() (
     may_install pgbouncer
-    policy=/usr/sbin/policy-rc.d # whether packages may start what they bring: 101 is no
+    policy=/usr/sbin/policy-rc.d # may packages start their servers? 101 means no
     saved=$policy.before-sessile
     trap 'as_root rm -f "$policy"; [[ ! -e $saved ]] || as_root mv "$saved" "$policy"' EXIT
     [[ ! -e $policy ]] || as_root mv "$policy" "$saved"
@@ -54,7 +55,7 @@ install_pgbouncer() (
     fi
 )
 
-# sqlx-cli, in a folder of this project's own. Does nothing where this version is already there.
+# Installs sqlx-cli in a folder of this project, unless this version is there already.
 need_sqlx_cli() {
     export PATH="$target/tools/bin:$PATH"
     [[ $("$target/tools/bin/sqlx" --version 2>/dev/null) == 'sqlx-cli 0.9.0' ]] ||
@@ -62,10 +63,10 @@ need_sqlx_cli() {
             --no-default-features --features postgres,sqlite,sqlx-toml
 }
 
-# The release before this one, which runs beside it while an application's nodes are replaced.
+# The previous release, which runs beside the present one while an application's nodes are replaced.
 earlier_release=7f2f9f0109b414c8d60dd20c2332e3d24cf83b7c
 
-# That release's example shop, whose path the tests find in SESSILE_EARLIER_SHOP. Does nothing where it is there.
+# Builds that release's example shop, unless it is there. The tests find its path in SESSILE_EARLIER_SHOP.
 need_earlier_shop() {
     local folder=$target/earlier/$earlier_release
     export SESSILE_EARLIER_SHOP=$folder/target/debug/examples/shop
@@ -78,9 +79,9 @@ need_earlier_shop() {
     printf 'Building the shop of the release before\n' >&2
     mkdir -p "$folder"
     git -C "$root" archive "$earlier_release" | tar -x -C "$folder"
-    # Nobody edits that release when a newer compiler warns of something in it.
+    # That release is not edited when a newer compiler warns about it.
     sed -i '1i #![allow(warnings)]' "$folder/src/lib.rs" "$folder/examples/shop/main.rs"
-    # Its own program, beside the dependencies of this build: most of them are the same.
+    # A separate program, beside the dependencies of this build, because most of them are the same.
     (
         unset DATABASE_URL SESSILE_DATABASE_URL
         cd "$folder"
@@ -89,7 +90,7 @@ need_earlier_shop() {
     )
 }
 
-# under_postgres [ARG…]: runs the calling script once more, inside scripts/postgres, unless it is.
+# under_postgres [ARG…]: runs the calling script again inside scripts/postgres, unless it already is.
 under_postgres() {
     [[ -n ${TEST_POSTGRES_URL:-} ]] || exec "$root/scripts/postgres" "$root/scripts/${0##*/}" "$@"
 }

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
-/// Who is at the other end, for the list of a user's devices. Never part of a decision: both can be
-/// forged.
+/// The client of a request, for the list of a user's devices. No decision depends on it, because both fields
+/// can be forged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Client {
@@ -14,13 +14,13 @@ pub struct Client {
 impl Client {
     const MAX_USER_AGENT: usize = 256;
 
-    /// A client of which nothing is known.
+    /// A client about which nothing is known.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the address. An IPv4 address that is written as IPv6 (`::ffff:192.0.2.1`, as a socket
-    /// for both has it) is taken as the IPv4 address.
+    /// Sets the address. An IPv4 address in the form of IPv6 (`::ffff:192.0.2.1`, as from a socket for both)
+    /// becomes an IPv4 address.
     #[must_use]
     pub fn ip(mut self, ip: impl Into<Option<IpAddr>>) -> Self {
         self.ip = ip.into().map(|ip| ip.to_canonical());
@@ -33,8 +33,7 @@ impl Client {
         self.ip.map(address)
     }
 
-    /// Sets the user agent: control characters are removed, and what is beyond 256 characters is
-    /// cut.
+    /// Sets the user agent, without control characters, and cut to 256 characters.
     #[must_use]
     pub fn user_agent(mut self, agent: &str) -> Self {
         let cleaned: String =
@@ -44,13 +43,13 @@ impl Client {
     }
 }
 
-/// As a database stores it.
+/// The address as a database stores it.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) fn address(ip: IpAddr) -> String {
     ip.to_canonical().to_string()
 }
 
-/// As it is shown, read from a database.
+/// The address that a database has stored.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(|ip: IpAddr| ip.to_canonical())

@@ -1,10 +1,10 @@
 use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
 
-/// Everything that can go wrong, as one opaque type.
+/// Every error of the library, as one opaque type.
 ///
-/// [`kind`](Error::kind) says what happened, the text says what to do about it, and the source is
-/// kept. No error holds a token, a secret or a value of a session. Clones share the source: a
-/// statement that served many requests fails for each of them.
+/// [`kind`](Error::kind) tells the cause, the text tells the remedy, and the source is kept. No
+/// error contains a token, a secret or a value of a session. Clones share the source, because a statement
+/// that served many requests fails for each of them.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -15,51 +15,50 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What went wrong, for code that decides by it.
+/// The kind of an error, for code that depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The session was ended while this request held it: logged out, revoked or expired.
-    /// Nothing was written.
+    /// The session ended while this request held it: it was logged out or revoked, or it expired. Nothing was
+    /// written.
     SessionEnded,
-    /// Another request gave the session a new secret: it logged in, authenticated again or renewed
-    /// it. Nothing was changed. The browser has the new cookie, or gets it in a moment: let it try
+    /// Another request gave the session a new secret: it logged in, authenticated again or renewed the
+    /// session. Nothing was changed. The browser has the new cookie, or gets it in a moment: let it try
     /// again.
     Superseded,
-    /// The operation is about a user, and the session is anonymous.
+    /// The operation needs a user, and the session is anonymous.
     NotLoggedIn,
-    /// The user authenticated too long ago for what was asked.
+    /// The user authenticated too long ago for this operation.
     ReauthenticationRequired,
-    /// The user's sessions were revoked after this authentication began: it has to be done again.
+    /// The user's sessions were revoked after this authentication began. The user must authenticate again.
     LogInRefused,
-    /// No log-in of several requests is under way: none was begun, or it has lapsed. It has to begin
-    /// again.
+    /// No log-in of several requests is in progress: none was begun, or it has lapsed. It must begin again.
     NoPendingLogIn,
-    /// The user has as many sessions as the policy allows, and it says to refuse more.
+    /// The user has as many sessions as the policy allows, and the policy refuses more.
     TooManySessions,
     /// A value is too large, too deep or not JSON. The text names its key.
     InvalidData,
-    /// A stored value is not of the type that was asked for. The text names its key.
+    /// A stored value does not have the requested type. The text names its key.
     WrongType,
-    /// A user id is empty, too long, or holds U+0000.
+    /// A user id is empty, too long, or contains U+0000.
     InvalidUserId,
-    /// A text is not the key of a page.
+    /// A text is not a page key.
     InvalidPageKey,
     /// A setting is out of range or contradicts another one.
     Configuration,
-    /// The database has no `sessile` schema, or one that this version of the library does not know, or the
-    /// role may not read or migrate it, or another migrator holds its lock.
+    /// The database has no `sessile` schema, or one that this version of the library does not know. Or the
+    /// role may not read or migrate the schema, or another migrator holds its lock.
     Schema,
-    /// Other requests kept changing the session, or another transaction held its row or its user's, for
+    /// Other requests kept changing the session, or another transaction held its row or its user's lock, for
     /// longer than the library waits. Nothing was done.
     Contention,
-    /// More requests wait for the database than the library keeps. Nothing was done.
+    /// More requests wait for the database than the library allows. Nothing was done.
     Overloaded,
     /// The database failed or could not be reached. Nothing was done.
     Database,
-    /// A write was sent, and its answer is missing: the connection was lost, or the deadline passed.
-    /// Perhaps it was made, or will be in a moment. The library does not try it again; what then
-    /// holds is in the docs of each call.
+    /// A write was sent, and its answer is missing: the connection was lost, or the deadline passed. The
+    /// write may have happened, or may happen in a moment. The library does not repeat it. The docs of
+    /// `Session` describe the state after that for each call.
     OutcomeUnknown,
 }
 
@@ -106,18 +105,18 @@ impl Error {
         self
     }
 
-    /// Of an error that its maker has not given away yet.
+    /// For an error that has no clones yet.
     fn inner(&mut self) -> &mut Inner {
         Arc::get_mut(&mut self.0).expect("a new error has no clones")
     }
 
-    /// An error of a [`Store`](crate::store::Store) that is not one of this crate's own.
+    /// Creates the error of a [`Store`](crate::store::Store) that is not in this crate.
     pub fn database(source: impl Into<Box<dyn StdError + Send + Sync + 'static>>) -> Self {
         Self::new(ErrorKind::Database, "the session database failed").with_source(source)
     }
 
-    /// The same error, after which the same call may succeed a moment later. Whoever makes the error
-    /// knows: the backend that got it from its database.
+    /// Marks the error as transient: the same call may succeed a moment later. The backend that got the error
+    /// from its database knows this.
     ///
     /// # Panics
     ///
@@ -153,13 +152,13 @@ impl Error {
         Self::new(ErrorKind::NotLoggedIn, "nobody is logged in to this session")
     }
 
-    /// What went wrong.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether the same call may succeed a moment later, and did nothing by now: the database could not be
-    /// reached, was locked or overloaded, or other requests were faster.
+    /// Whether the call did nothing, and may succeed a moment later: the database could not be reached, was
+    /// locked or overloaded, or other requests were faster.
     pub fn is_transient(&self) -> bool {
         self.0.is_transient
     }

@@ -1,4 +1,4 @@
-//! When a session ends: pure arithmetic on moments that the database's clock gave.
+//! The end of a session: pure arithmetic on times from the database's clock.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub struct Timeouts {
     /// Ends the session this long after it was last seen.
     pub idle: u32,
-    /// Ends the session this long after its creation or log-in, whatever happens.
+    /// Ends the session this long after its creation or log-in, even if it is in use.
     pub absolute: u32,
 }
 
 impl Timeouts {
-    /// Both in seconds. An idle timeout beyond the absolute one has no effect, and is cut to it.
+    /// Both in seconds. An idle timeout longer than the absolute one is cut to it.
     pub fn new(idle: u32, absolute: u32) -> Self {
         Self { idle: idle.min(absolute), absolute }
     }
 }
 
-/// When a live session was seen and will end. Moments are the database's, never this node's.
+/// When a live session was last seen, and when it will end. Times are the database's, never this node's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lifetime {
     /// When the session was last seen.
     pub last_seen_at: DateTime<Utc>,
-    /// Seconds without a request after which it ends.
+    /// The session ends after this many seconds without a request.
     pub idle_timeout: u32,
     /// The end that activity never moves.
     pub absolute_expires_at: DateTime<Utc>,
@@ -38,7 +38,7 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// Of a session that begins at `now`.
+    /// The lifetime of a session that begins at `now`.
     pub fn begin(now: DateTime<Utc>, timeouts: Timeouts) -> Self {
         let absolute_expires_at = now + seconds(timeouts.absolute);
         let valid_until = absolute_expires_at.min(now + seconds(timeouts.idle));
@@ -51,7 +51,7 @@ impl Lifetime {
         }
     }
 
-    /// The same session, read from its row.
+    /// The lifetime in a session's row.
     pub fn from_row(
         last_seen_at: DateTime<Utc>,
         idle_timeout: u32,
@@ -63,7 +63,7 @@ impl Lifetime {
     }
 
     /// The same session, seen at `now`. `expires_at` moves only when `valid_until` would pass it:
-    /// it is indexed, and a touch that leaves it alone is a heap-only update.
+    /// `expires_at` is indexed, and a touch that does not change it is a heap-only update.
     #[must_use]
     pub fn seen(self, now: DateTime<Utc>) -> Self {
         let last_seen_at = self.last_seen_at.max(now);
@@ -76,9 +76,9 @@ impl Lifetime {
         Self { last_seen_at, valid_until, expires_at, ..self }
     }
 
-    /// Whether it is worth a write that the session was seen: a twentieth of its idle timeout has
-    /// passed since the last one, or `at_most`, whichever is less. Also where its end would not move
-    /// any more, since "last seen" does.
+    /// Whether to record that the session was seen: if a twentieth of its idle timeout has passed since the
+    /// last record, or `at_most` if that is less. This holds even if the session's end no longer moves,
+    /// because "last seen" does.
     pub(crate) fn touch_due(&self, now: DateTime<Utc>, at_most: TimeDelta) -> bool {
         now - self.last_seen_at >= at_most.min(seconds(self.idle_timeout) / 20)
     }
@@ -88,16 +88,16 @@ pub(crate) fn seconds(seconds: u32) -> TimeDelta {
     TimeDelta::seconds(i64::from(seconds))
 }
 
-/// Whole seconds, rounded up so that no timeout becomes zero; `None` for zero and beyond 68 years,
-/// which is what the column holds.
+/// Whole seconds, rounded up so that no timeout becomes zero. `None` for zero, and for more than 68 years,
+/// the limit of the column.
 pub(crate) fn whole_seconds(duration: Duration) -> Option<u32> {
     let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
     let seconds = i32::try_from(seconds).ok()?;
     u32::try_from(seconds).ok().filter(|&seconds| seconds > 0)
 }
 
-/// Up to the grid of half idle timeouts since 1970. The grid is common to all sessions, which makes
-/// equal keys, which a B-tree stores once.
+/// Rounds up to a multiple of half the idle timeout since 1970. Sessions share these multiples, so many keys
+/// are equal, and a B-tree stores equal keys once.
 fn round_up(moment: DateTime<Utc>, idle_timeout: u32) -> DateTime<Utc> {
     let step = i64::from(idle_timeout) * 500;
     let millis = moment.timestamp_millis();

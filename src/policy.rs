@@ -9,22 +9,22 @@ use crate::{
     store::OnLimit,
 };
 
-/// How long sessions live and how much they hold.
+/// How long sessions live and how much they contain.
 ///
-/// Timeouts are counted in whole seconds, rounded up. A timeout that is changed here holds for
-/// sessions that begin or log in from then on: each row carries its own.
+/// Timeouts are whole seconds, rounded up. A changed timeout applies to sessions that begin or log in after
+/// the change, because each row contains its own.
 ///
 /// | setting | default | why |
 /// |---|---|---|
 /// | [`idle_timeout`](Self::idle_timeout) | 1 hour | NIST SP 800-63B-4 §2.2.3 (AAL2) |
 /// | [`absolute_timeout`](Self::absolute_timeout) | 24 hours | the same |
 /// | [`anonymous_idle_timeout`](Self::anonymous_idle_timeout) | the idle timeout | |
-/// | [`remember_me`](Self::remember_me) | 30 days, idle and absolute | §2.1.3 (AAL1); only where a log-in asks for it |
+/// | [`remember_me`](Self::remember_me) | 30 days, idle and absolute | §2.1.3 (AAL1); only if a log-in asks for it |
 /// | [`persistent_anonymous_cookie`](Self::persistent_anonymous_cookie) | no | a visitor's cookie ends with the browser's window |
-/// | [`touch_interval`](Self::touch_interval) | 5 minutes | how exact "last seen" is, at most |
-/// | [`pending_log_in_timeout`](Self::pending_log_in_timeout) | 10 minutes | §3.1.3.2: a code that was sent is good for that long |
+/// | [`touch_interval`](Self::touch_interval) | 5 minutes | the greatest error of "last seen" |
+/// | [`pending_log_in_timeout`](Self::pending_log_in_timeout) | 10 minutes | §3.1.3.2: a code that was sent is valid for that long |
 /// | [`data_limit`](Self::data_limit) | 64 KiB | a session is read and written whole |
-/// | [`depth_limit`](Self::depth_limit) | 32 levels | parsers and databases have limits of their own beyond that |
+/// | [`depth_limit`](Self::depth_limit) | 32 levels | parsers and databases have their own limits beyond that |
 /// | [`sessions_per_user`](Self::sessions_per_user) | no limit | OWASP ASVS 5.0 §7.1.2 asks to decide and document it |
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -55,15 +55,15 @@ impl Policy {
         Self::strict(days(30), days(30))
     }
 
-    /// Level 2: at least every 24 hours, and after 1 hour without activity. There is no "remember
-    /// me".
+    /// Level 2: reauthentication at least every 24 hours, and after 1 hour without activity. There is no
+    /// "remember me".
     ///
     /// Source: NIST SP 800-63B-4, §2.2.3.
     pub fn aal2() -> Self {
         Self::strict(hours(1), hours(24))
     }
 
-    /// Level 3: at least every 12 hours, and after 15 minutes without activity. There is no
+    /// Level 3: reauthentication at least every 12 hours, and after 15 minutes without activity. There is no
     /// "remember me".
     ///
     /// Source: NIST SP 800-63B-4, §2.3.3.
@@ -86,34 +86,34 @@ impl Policy {
         }
     }
 
-    /// Ends a session this long after it was last seen. The moment is recorded once in a twentieth
-    /// of the timeout, or once in a [`touch_interval`](Self::touch_interval) where that is less: so
-    /// a session may end that much earlier than the last request would have it.
+    /// Ends a session this long after it was last seen. The library records that moment once in a twentieth
+    /// of the timeout, or once in a [`touch_interval`](Self::touch_interval) if that is less. So a session
+    /// may end earlier by that much.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// Ends a session this long after its creation, or after log-in, whatever happens.
+    /// Ends a session this long after its creation or its log-in, even if it is in use.
     #[must_use]
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
         self.absolute_timeout = timeout;
         self
     }
 
-    /// The idle timeout while nobody is logged in, so that what robots and passers-by leave goes
-    /// early.
+    /// The idle timeout of anonymous sessions. A short one soon ends the sessions of robots and chance
+    /// visitors.
     #[must_use]
     pub fn anonymous_idle_timeout(mut self, timeout: Duration) -> Self {
         self.anonymous_idle_timeout = Some(timeout);
         self
     }
 
-    /// The timeouts of a session whose log-in said [`remember_me`](crate::LogIn::remember_me), and
-    /// whose cookie therefore outlives the browser's window.
+    /// The timeouts of a session whose log-in said [`remember_me`](crate::LogIn::remember_me). Its cookie
+    /// outlives the browser's window.
     ///
-    /// The session's row says that it is remembered, and holds the timeouts. A later change of the
+    /// The session's row stores the timeouts, and that the session is remembered. A later change of the
     /// policy changes neither.
     #[must_use]
     pub fn remember_me(mut self, idle: Duration, absolute: Duration) -> Self {
@@ -121,53 +121,50 @@ impl Policy {
         self
     }
 
-    /// Lets the cookie of a session to which nobody is logged in outlive the browser's window, until
-    /// the session's absolute end, so that a visitor finds their cart again the next day. Default:
-    /// no, as browsers do with a cookie that says nothing.
+    /// Lets the cookie of an anonymous session outlive the browser's window, until the session's absolute
+    /// end. A visitor then finds the cart again the next day. Default: no, so that the browser's window ends
+    /// the session.
     #[must_use]
     pub fn persistent_anonymous_cookie(mut self, persistent: bool) -> Self {
         self.persistent_anonymous_cookie = persistent;
         self
     }
 
-    /// How long after it was last recorded that a session was seen, it is recorded again at the
-    /// next request. A twentieth of the session's idle timeout, where that is less. Default: 5
-    /// minutes.
+    /// How long after a session's last record as "seen" the next request records it again. It is a twentieth
+    /// of the session's idle timeout if that is less. Default: 5 minutes.
     ///
-    /// Each such request costs a write of one row, shared with other requests and made behind the
-    /// response. It leaves all indexes alone.
+    /// Each such request costs a write of one row. The write shares its statement with other requests, runs
+    /// in the background, and changes an index only once in about ten times.
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = interval;
         self
     }
 
-    /// How long a log-in of several requests may take, from
-    /// [`begin_log_in`](crate::Session::begin_log_in) to
-    /// [`complete_log_in`](crate::Session::complete_log_in). Default: 10 minutes; at most 12 hours,
-    /// since the database remembers for a day when sessions were revoked.
+    /// How long a log-in of several requests may take, from [`begin_log_in`](crate::Session::begin_log_in) to
+    /// [`complete_log_in`](crate::Session::complete_log_in). Default: 10 minutes. At most 12 hours, because
+    /// the database keeps the time of a revocation for a day.
     #[must_use]
     pub fn pending_log_in_timeout(mut self, timeout: Duration) -> Self {
         self.pending_log_in_timeout = timeout;
         self
     }
 
-    /// The most that a session's data may take as JSON text, in bytes.
+    /// The maximum size of a session's data as JSON text, in bytes.
     #[must_use]
     pub fn data_limit(mut self, bytes: usize) -> Self {
         self.data_limit = bytes;
         self
     }
 
-    /// The most levels that arrays and objects may nest in one value; up to 100.
+    /// The maximum nesting of arrays and objects in one value, in levels; up to 100.
     #[must_use]
     pub fn depth_limit(mut self, levels: usize) -> Self {
         self.depth_limit = levels;
         self
     }
 
-    /// How many live sessions one user may have, and what happens at the log-in that would exceed
-    /// it.
+    /// The maximum number of live sessions of one user, and the treatment of a log-in that would exceed it.
     #[must_use]
     pub fn sessions_per_user(mut self, limit: u32, on_limit: OnLimit) -> Self {
         self.sessions_per_user = Some((limit, on_limit));
@@ -210,7 +207,7 @@ impl Policy {
     }
 }
 
-/// A policy that was checked.
+/// A checked policy.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) user: Timeouts,
@@ -225,8 +222,8 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Whether a log-in said "remember me" for a row that does not say so itself, because the first
-    /// release wrote it: nothing else makes an idle timeout longer than the policy's.
+    /// Whether the log-in said "remember me", for a row of the first release, which does not tell. Only
+    /// "remember me" makes an idle timeout longer than the policy's.
     pub(crate) fn was_remembered(&self, idle_timeout: u32) -> bool {
         idle_timeout > self.user.idle && idle_timeout > self.anonymous.idle
     }

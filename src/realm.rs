@@ -5,14 +5,14 @@ use crate::{
     user_id::UserId,
 };
 
-/// One application's sessions among several in a database: `shop`, `office`. The empty name is the
+/// The sessions of one application, if several share a database: `shop`, `office`. The empty name is the
 /// default.
 ///
-/// A cookie, a user id, a limit, a cut-off or a revocation of one realm means nothing in another.
-/// Only the cleanup serves all of them.
+/// A cookie, a user id, a limit, a cut-off or a revocation of one realm has no meaning in another. Only the
+/// cleanup works on all realms.
 ///
 /// A name has 1 to 32 lower-case letters, digits, `-` or `_`, and begins with a letter or a digit.
-/// `id` is not a name: the default realm's cookie is called so.
+/// `id` is not allowed, because the default realm's cookie has this name.
 ///
 /// ```
 /// let office: sessile::Realm = "office".parse()?;
@@ -22,12 +22,12 @@ use crate::{
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Realm(
-    /// `None` for the default realm, of which most rows are: nothing to allocate for each.
+    /// `None` for the default realm. Most rows have it, so it costs no allocation.
     Option<Arc<str>>,
 );
 
-/// Begins the key of a realm's cut-off. A unit separator: rare enough in a user id to mark the ones
-/// of other realms, and the ones that begin with it themselves.
+/// Begins the key of a realm's cut-off. A user id rarely begins with a unit separator. So the separator marks
+/// the users of other realms, and those whose id begins with it.
 const SEPARATOR: char = '\u{1f}';
 
 impl Realm {
@@ -36,12 +36,12 @@ impl Realm {
         self.0.as_deref().unwrap_or_default()
     }
 
-    /// Under which key the table of cut-offs holds a user of this realm, or everybody in it (the
+    /// The key under which the table of cut-offs stores a user of this realm, or everybody in it (the
     /// empty user id).
     ///
-    /// In the default realm it is the user id itself, as it was before there were realms. Every
-    /// other key is the realm's name and the user id, each behind a unit separator (U+001F), and so
-    /// is a user id of the default realm that begins with one. No two keys are equal, since no name
+    /// In the default realm the key is the user id itself, as it was before there were realms. Every other key is
+    /// the realm's name and the user id, each after a unit separator (U+001F). So is the key of a user id of the
+    /// default realm that begins with a separator. No two keys are equal, because no name
     /// of a realm holds a separator.
     pub fn cutoff_key(&self, user_id: impl UserId) -> String {
         let user_id = user_id.text();
@@ -57,8 +57,8 @@ impl FromStr for Realm {
 
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration) if it is no name of a realm. The empty text is
-    /// the default realm.
+    /// [`Configuration`](ErrorKind::Configuration) if the text is not a valid name. The empty text is the
+    /// default realm.
     fn from_str(name: &str) -> Result<Self, Error> {
         if name.is_empty() {
             return Ok(Self::default());

@@ -1,4 +1,4 @@
-//! What the cookie carries, and what the database keeps of it.
+//! The contents of the cookie, and the part of them that the database stores.
 
 use std::{fmt, str::FromStr};
 
@@ -10,10 +10,9 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind};
 
-/// A session's public handle: a UUIDv7, in order of creation.
+/// A session's public id: a UUIDv7, in order of creation.
 ///
-/// It may appear in lists, URLs and logs. It is never a credential: nobody gets into a session with
-/// it.
+/// It may appear in lists, URLs and logs. It is never a credential: it gives no access to the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(Uuid);
 
@@ -67,7 +66,7 @@ impl<'de> serde::Deserialize<'de> for SessionId {
     }
 }
 
-/// 256 bits from the operating system's generator. They exist in the cookie and nowhere else.
+/// 256 bits from the operating system's generator. Only the cookie contains them.
 #[derive(Clone)]
 pub(crate) struct Secret([u8; 32]);
 
@@ -81,8 +80,8 @@ impl Secret {
         Ok(Self(bytes))
     }
 
-    /// A plain hash is enough: the secret has 256 bits of entropy, so there is nothing to guess
-    /// slowly (a slow hash defends weak passwords) and no two are equal (which a salt would hide).
+    /// A plain hash is enough. The secret has 256 bits of entropy, so it cannot be guessed (a slow hash
+    /// protects weak passwords), and no two secrets are equal (a salt would hide equal ones).
     pub(crate) fn hash(&self) -> SecretHash {
         SecretHash(Sha256::digest(self.0).into())
     }
@@ -94,7 +93,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// SHA-256 of a session's secret, as stored. It makes no cookie, and still is shown by no `Debug`.
+/// SHA-256 of a session's secret, as stored. It is not enough for a cookie, but `Debug` hides it all the
+/// same.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
@@ -104,13 +104,13 @@ impl SecretHash {
         &self.0
     }
 
-    /// Of a column that holds several, 32 bytes each.
+    /// The hashes of a column that contains several, 32 bytes each.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn of_each(bytes: &[u8]) -> Vec<Self> {
         bytes.as_chunks().0.iter().copied().map(Self).collect()
     }
 
-    /// Whether both are the same, in a time that does not depend on where they differ.
+    /// Whether both are equal, in constant time.
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -136,11 +136,10 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// What the cookie carries: the id (16 bytes) and the secret (32 bytes), as 64 characters of
-/// base64url.
+/// The contents of the cookie: the id (16 bytes) and the secret (32 bytes), as 64 characters of base64url.
 ///
-/// 48 bytes fill the 64 characters exactly: no padding and no spare bits, so that every token has
-/// one spelling and every other spelling is refused without a query.
+/// 48 bytes fill the 64 characters exactly, without padding and spare bits. So every token has one spelling,
+/// and every other spelling is refused without a query.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     pub(crate) id: SessionId,
@@ -150,7 +149,7 @@ pub(crate) struct Token {
 impl Token {
     const LENGTH: usize = 64;
 
-    /// `None` for anything that this crate did not write.
+    /// `None` for every text that this crate did not write.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         if text.len() != Self::LENGTH {
             return None;

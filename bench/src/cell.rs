@@ -1,4 +1,4 @@
-//! The results of the comparison: one cell a store, operation and concurrency.
+//! The results of the comparison: one cell for each store, operation and concurrency.
 
 use std::path::Path;
 
@@ -20,12 +20,12 @@ pub(crate) struct Cell {
     pub(crate) p99_us: f64,
     /// An operation's processor time in the client, which for SQLite is all of it.
     pub(crate) client_cpu_us: f64,
-    /// And in the database's processes; null where they are not on this machine.
+    /// The same in the database's processes; null if they are not on this machine.
     pub(crate) server_cpu_us: Option<f64>,
-    /// Operations a second, as a multiple of tower-sessions' in the same run; null where that did
-    /// not run.
+    /// Operations a second, as a multiple of tower-sessions' in the same run; null if tower-sessions did not
+    /// run.
     pub(crate) ratio_to_tower: Option<f64>,
-    /// Of `ops_per_s` over the rounds: the largest less the smallest, as a part of the median.
+    /// The spread of `ops_per_s` over the rounds: (largest − smallest) / median.
     pub(crate) spread: f64,
 }
 
@@ -62,7 +62,7 @@ impl Cell {
     }
 }
 
-/// Fills in what compares a cell with another one.
+/// Fills in the fields that compare a cell with another one.
 pub(crate) fn relate(cells: &mut [Cell]) {
     let towers: Vec<Cell> =
         cells.iter().filter(|cell| cell.store == Name::TowerSessions).cloned().collect();
@@ -83,7 +83,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Cell>> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Of an even number of values, between the two in the middle.
+/// With an even number of values, the mean of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
@@ -93,21 +93,21 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// The largest less the smallest, as a part of the median.
+/// (Largest − smallest) / median.
 pub(crate) fn spread(values: &[f64]) -> f64 {
     let (least, most) =
         values.iter().fold((f64::MAX, f64::MIN), |(least, most), &x| (least.min(x), most.max(x)));
     (most - least) / median(values.to_vec())
 }
 
-/// To four digits: no measurement here knows more.
+/// To four digits: no measurement here is more precise.
 pub(crate) fn rounded(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
     }
     let unit = 10_f64.powi(value.abs().log10().floor() as i32 - 3);
     let rounded = (value / unit).round() * unit;
-    // What the multiplication leaves behind the fourth digit.
+    // Removes the rest that the multiplication leaves after the fourth digit.
     format!("{rounded:.6}").parse().unwrap_or(rounded)
 }
 

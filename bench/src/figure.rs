@@ -1,4 +1,4 @@
-//! The results of everything that is not a comparison of stores by operation.
+//! The results of all measurements except the comparison of stores by operation.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
 }
 
-/// What the numbers hold for.
+/// The machine and the settings for which the numbers are valid.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) processors: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Machine {
     pub(crate) seconds: f64,
 }
 
-/// What is beside the cells.
+/// The figures that are stored beside the cells.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) machine: Machine,
@@ -50,7 +50,7 @@ pub(crate) fn row<const N: usize>(
     columns.into_iter().map(figure).collect()
 }
 
-/// Beside the cells' file, under the same name.
+/// Beside the cells' file, with the same name.
 pub(crate) fn path(cells: &Path) -> PathBuf {
     cells.with_extension("figures.json")
 }

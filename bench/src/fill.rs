@@ -1,5 +1,4 @@
-//! Sessions that are there to begin with, written past the store: a million of them should take
-//! seconds.
+//! The sessions at the beginning, written without the store, so that a million of them take only seconds.
 
 use anyhow::Result;
 use harness::{encode, values};
@@ -20,7 +19,7 @@ pub(crate) fn secret_hash() -> SecretHash {
     <[u8; 32]>::from(Sha256::digest(std::hint::black_box(SECRET))).into()
 }
 
-/// Long enough that nothing ends while it is measured.
+/// Long enough that no session ends during a measurement.
 pub(crate) fn timeouts() -> Timeouts {
     Timeouts::new(WEEK.unsigned_abs(), 4 * WEEK.unsigned_abs())
 }
@@ -30,14 +29,13 @@ pub(crate) fn timeouts() -> Timeouts {
 pub(crate) enum Seen {
     /// All of them now.
     Now,
-    /// At any time within a quarter of the idle timeout, so that their ends fall on different
-    /// moments.
+    /// At any time within a quarter of the idle timeout, so that their ends are at different times.
     Spread,
     /// Half of them so long ago that they have ended, in no order.
     HalfEnded,
 }
 
-/// Fills `sessile.sessions`, which is there and empty. Three of four sessions are somebody's.
+/// Fills the empty table `sessile.sessions`. Three of four sessions belong to a user.
 pub(crate) async fn postgres(pool: &PgPool, sessions: usize, seen: Seen) -> Result<()> {
     let seconds_ago = match seen {
         Seen::Now => "0",
@@ -70,7 +68,7 @@ pub(crate) async fn postgres(pool: &PgPool, sessions: usize, seen: Seen) -> Resu
     Ok(())
 }
 
-/// The ids of live sessions: at most so many, in no order, from all over the table.
+/// The ids of live sessions: at most this many, in no order, from all parts of the table.
 pub(crate) async fn ids(pool: &PgPool, at_most: usize) -> Result<Vec<SessionId>> {
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "select id from sessile.sessions

@@ -1,4 +1,4 @@
-//! Compares sessile with what else one may keep sessions in. `scripts/bench` builds and runs it.
+//! Compares sessile with other stores of sessions. `scripts/bench` builds and runs it.
 
 mod cell;
 mod figure;
@@ -36,8 +36,7 @@ use self::{
     scale::Scale,
 };
 
-/// Compares sessile with what else one may keep sessions in, on the same databases, with the same
-/// durability.
+/// Compares sessile with other stores of sessions, on the same databases, with the same durability.
 #[derive(Debug, Parser)]
 #[command(name = "scripts/bench", args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -49,38 +48,37 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Fills the tables of docs/performance.md, and draws the charts, from a run that was kept with
+    /// Fills the tables of docs/performance.md, and draws the charts, from a run that was written with
     /// --json.
     Report {
-        /// What --json wrote.
+        /// The file that --json wrote.
         file: PathBuf,
         #[arg(long, default_value = "docs/performance.md")]
         page: PathBuf,
         #[arg(long, default_value = "docs/charts")]
         charts: PathBuf,
     },
-    /// The application that is put under load.
+    /// The application under load.
     #[command(hide = true)]
     Serve(serve::Arguments),
 }
 
 #[derive(Debug, Args)]
 struct Run {
-    /// Less of everything, in under five minutes. This is the default.
+    /// Smaller numbers, in under five minutes. This is the default.
     #[arg(long)]
     quick: bool,
     /// A million sessions, five rounds: an hour.
     #[arg(long, conflicts_with = "quick")]
     full: bool,
-    /// Keeps the cells here, and the other figures beside it.
+    /// Writes the cells to this file, and the other figures to one beside it.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draws the charts here. Default: docs/charts after a full run, and otherwise
-    /// target/bench/charts.
+    /// Draws the charts in this folder. Default: docs/charts after a full run, otherwise target/bench/charts.
     #[arg(long, value_name = "FOLDER")]
     charts: Option<PathBuf>,
-    /// Compares only on this database, at a fixed rate too. More than one may be given, here and
-    /// below.
+    /// Compares only on this database, also at a fixed rate. This option and the following ones may be
+    /// repeated.
     #[arg(long)]
     backend: Vec<Backend>,
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! The comparison: every store does the same, in turn, round after round.
+//! The comparison: every store does the same work, in turn, round after round.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) const CONCURRENCIES: [usize; 4] = [1, 8, 64, 256];
 
-/// What of the comparison is asked for.
+/// The requested part of the comparison.
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
     pub(crate) backends: Vec<Backend>,
@@ -27,7 +27,7 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// How many steps of the progress it takes.
+    /// The number of steps of the progress bar.
     pub(crate) fn steps(&self, scale: &Scale) -> usize {
         let rounds = self.concurrencies.len() * scale.rounds;
         let steps =
@@ -38,14 +38,14 @@ impl Choice {
     }
 }
 
-/// Log-ins are compared with the peer that the ratios are to: the others do as it does.
+/// Log-ins are compared only with the peer of the ratios. The others do the same as that one.
 fn measures(store: Name, op: Op) -> bool {
     !op.logs_in() || matches!(store, Name::TowerSessions | Name::Sessile)
 }
 
 type Samples = BTreeMap<(Op, usize, Name), Vec<Sample>>;
 
-/// Runs it, and tells on the way how much room the sessions take.
+/// Runs the comparison, and measures the room that the sessions take.
 pub(crate) async fn run(
     choice: &Choice,
     scale: &Scale,
@@ -79,7 +79,7 @@ pub(crate) async fn run(
     Ok((cells, figures))
 }
 
-/// What one store's writes left to be cleaned up is no other store's burden in the next round.
+/// The clean-up after one store's writes must not slow down another store in the next round.
 pub(crate) async fn tidy(postgres: &Postgres, contenders: &[Contender]) -> Result<()> {
     for contender in contenders {
         if let Home::Postgres(database) = &contender.home {
@@ -89,8 +89,7 @@ pub(crate) async fn tidy(postgres: &Postgres, contenders: &[Contender]) -> Resul
     postgres.checkpoint().await
 }
 
-/// The stores follow each other within each operation and concurrency, another one first in each
-/// round.
+/// The stores follow each other within each operation and concurrency. Each round begins with another store.
 async fn one_round(
     backend: Backend,
     contenders: &[Contender],

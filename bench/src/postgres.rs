@@ -1,10 +1,10 @@
-//! The Postgres server that the run was given, and databases on it that go when the run ends.
+//! The run's Postgres server, and databases on it that are dropped when the run ends.
 
 use anyhow::{Context, Result, ensure};
 use harness::cpu;
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 
-/// A server that `scripts/bench` started, or another one that may be filled with databases.
+/// A server that `scripts/bench` started, or another one on which the run may create databases.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     url: String,
@@ -15,7 +15,7 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// # Errors
     ///
-    /// If the server would lose what it acknowledged: a benchmark of that says nothing.
+    /// If the server would lose acknowledged writes: a benchmark of that would be meaningless.
     pub(crate) async fn connect() -> Result<Self> {
         let url = std::env::var("TEST_POSTGRES_URL")
             .context("no Postgres: run scripts/bench, or set TEST_POSTGRES_URL to one to fill")?;
@@ -45,13 +45,12 @@ impl Postgres {
         self.create(name, "").await
     }
 
-    /// A copy of a database that nobody is connected to.
+    /// A copy of a database without connections.
     pub(crate) async fn copy(&self, of: &Database, name: &str) -> Result<Database> {
         let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
             .fetch_one(&self.pool)
             .await?;
-        // File by file, as all copies were before 15: the other way leaves pages in Postgres's
-        // cache.
+        // File by file, as all copies were before version 15: the other way leaves pages in Postgres's cache.
         let strategy = if version >= 150_000 { " strategy file_copy" } else { "" };
         self.create(name, &format!(" template {}{strategy}", of.name)).await
     }
@@ -60,17 +59,17 @@ impl Postgres {
         let name = format!("{}{name}", prefix());
         self.run(format!("create database {name}{options}")).await?;
         let url = with_database(&self.url, &name);
-        // Its connections go when they are idle, so that the database can be copied.
+        // Its connections close when they are idle, so that the database can be copied.
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&url)?;
         Ok(Database { url, pool, name, server: self.pool.clone() })
     }
 
-    /// Writes out what earlier measurements left to be written.
+    /// Writes out the pages that earlier measurements have left.
     pub(crate) async fn checkpoint(&self) -> Result<()> {
         self.run("checkpoint".to_owned()).await
     }
 
-    /// Drops what a run that failed has left.
+    /// Drops the databases of a run that failed.
     pub(crate) async fn tidy(&self) -> Result<()> {
         let names: Vec<String> = sqlx::query_scalar(
             "select datname::text from pg_database where starts_with(datname, $1)",
@@ -93,7 +92,7 @@ impl Postgres {
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) url: String,
-    /// The benchmark's own way in, beside the peers'.
+    /// The benchmark's own connection, beside the peers'.
     pub(crate) pool: PgPool,
     pub(crate) name: String,
     server: PgPool,
@@ -117,7 +116,7 @@ impl Database {
     }
 }
 
-/// Of the names of this run's databases, so that two runs may share a server.
+/// Part of the names of this run's databases, so that two runs can share a server.
 fn prefix() -> String {
     format!("sessile_bench_{}_", std::process::id())
 }

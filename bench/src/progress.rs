@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar on standard error, and nothing where that is no terminal.
+/// A progress bar on standard error, if that is a terminal.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress(ProgressBar);
 
@@ -16,12 +16,12 @@ impl Progress {
         Self(bar)
     }
 
-    /// What is being done from now on.
+    /// Shows the present step.
     pub(crate) fn doing(&self, what: impl Into<String>) {
         self.0.set_message(what.into());
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     pub(crate) fn say(&self, what: impl AsRef<str>) {
         self.0.suspend(|| eprintln!("{}", what.as_ref()));
     }

@@ -1,4 +1,4 @@
-//! A Redis of the run's own, which goes with it.
+//! A Redis for this run, which ends with it.
 
 use std::{
     net::{TcpListener, TcpStream},
@@ -11,12 +11,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use harness::cpu;
 
-/// What survives a power cut.
+/// The data that survives a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
     /// Nothing.
     None,
-    /// What was acknowledged, as with a database: `appendonly yes`, `appendfsync always`.
+    /// Acknowledged writes, as with a database: `appendonly yes`, `appendfsync always`.
     Always,
 }
 
@@ -32,7 +32,7 @@ impl Redis {
         version.is_ok_and(|status| status.success())
     }
 
-    /// Starts one that keeps its files in `folder`.
+    /// Starts a server that keeps its files in `folder`.
     pub(crate) fn start(folder: &Path, durability: Durability) -> Result<Self> {
         let persistence: &[&str] = match durability {
             Durability::None => &["--appendonly", "no"],
@@ -47,7 +47,7 @@ impl Redis {
         };
         let folder = folder.join(format!("redis-{durability:?}"));
         std::fs::create_dir_all(&folder)?;
-        // The port may be taken before the server gets it.
+        // Another process may take the port before the server does.
         for _ in 0..10 {
             let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
             let mut child = Command::new("redis-server")

@@ -1,29 +1,29 @@
 use std::time::Duration;
 
-/// How much of everything.
+/// The amount of everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Scale {
     pub(crate) rounds: usize,
     pub(crate) warm_up: Duration,
     pub(crate) measured: Duration,
-    /// In each store's table to begin with.
+    /// The number of sessions in each store's table at the beginning.
     pub(crate) postgres_sessions: usize,
     pub(crate) sqlite_sessions: usize,
     pub(crate) touched: usize,
-    /// As many as these expire, among twice as many.
+    /// This many rows expire, among twice as many.
     pub(crate) backlog: usize,
     pub(crate) table_sizes: &'static [usize],
-    /// Of requests at a fixed rate: at 200 a second a 99th percentile needs some seconds.
+    /// The time of requests at a fixed rate: at 200 a second, a 99th percentile needs some seconds.
     pub(crate) at_rate: Duration,
     pub(crate) http: Duration,
     pub(crate) pgbench: Duration,
     pub(crate) pgbench_factor: usize,
-    /// What is not begun by then is left out.
+    /// Measurements that have not begun by then are left out.
     pub(crate) at_most: Option<Duration>,
 }
 
 impl Scale {
-    /// Done in less than five minutes.
+    /// Takes less than five minutes.
     pub(crate) fn quick() -> Self {
         Self {
             rounds: 3,
@@ -42,7 +42,7 @@ impl Scale {
         }
     }
 
-    /// What the tables in the documentation are made of.
+    /// The scale of the tables in the documentation.
     pub(crate) fn full() -> Self {
         Self {
             rounds: 5,

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-/// The URL of a file that is made when it is first opened.
+/// The URL of a file that is created when it is first opened.
 pub(crate) fn url(folder: &Path, name: &str) -> Result<String> {
     let path = folder.join(format!("{name}.db"));
     Ok(format!(
@@ -19,7 +19,7 @@ pub(crate) async fn pool(url: &str) -> Result<sqlx::SqlitePool> {
     Ok(sqlx::SqlitePool::connect_with(options(url)?).await?)
 }
 
-/// The same, but for the ping of each connection before it is handed out.
+/// The same, without the ping of each connection before it is handed out.
 pub(crate) async fn pool_without_ping(url: &str) -> Result<sqlx::SqlitePool> {
     let pool = SqlitePoolOptions::new().test_before_acquire(false);
     Ok(pool.connect_with(options(url)?).await?)

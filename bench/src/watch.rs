@@ -1,4 +1,4 @@
-//! How long the statements take that the library makes, by the spans it emits.
+//! The duration of the library's statements, by the spans that it emits.
 
 use std::{
     collections::HashMap,

@@ -21,7 +21,7 @@ use crate::{
     refusal::{Refusal, Result},
 };
 
-/// Everybody's. A real shop keeps slow hashes, and slows down whoever guesses.
+/// The password of every user. A real shop stores slow hashes, and slows down guessing.
 const PASSWORD: &str = "demo";
 const LONGEST_NAME: usize = 40;
 
@@ -124,7 +124,7 @@ fn form(visitor: &Visitor, user: &str, next: &str, error: Option<&str>) -> Marku
     visitor.page("Log in", &content)
 }
 
-/// Who is logged in, as JSON. `None` while nobody is.
+/// The logged-in user, as JSON. `None` if nobody is logged in.
 fn me(session: &Session) -> Option<Value> {
     Some(json!({
         "user": session.user_id()?,
@@ -160,7 +160,7 @@ fn page(session: &Session, visitor: &Visitor) -> Markup {
     visitor.account_page("Your account", &content)
 }
 
-/// 204, or the next page; and how many sessions that was.
+/// 204, or the next page. A header tells how many sessions ended.
 pub(crate) fn ended(revocation: Revocation, wants: Wants, next: &str) -> Response {
     const ENDED: HeaderName = HeaderName::from_static("x-sessions-ended");
     let response = wants.done(StatusCode::NO_CONTENT, next);

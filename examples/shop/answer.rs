@@ -11,7 +11,7 @@ use axum::{
 use maud::Markup;
 use serde::Serialize;
 
-/// What the client wants: JSON where `Accept` names it and does not name HTML as well.
+/// The form of the answer: JSON if `Accept` names it and does not also name HTML.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wants {
     Json,
@@ -30,7 +30,7 @@ impl Wants {
         }
     }
 
-    /// What is there to see.
+    /// An answer that shows data.
     pub(crate) fn see(self, json: impl Serialize, html: impl FnOnce() -> Markup) -> Response {
         match self {
             Self::Json => Json(json).into_response(),
@@ -38,7 +38,7 @@ impl Wants {
         }
     }
 
-    /// What became of a form: a browser goes on to the page that shows it, so that its "reload"
+    /// The answer to a form. It redirects a browser to the page that shows the result, so that a reload
     /// repeats nothing.
     pub(crate) fn done(self, json: impl IntoResponse, next: &str) -> Response {
         match self {
@@ -56,7 +56,7 @@ impl<S: Sync> FromRequestParts<S> for Wants {
     }
 }
 
-/// A path on this site to go on to. What a visitor sends along is believed no further than that.
+/// A path on this site to redirect to. Other targets that a visitor sends are ignored.
 pub(crate) fn local_path(next: Option<&str>) -> Option<&str> {
     let next = next?;
     // A browser reads "//host" and "/\host" as another site.

@@ -1,4 +1,4 @@
-//! Which address is answered by what.
+//! The routes.
 
 use std::net::SocketAddr;
 
@@ -29,7 +29,7 @@ pub(crate) fn router(
 ) -> Router {
     let layer = SessionLayer::new(sessions)
         .cookie(cookie)
-        // Behind a proxy, the address is in a header of the proxy's.
+        // Behind a proxy, use the header in which the proxy sends the address.
         .client_ip(|_: &HeaderMap, extensions: &Extensions| {
             let ConnectInfo(address) = extensions.get::<ConnectInfo<SocketAddr>>()?;
             Some(address.ip())
@@ -67,7 +67,7 @@ pub(crate) fn router(
         .route("/icon.svg", get(page::icon))
         .merge(shop.layer(layer))
         .layer(from_fn(guard::refuse_other_sites))
-        // Once more, for what the layers answer by themselves.
+        // Again, for the answers that the layers give by themselves.
         .layer(from_fn(refusal::explain_refusals))
         .layer(from_fn(guard::harden))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))

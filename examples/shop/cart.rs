@@ -21,12 +21,12 @@ use crate::{
 };
 
 const KEY: &str = "cart";
-/// At once.
+/// The greatest number that one request may add.
 const LARGEST_QUANTITY: u32 = 999;
-/// Altogether.
+/// The greatest number of one product in a cart.
 pub(crate) const MOST_OF_A_PRODUCT: u32 = 100_000;
 
-/// How many of each product, by its id.
+/// The number of items of each product, by its id.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Cart(BTreeMap<String, u32>);
 
@@ -59,7 +59,7 @@ impl Cart {
         };
     }
 
-    /// What the catalogue still has, and how many of it.
+    /// The products in the cart that the catalogue still has, and their numbers.
     pub(crate) fn lines(&self) -> Vec<(&'static Product, u32)> {
         let line = |(id, &quantity): (&String, &u32)| Some((catalogue::find(id)?, quantity));
         self.0.iter().filter_map(line).collect()
@@ -122,8 +122,7 @@ pub(crate) async fn set(
     Ok(wants.done(axum::Json(cart.json()), "/cart"))
 }
 
-/// Takes the cart as it is and leaves an empty one, in one step: of two clicks on the button, one
-/// orders.
+/// Takes the cart and leaves an empty one, in one step: of two clicks on the button, only one orders.
 pub(crate) async fn order(session: Session, wants: Wants) -> Result<Response> {
     if session.user_id().is_none() {
         return Err(Refusal::new(axum::http::StatusCode::UNAUTHORIZED, "Log in to order."));

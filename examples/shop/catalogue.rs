@@ -1,4 +1,4 @@
-//! What there is to buy.
+//! The products.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -42,12 +42,12 @@ pub(crate) fn find(id: &str) -> Option<&'static Product> {
     PRODUCTS.iter().find(|product| product.id == id)
 }
 
-/// The picture of a product, for the eye only: its name stands beside it.
+/// The picture of a product. It is only decoration, because the name stands beside it.
 pub(crate) fn art(id: &str) -> Markup {
     PreEscaped(find(id).map_or("", |product| product.art).to_owned())
 }
 
-/// Whole cents, as people write them.
+/// A price in cents, as people write it.
 pub(crate) fn price(cents: u64) -> String {
     format!("€{}.{:02}", cents / 100, cents % 100)
 }

@@ -1,7 +1,7 @@
-//! What the shop keeps of its customers beside their sessions: the preferences that an account has.
+//! The shop's own data about its customers: the preferences of an account.
 //!
-//! A session holds one device's preferences and ends with a log-out, so what is to follow a user to
-//! the next device belongs to the account. That is the application's own table, here in the same
+//! A session contains one device's preferences and ends with a log-out. Preferences that should follow a user
+//! to the next device belong to the account. They are in the application's own table, here in the same
 //! database.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(crate) enum Customers {
     Sqlite(SqlitePool),
 }
 
-// Both databases understand these.
+// Both databases understand these statements.
 const CREATE: &str = "create table if not exists shop_preferences \
     (user_id text not null, key text not null, value text not null, primary key (user_id, key))";
 const READ: &str = "select key, value from shop_preferences where user_id = $1";
@@ -34,7 +34,7 @@ impl Customers {
             let pool = PgPoolOptions::new().acquire_timeout(patience);
             Self::Postgres(pool.max_connections(2).connect(url).await?)
         };
-        // Two shops that start at once may both find no table; by the second try there is one.
+        // If two shops start at once, both may find no table. At the second try there is one.
         if customers.create().await.is_err() {
             customers.create().await?;
         }
@@ -59,7 +59,7 @@ impl Customers {
     }
 
     pub(crate) async fn prefers(&self, user: &str, key: &str, value: &Value) -> Result<()> {
-        // Postgres keeps no U+0000; in JSON text it is an escape.
+        // Postgres cannot store U+0000. In JSON text it is an escape.
         let value = value.to_string();
         match self {
             Self::Postgres(pool) => {

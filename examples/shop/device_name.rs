@@ -1,8 +1,7 @@
 //! "Firefox on Linux", from a user agent.
 //!
-//! The parser is the ua-parser project's own; what it knows is in `user-agents/regexes.yaml`, a
-//! copy of that project's uap-core (Apache-2.0, see the licence beside it). A newer one is put in
-//! its place as it is.
+//! The parser is the ua-parser project's. Its data is in `user-agents/regexes.yaml`, a copy of that project's
+//! uap-core (Apache-2.0, see the licence beside it). To update it, replace the file.
 
 use std::sync::LazyLock;
 
@@ -20,7 +19,7 @@ struct Extractors {
     system: os::Extractor<'static>,
 }
 
-/// A thousand expressions to compile, so only once; a second without optimisation.
+/// Compiled only once, because there are a thousand expressions: about a second without optimisation.
 static EXTRACTORS: LazyLock<Extractors> = LazyLock::new(|| {
     let yaml = include_str!("user-agents/regexes.yaml");
     let regexes: Regexes = serde_saphyr::from_str(yaml).expect("the file is uap-core's");
@@ -36,7 +35,7 @@ static EXTRACTORS: LazyLock<Extractors> = LazyLock::new(|| {
     Extractors { browser, system }
 });
 
-/// Before the first visitor asks for it. Blocks.
+/// Prepares the parser before the first visitor needs it. Blocks.
 pub(crate) fn prepare() {
     LazyLock::force(&EXTRACTORS);
 }
@@ -46,7 +45,7 @@ pub(crate) fn device_name(agent: Option<&str>) -> String {
         return "Unknown device".to_owned();
     };
     let browser = EXTRACTORS.browser.extract(agent).map(|found| {
-        // "Mobile Safari", "Chrome Mobile": the system says as much.
+        // "Mobile Safari", "Chrome Mobile": the system already tells that it is a phone.
         let words = found.family.split(' ').filter(|word| *word != "Mobile");
         words.collect::<Vec<_>>().join(" ")
     });

@@ -1,4 +1,4 @@
-//! "Your devices": where a user is logged in, and the way out of each.
+//! "Your devices": where a user is logged in, with a button to log out each device.
 
 use axum::{
     extract::{Path, Query},
@@ -32,8 +32,7 @@ pub(crate) async fn show(
     Ok(wants.see(&devices, || page(&visitor, &devices, shown.ended)))
 }
 
-/// An id is no secret, so it alone opens nothing: the library looks among this user's sessions
-/// only.
+/// An id is not secret, but it ends no other user's session: the library searches only this user's sessions.
 pub(crate) async fn log_out(
     session: Session,
     wants: Wants,

@@ -1,4 +1,4 @@
-//! What every request has to pass, and every response carries.
+//! The checks of every request, and the headers of every response.
 
 use axum::{
     extract::Request,
@@ -17,11 +17,11 @@ use sessile::Session;
 
 use crate::refusal::{Refusal, Result};
 
-/// Refuses what another site makes a visitor's browser send, with the visitor's cookie.
+/// Refuses requests that another site makes a visitor's browser send with the visitor's cookie.
 ///
-/// Browsers say where a request comes from in `Sec-Fetch-Site`, older ones at least in `Origin`,
-/// and let no page change either. A client that sends neither is no browser, so nobody's cookie is
-/// abused. That makes tokens in forms unnecessary.
+/// Browsers name the origin of a request in `Sec-Fetch-Site`, older ones at least in `Origin`, and let no
+/// page change these headers. A client that sends neither is not a browser, so it has no visitor's cookie.
+/// With this check, forms need no tokens.
 pub(crate) async fn refuse_other_sites(request: Request, next: Next) -> Response {
     if request.method().is_safe() || is_from_here(request.headers(), request.uri()) {
         return next.run(request).await;
@@ -32,7 +32,7 @@ pub(crate) async fn refuse_other_sites(request: Request, next: Next) -> Response
 
 fn is_from_here(headers: &HeaderMap, uri: &Uri) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
-        // "same-site" is a neighbour under the same domain: another application.
+        // "same-site" is a neighbour under the same domain, that is, another application.
         return site == "same-origin" || site == "none";
     }
     let Some(origin) = headers.get(ORIGIN) else {
@@ -50,15 +50,15 @@ fn is_from_here(headers: &HeaderMap, uri: &Uri) -> bool {
                 |name: &str| name.strip_suffix(default_port).unwrap_or(name).to_ascii_lowercase();
             bare(origin) == bare(host)
         }
-        // "null" among them: a sandboxed frame, a file.
+        // This includes "null": a sandboxed frame, or a file.
         _ => false,
     }
 }
 
-/// Asks for a reload where another request has given the browser a newer cookie meanwhile.
+/// Asks for a reload if another request has given the browser a newer cookie meanwhile.
 ///
-/// The browser is logged in, and this request is not. So it gets neither a visitor's empty cart nor
-/// the way to the log-in. Only a log-in goes on: whoever gives the password gets a session.
+/// The browser is logged in, and this request is not. So it shows neither a visitor's empty cart nor the
+/// log-in page. Only a log-in may continue: a user who gives the password gets a session.
 pub(crate) async fn reload_if_superseded(
     session: Session,
     request: Request,
@@ -70,7 +70,7 @@ pub(crate) async fn reload_if_superseded(
     }
 }
 
-/// Pages load nothing from elsewhere, run no script, and stand in nobody's frame.
+/// Pages load nothing from elsewhere, run no script, and cannot be put into a frame.
 pub(crate) async fn harden(request: Request, next: Next) -> Response {
     const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
         base-uri 'none'; frame-ancestors 'none'";
@@ -80,8 +80,7 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
     set(CONTENT_SECURITY_POLICY, POLICY);
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(REFERRER_POLICY, "same-origin");
-    // Whose cart it is decides what a page shows: "back" after a log-out must not bring it up
-    // again.
+    // A page shows the visitor's own data, so "back" after a log-out must not show it again.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -1,4 +1,4 @@
-//! What a request brings: JSON from programs, a form from browsers, one type for both.
+//! The body of a request: JSON from programs, a form from browsers, one type for both.
 
 use axum::{
     Form, Json,
@@ -33,7 +33,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
     }
 }
 
-/// JSON's `true`, or a checkbox: a browser sends `on` if it is ticked and nothing if it is not.
+/// JSON's `true`, or a checkbox: a browser sends `on` if the box is ticked, and nothing if not.
 pub(crate) fn checkbox<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -79,7 +79,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             }
         })
         .await?;
-    // The last request was answered. A sweep that is under way finishes its batch.
+    // The last request was answered. A running sweep finishes its batch.
     cleanup.stop().await;
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! Moments, as people say them.
+//! Times in words.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-/// "2 minutes ago", exact to whoever points at it.
+/// "2 minutes ago", with the exact time as a tooltip.
 pub(crate) fn moment(at: DateTime<Utc>) -> Markup {
-    // This machine's clock does for a remark to a person. No session depends on it.
+    // This machine's clock is good enough for a text. No session depends on it.
     #[expect(clippy::disallowed_methods)]
     let now = Utc::now();
     let exact = at.format("%-d %B %Y, %H:%M:%S UTC").to_string();

@@ -9,19 +9,19 @@ use sessile::{OnLimit, SessionCookie};
 #[derive(Parser)]
 #[command(name = "shop")]
 pub(crate) struct Options {
-    /// Where the sessions are kept: sqlite://FILE or postgres://…
+    /// The database of the sessions: sqlite://FILE or postgres://…
     #[arg(long, value_name = "URL", default_value = "sqlite://shop-sessions.db")]
     pub(crate) database_url: String,
 
-    /// Where to listen: HOST:PORT, or :PORT for this machine only. Port 0 takes a free one
+    /// The address to listen on: HOST:PORT, or :PORT for this machine only. Port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000", value_parser = listen_address)]
     pub(crate) listen: String,
 
-    /// Log out whoever was not seen for this long
+    /// Log out users who were not seen for this long
     #[arg(long, value_name = "TIME", default_value = "12h", value_parser = humantime::parse_duration)]
     pub(crate) idle_timeout: Duration,
 
-    /// Log out everybody this long after log-in
+    /// Log out all users this long after their log-in
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = humantime::parse_duration)]
     pub(crate) absolute_timeout: Duration,
 
@@ -34,27 +34,27 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = humantime::parse_duration)]
     pub(crate) cleanup_every: Duration,
 
-    /// How many devices one user may be logged in on [default: any number]
+    /// How many devices one user can be logged in on [default: any number]
     #[arg(long, value_name = "N")]
     pub(crate) sessions_per_user: Option<u32>,
 
-    /// What happens on the log-in beyond that
+    /// The effect of a log-in beyond that limit
     #[arg(long, value_enum, default_value = "end-oldest")]
     pub(crate) on_limit: Limit,
 
-    /// What the session cookie is called. Browsers send a host's cookies to all of its ports, so a
-    /// second shop on this machine needs another name: or each replaces the other's cookie
+    /// The name of the session cookie. Browsers send a host's cookies to all of its ports, so a second shop
+    /// on this machine needs another name. Otherwise each shop replaces the other's cookie
     #[arg(long = "cookie-name", value_name = "NAME", default_value = "id", value_parser = cookie_of_name)]
     pub(crate) cookie: SessionCookie,
 
-    /// Let any request wait ?slow_ms= between loading its session and saving it, for tests of races
+    /// Let any request wait ?slow_ms= between loading its session and saving it, to test races
     #[arg(long)]
     pub(crate) slow_param: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Limit {
-    /// The oldest log-in is ended
+    /// The oldest log-in ends
     EndOldest,
     /// The new log-in is refused
     Refuse,
@@ -69,7 +69,7 @@ impl From<Limit> for OnLimit {
     }
 }
 
-/// A shop on the internet speaks HTTPS and takes the default cookie instead, which is stricter.
+/// A shop on the internet uses HTTPS and the default cookie, which is stricter.
 fn cookie_of_name(name: &str) -> sessile::Result<SessionCookie> {
     SessionCookie::insecure_for_development().named(name)
 }

@@ -1,4 +1,4 @@
-//! What all pages share: head, header, footer, style.
+//! The common parts of all pages: head, header, footer, style.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -21,8 +21,7 @@ use crate::{cart::Cart, preferences};
 const STYLE: &str = include_str!("style.css");
 const ICON: &str = include_str!("art/icon.svg");
 
-/// In the style's address, so that a browser may keep the file for good and still gets the next
-/// one.
+/// Part of the style's address, so that a browser may keep the file forever and still gets a new one.
 static STYLE_VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut hasher = DefaultHasher::new();
     STYLE.hash(&mut hasher);
@@ -41,7 +40,7 @@ pub(crate) async fn icon() -> impl IntoResponse {
     ([(CONTENT_TYPE, "image/svg+xml"), (CACHE_CONTROL, "public, max-age=86400")], ICON)
 }
 
-/// Who looks at a page, as far as its frame is concerned.
+/// The data about a visitor that the frame of every page shows.
 pub(crate) struct Visitor {
     pub(crate) user: Option<String>,
     in_cart: u64,
@@ -65,7 +64,7 @@ impl Visitor {
         render(Some(self), title, content)
     }
 
-    /// One of the pages about the user, with the way to the others.
+    /// A page about the user, with links to the others.
     pub(crate) fn account_page(&self, title: &str, content: &Markup) -> Markup {
         let tabs = [
             ("/me", "Account"),
@@ -103,7 +102,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     }
 }
 
-/// Without a visitor: when nobody can know who it is.
+/// Without a visitor if the visitor is unknown.
 pub(crate) fn render(visitor: Option<&Visitor>, title: &str, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)

@@ -1,4 +1,4 @@
-//! What a stolen cookie alone must not be able to do: it takes a log-in of the last minutes.
+//! Actions that need more than a stolen cookie: a log-in within the last minutes.
 
 use axum::{
     extract::Query,
@@ -16,7 +16,7 @@ pub(crate) struct Changed {
     ended: Option<u64>,
 }
 
-/// The order matters: when the thief's session has ended, this one gets a cookie that the thief
+/// The order matters: first the thief's session ends, and then this session gets a cookie that the thief
 /// never saw.
 pub(crate) async fn change(session: Session, visitor: Visitor, wants: Wants) -> Result<Response> {
     if let Err(error) = session.require_recent(minutes(5)) {

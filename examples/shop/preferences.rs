@@ -1,4 +1,4 @@
-//! How a visitor likes the shop: a session key of its own for each preference.
+//! A visitor's preferences: each one has its own session key.
 
 use axum::{
     extract::{Path, State},
@@ -17,7 +17,7 @@ use crate::{
     refusal::{Refusal, Result},
 };
 
-/// A preference that the shop itself looks at, with its values. The first is the default.
+/// A preference that the shop itself uses, with its values. The first value is the default.
 struct Preference {
     key: &'static str,
     title: &'static str,
@@ -36,7 +36,7 @@ const SIZE: Preference = Preference {
 };
 const KNOWN: [Preference; 2] = [THEME, SIZE];
 
-/// The rest is kept for whoever writes it, within reason.
+/// Other preferences are stored as they come, up to a limit.
 const MOST_KEYS: usize = 50;
 const LONGEST_VALUE: usize = 256;
 
@@ -47,7 +47,7 @@ fn session_key(key: &str) -> String {
     format!("{PREFIX}{key}")
 }
 
-/// The value of a known preference that a page can use.
+/// The value of a known preference, if a page can use it.
 fn known(session: &Session, preference: &Preference) -> &'static str {
     let stored = session.get::<Value>(&session_key(preference.key)).ok().flatten();
     let values = preference.values.map(|(value, _)| value);
@@ -83,8 +83,8 @@ pub(crate) struct Change {
     next: Option<String>,
 }
 
-/// `insert` is recorded, and written when this has returned. Two requests that set two preferences
-/// at the same time both have their way, because each is a key of its own.
+/// `insert` records the preference, and the layer writes it after this handler returns. Two requests that set
+/// two preferences at the same time both succeed, because each preference has its own key.
 pub(crate) async fn set(
     State(customers): State<Customers>,
     session: Session,
@@ -117,8 +117,8 @@ pub(crate) async fn set(
     Ok(wants.done(axum::Json(all(&session)?), next))
 }
 
-/// At log-in: what the account prefers, the session does too; what the visitor chose and the
-/// account does not know yet, it learns.
+/// Called at log-in: the account's preferences go into the session. Preferences that the visitor chose and
+/// the account does not have go into the account.
 pub(crate) async fn meet(
     customers: &Customers,
     session: &Session,

@@ -1,4 +1,4 @@
-//! What a refusal looks like, to programs and to people.
+//! The look of a refusal, for programs and for people.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ use crate::{
 
 pub(crate) type Result<T, E = Refusal> = std::result::Result<T, E>;
 
-/// A status and a sentence. [`explain_refusals`] gives it the form that the client wants.
+/// A status and a sentence. [`explain_refusals`] puts them into the form that the client wants.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
@@ -49,7 +49,7 @@ impl Refusal {
         )
     }
 
-    /// Of a request with the cookie before the last one.
+    /// For a request with a superseded cookie.
     pub(crate) fn superseded() -> Self {
         Self::new(
             StatusCode::CONFLICT,
@@ -57,7 +57,7 @@ impl Refusal {
         )
     }
 
-    /// What the session layer answers by itself, for [`explain_refusals`] to explain.
+    /// The session layer's own answer. [`explain_refusals`] explains it.
     pub(crate) fn of_layer(error: &sessile::Error, _: &Parts) -> Response<String> {
         let refusal = Self::from(error.clone());
         let mut response = Response::new(String::new());
@@ -96,10 +96,10 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Turns an error without a form, of whatever origin, into `{"error": …}` or a page.
+/// Turns any error without a form into `{"error": …}` or a page.
 pub(crate) async fn explain_refusals(request: Request, next: Next) -> Response {
     let wants = Wants::of(request.headers());
-    // Where a browser may come back to.
+    // The path to which a browser may return.
     let path = match *request.method() {
         Method::GET => request.uri().path().to_owned(),
         _ => "/".to_owned(),
@@ -123,8 +123,8 @@ pub(crate) async fn explain_refusals(request: Request, next: Next) -> Response {
             Redirect::to(&format!("/login?next={path}")).into_response()
         }
         Wants::Html => {
-            // A database that has just failed is not asked again. Nobody is shown as logged out for
-            // it, nor for a cookie that is too old by a moment.
+            // Does not query a database that has just failed. And no page shows a visitor as logged out
+            // because of a failed database or a superseded cookie.
             let is_unknown = status.is_server_error() || status == StatusCode::CONFLICT;
             let session = match is_unknown {
                 true => None,
@@ -134,7 +134,7 @@ pub(crate) async fn explain_refusals(request: Request, next: Next) -> Response {
             (status, error_page(visitor.as_ref(), status, &message, &path)).into_response()
         }
     };
-    // Its cookie, or what is allowed in its place, stays.
+    // The cookie of the first response stays.
     let (mut head, _) = response.into_parts();
     let (new_head, body) = explained.into_parts();
     head.status = new_head.status;

@@ -1,5 +1,4 @@
-//! `--slow-param`: a request that takes its time between loading its session and saving it, for
-//! tests of races.
+//! `--slow-param`: lets a request wait between loading its session and saving it, to test races.
 
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ pub(crate) async fn slow_down(
     next: Next,
 ) -> Result<Response> {
     if slow_ms > 0 {
-        // The handler is going to get this same session, as it is now.
+        // The handler gets this same session, as it is now.
         let session = Session::of(request.extensions()).await?;
         let wait = Duration::from_millis(slow_ms.min(60_000));
         tracing::info!(

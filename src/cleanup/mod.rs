@@ -22,20 +22,20 @@ use crate::{
     store::Swept,
 };
 
-/// How long a stop waits for the statement in hand, and then for the touches that are held back.
+/// How long a stop waits for the running statement, and then for the touches that are held back.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
-/// What one run of the cleanup did.
+/// The result of one run of the cleanup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CleanupReport {
     /// Expired rows that were deleted.
     pub rows: u64,
-    /// Statements that it took.
+    /// The number of statements.
     pub batches: u64,
-    /// How long the run was, pauses included.
+    /// The duration of the run, pauses included.
     pub elapsed: Duration,
-    /// Whether the run ended early because another node was at it.
+    /// Whether the run ended early because another node was sweeping.
     pub busy: bool,
 }
 
@@ -58,42 +58,42 @@ impl CleanupBuilder {
         Self { context, schedule, batch: 2_000, pause, jitter: None, hook: None }
     }
 
-    /// Rows a statement deletes at most, and as many old cut-offs of log-ins. Default: 2,000, which a
-    /// database does in a few tenths of a second. Where a large part of a Postgres table has expired, a
+    /// The maximum number of rows, and of old cut-offs of log-ins, that a statement deletes. Default: 2,000,
+    /// which takes a database a few tenths of a second. If a large part of a Postgres table has expired, a
     /// statement deletes all expired rows on 3,000 pages instead.
     pub fn batch(mut self, rows: u32) -> Self {
         self.batch = rows.max(1);
         self
     }
 
-    /// Between two batches, so that requests get their turn. Default: 2 ms.
+    /// The pause between two batches, so that requests get their turn. Default: 2 ms.
     pub fn pause(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self
     }
 
-    /// A run begins up to this much later than the schedule says, so that the nodes of a deployment
-    /// do not all begin at once. Default: a tenth of the time to the run, at most a minute.
+    /// A run begins up to this much later than scheduled, so that the nodes of a deployment do not all begin
+    /// at once. Default: a tenth of the time until the run, at most a minute.
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.jitter = Some(jitter);
         self
     }
 
-    /// Called after every run, failed ones too: for the application's metrics. It should not block. If it
-    /// panics, that is logged, and the next run goes on.
+    /// Called after every run, failed runs included, for the application's metrics. The hook should not
+    /// block. If it panics, the panic is logged, and the next run takes place.
     pub fn on_run(mut self, hook: impl Fn(&Result<CleanupReport>) + Send + Sync + 'static) -> Self {
         self.hook = Some(Arc::new(hook));
         self
     }
 
-    /// Sweeps until nothing is left, once, now. Rows that another transaction has locked are passed by:
-    /// a later run takes them.
+    /// Sweeps once, now, until nothing is left. Skips rows that another transaction has locked: a later run
+    /// deletes them.
     pub async fn run_once(&self) -> Result<CleanupReport> {
         self.run(&mut Stop::never()).await
     }
 
-    /// Sweeps on the schedule, in a task of its own, until [`Cleanup::stop`]. An error or a panic is logged,
-    /// and the next run goes on.
+    /// Sweeps on the schedule, in a separate task, until [`Cleanup::stop`]. An error or a panic is logged,
+    /// and the next run takes place.
     ///
     /// # Panics
     ///
@@ -106,7 +106,7 @@ impl CleanupBuilder {
 
     async fn run_on_schedule(self: Arc<Self>, mut stop: Stop) {
         while stop.or_sleep(self.delay()).await.is_continue() {
-            // In a task of its own: a panic of the hook, or of the store, ends this run only.
+            // In a separate task: a panic of the hook, or of the store, ends only this run.
             let mut run = tokio::spawn(self.clone().run_and_tell(stop.clone()));
             tokio::select! {
                 ended = &mut run => {
@@ -133,7 +133,7 @@ impl CleanupBuilder {
         }
     }
 
-    /// However long the schedule and the jitter are: what is too long for a `Duration` never comes.
+    /// The time until the next run. A run whose time is too long for a `Duration` never comes.
     fn delay(&self) -> Duration {
         let delay = self.schedule.delay();
         let jitter = self.jitter.unwrap_or_else(|| (delay / 10).min(Duration::from_secs(60)));
@@ -150,8 +150,8 @@ impl CleanupBuilder {
         Ok(report)
     }
 
-    /// By the index, batch after batch, until one is not full. If there is more than one, a backlog
-    /// may be met faster by going through the whole table.
+    /// Sweeps by the index, batch after batch, until a batch is not full. If the first batch is full, there
+    /// may be a backlog, which a pass through the whole table deletes faster.
     async fn sweep(&self, stop: &mut Stop, report: &mut CleanupReport) -> Result<()> {
         loop {
             let swept = self.context.store.sweep(self.batch).await?;
@@ -175,8 +175,8 @@ impl CleanupBuilder {
         }
     }
 
-    /// Breaks where the run is to end. What expires meanwhile is left to the next run: the index would have
-    /// to be asked for it, and until a vacuum it leads through all that has just been deleted.
+    /// Breaks if the run must end. Rows that expire meanwhile are left to the next run: the index would lead
+    /// to them through all rows that were just deleted, until a vacuum.
     async fn sweep_pages(
         &self,
         pages: impl Iterator<Item = Range<u32>> + Send,
@@ -197,12 +197,12 @@ impl CleanupBuilder {
         stop.or_sleep(self.pause).await.is_break()
     }
 
-    /// The index names expired rows in the order of their end, each on a page of its own: a page
-    /// read, and written to the log, for a row. Where there is one on every fourth page or more,
-    /// reading every page once is less.
+    /// The index lists expired rows in the order of their end, each on a different page. So it costs a page
+    /// read, and a page written to the log, for each row. If one page in four has an expired row, reading
+    /// every page once costs less.
     ///
-    /// A survey that fails, which is logged, is none, and so are pages: a time-out of the server's may be too
-    /// short for them, and not for a batch by the index.
+    /// A failed survey is logged and counts as none. Failed pages end the pass too: a time-out of the server
+    /// may be too short for them, but not for a batch by the index.
     async fn pages_of_a_backlog(&self) -> Option<impl Iterator<Item = Range<u32>> + use<>> {
         const PAGES: u32 = 3_000;
         let survey = self.context.store.survey().await.ok().flatten()?;
@@ -236,8 +236,8 @@ impl fmt::Debug for CleanupBuilder {
     }
 }
 
-/// A running cleanup. Dropping it lets the task go on until the runtime ends; [`stop`](Self::stop)
-/// ends it.
+/// A running cleanup. If it is dropped, its task continues until the runtime ends; [`stop`](Self::stop) ends
+/// it.
 #[derive(Debug)]
 pub struct Cleanup {
     stop: watch::Sender<bool>,
@@ -245,13 +245,12 @@ pub struct Cleanup {
 }
 
 impl Cleanup {
-    /// Ends the task: waits for the batch in hand, and writes the touches that are held back. For each of
-    /// them it waits five seconds at most, however long the database takes to answer: ten in all. What
-    /// was not done then is logged. A statement that still runs is left to the database, and is done
-    /// as a whole or not at all.
+    /// Ends the task: waits for the running batch, and writes the touches that are held back. It waits at
+    /// most five seconds for each of these, even if the database does not answer: ten in all. Unfinished work
+    /// is logged. A statement that still runs is left to the database, and happens as a whole or not at all.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        // It fails where the runtime ends, and then it has ended as well.
+        // An error means that the runtime ends, and the task with it.
         self.task.await.ok();
     }
 }
@@ -264,7 +263,7 @@ impl Stop {
         Self(None)
     }
 
-    /// Until the cleanup is to stop. A sender that was dropped says nothing.
+    /// Waits until the cleanup must stop. A dropped sender does not stop it.
     async fn is_wanted(&mut self) {
         if let Some(stop) = &mut self.0
             && stop.wait_for(|stop| *stop).await.is_ok()
@@ -274,13 +273,13 @@ impl Stop {
         std::future::pending::<()>().await;
     }
 
-    /// Until the cleanup was to stop this long ago.
+    /// Waits until the cleanup had to stop this long ago.
     async fn has_waited(&mut self, duration: Duration) {
         self.is_wanted().await;
         sleep(duration).await;
     }
 
-    /// Sleeps, unless and until the cleanup is to stop.
+    /// Sleeps, but breaks when the cleanup must stop.
     async fn or_sleep(&mut self, duration: Duration) -> ControlFlow<()> {
         tokio::select! {
             biased;

@@ -6,16 +6,16 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-/// How long a cut-off of this node's is remembered: far longer than any doubt about when an
-/// authentication began.
+/// How long this node remembers its own cut-offs: far longer than the uncertainty about the beginning of an
+/// authentication.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// The cut-offs that this node made a moment ago.
+/// The cut-offs that this node made recently.
 ///
-/// When an authentication began is known by the database's clock only to the time that its answer
-/// took, and the doubt is decided against the log-in. For a revocation of this node's own there is
-/// no doubt: both moments are of one monotonic clock. So "log out everywhere" and the log-in right
-/// after it get along.
+/// The library knows the beginning of an authentication by the database's clock only to within the time that
+/// the answer took, and refuses the log-in in doubt. There is no doubt about a revocation by this node,
+/// because one monotonic clock measured both times. So a log-in right after "log out everywhere" is not
+/// refused.
 #[derive(Debug, Default)]
 pub(super) struct RecentCutoffs(Mutex<HashMap<String, Cutoff>>);
 
@@ -26,7 +26,7 @@ struct Cutoff {
 }
 
 impl RecentCutoffs {
-    /// Of a user, or of everybody (the empty user id).
+    /// Remembers the cut-off of a user, or of everybody (the empty user id).
     pub(super) fn note(&self, user_id: &str, at: DateTime<Utc>) {
         let cutoff = Cutoff { done: Instant::now(), at };
         let mut cutoffs = self.cutoffs();
@@ -34,7 +34,7 @@ impl RecentCutoffs {
         cutoffs.insert(user_id.to_owned(), cutoff);
     }
 
-    /// The last one that was done before an authentication began.
+    /// The last cut-off that was completed before the authentication began.
     pub(super) fn before(&self, user_id: &str, began: Instant) -> Option<DateTime<Utc>> {
         let cutoffs = self.cutoffs();
         let of = |user_id| {
@@ -47,7 +47,7 @@ impl RecentCutoffs {
     }
 
     fn cutoffs(&self) -> MutexGuard<'_, HashMap<String, Cutoff>> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

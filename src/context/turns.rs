@@ -1,4 +1,4 @@
-//! Who goes next, among those that would get in each other's way.
+//! The order of calls that would get in each other's way.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::token::SessionId;
 
-/// One at a time, in the order in which they came.
+/// Admits calls one at a time, in the order of their arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     mutex: Arc<AsyncMutex<()>>,
@@ -26,8 +26,8 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Waits for as long as others take their turns. `None` where nobody has for that long: whoever has it
-    /// waits for something that does not come, or is not polled any more.
+    /// Waits as long as other calls take their turns. `None` if no call has taken one for this long: the call
+    /// that has the turn waits for something that never comes, or is no longer polled.
     pub(crate) async fn wait(&self, stalls_after: Duration) -> Option<OwnedMutexGuard<()>> {
         let mut next = pin!(self.mutex.clone().lock_owned());
         loop {
@@ -44,7 +44,7 @@ impl Turn {
     }
 }
 
-/// Turns of sessions, each with one of its own, while anybody wants it.
+/// A turn for each session, as long as a call uses it.
 #[derive(Debug, Default)]
 pub(crate) struct Turns(Mutex<HashMap<SessionId, Weak<Turn>>>);
 
@@ -54,7 +54,7 @@ impl Turns {
         if let Some(turn) = turns.get(&id).and_then(Weak::upgrade) {
             return turn;
         }
-        // Only sessions that several requests write to at the moment are here: a few.
+        // The map only has sessions that several requests write to at the moment: a few.
         turns.retain(|_, turn| turn.strong_count() > 0);
         let turn = Arc::<Turn>::default();
         turns.insert(id, Arc::downgrade(&turn));

@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use super::Store;
 
-/// The database that [`Sessions`](crate::Sessions) uses: made of a pool, by
-/// [`connect`](crate::connect()), or of any [`Store`].
+/// The database that [`Sessions`](crate::Sessions) uses: created from a pool, by
+/// [`connect`](crate::connect()), or from any [`Store`].
 #[derive(Clone, Debug)]
 pub struct Backend(Arc<dyn Store>);
 
 impl Backend {
-    /// From any store.
+    /// Creates a backend from any store.
     pub fn new(store: impl Store) -> Self {
         Self(Arc::new(store))
     }
@@ -20,7 +20,8 @@ impl From<Arc<dyn Store>> for Backend {
     }
 }
 
-/// The store itself, to put another one around it: `Sessions` puts its own around whatever it gets.
+/// Returns the store itself, so that another store can be put around it. `Sessions` does this with every
+/// backend.
 impl From<Backend> for Arc<dyn Store> {
     fn from(backend: Backend) -> Self {
         backend.0

@@ -16,47 +16,47 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// The defaults.
+    /// The default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Connections to Postgres at most, for each process. Default: 10. SQLite has one that writes and
-    /// five that read.
+    /// The maximum number of connections to Postgres, for each process. Default: 10. SQLite always has one
+    /// connection that writes and five that read.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
         self
     }
 
-    /// Whether a pooler is between, which gives a server's connection to another client after each
-    /// transaction and does not keep prepared statements apart: PgBouncer before 1.21 in transaction
-    /// mode, or with `max_prepared_statements = 0`. Default: no.
+    /// Whether there is a pooler that gives a server's connection to another client after each transaction,
+    /// and does not keep prepared statements apart: PgBouncer before 1.21 in transaction mode, or with
+    /// `max_prepared_statements = 0`. Default: no.
     ///
-    /// Each statement then goes without a name and in a transaction of its own, which takes about half as
-    /// long again. Without this, such a pooler takes one prepared statement for another. A cache hears of
-    /// nothing through a pooler: its copies are up to their bound old.
+    /// Each statement then goes without a name and in its own transaction, which takes about half as long
+    /// again. Without this option, such a pooler confuses prepared statements of different clients. A cache
+    /// receives no notifications through a pooler: its copies can be as old as their bound.
     pub fn behind_pooler(mut self, behind_pooler: bool) -> Self {
         self.behind_pooler = behind_pooler;
         self
     }
 }
 
-/// Opens a database for sessions alone, by its URL, with settings made for them.
+/// Opens a database for sessions alone, by its URL, with settings that suit them.
 ///
-/// - `postgres://…`: up to 10 connections. They are not pinged each time they are handed out (a
-///   round trip less a request), and what finds a dead one is tried once more where nothing was done.
-///   They wait 1.5 seconds for a lock of a table (`lock_timeout`), unless a pooler is between. Their
-///   `application_name` is `sessile` if the URL gives none.
-/// - `sqlite://path` (or `sqlite:path`): the file is created with mode 0600 if it is missing, unless
-///   the URL says `mode=ro` or `mode=rw`. WAL with `synchronous = NORMAL`: what is acknowledged
-///   survives a crash of the process; a power cut may take the last moments. One connection writes,
-///   five read, a lock is waited for 1.5 seconds. The log is carried into the file about every
-///   thousand rows, beside the writer; it is 5 MB then, and about 65 MB under the heaviest load.
-///   `sqlite::memory:` is one connection, gone with it.
+/// - `postgres://…`: up to 10 connections. The pool does not ping them each time it hands them out, which
+///   saves each request a round trip. A statement that meets a dead connection is tried again if nothing was
+///   done. Connections wait 1.5 seconds for the lock of a table (`lock_timeout`), unless there is a pooler.
+///   Their `application_name` is `sessile` if the URL gives none.
+/// - `sqlite://path` (or `sqlite:path`): the file is created with mode 0600 if it is missing, unless the URL
+///   says `mode=ro` or `mode=rw`. The journal is WAL with `synchronous = NORMAL`: acknowledged writes survive
+///   a crash of the process, but a power cut may lose the last moments. One connection writes and five read.
+///   They wait 1.5 seconds for a lock. A checkpoint runs beside the writer about every thousand rows. The log
+///   has 5 MB by then, and about 65 MB under the heaviest load. `sqlite::memory:` is one connection, and the
+///   data is lost with it.
 ///
-/// A request waits 1.5 seconds for a connection and then fails, with nothing done.
+/// A request waits 1.5 seconds for a connection and then fails. Nothing was done then.
 ///
-/// An application that wants other settings uses [`connect_with`], or gives its own pool to
+/// For other settings, use [`connect_with`], or give your own pool to
 /// [`Sessions::builder`](crate::Sessions::builder()).
 ///
 /// # Errors
@@ -79,7 +79,7 @@ pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Backend>
         Some("postgres" | "postgresql") => postgres(url, options).await,
         #[cfg(feature = "sqlite")]
         Some("sqlite") => sqlite(url).await,
-        // The URL itself is left out: it may hold a password.
+        // Leaves out the URL, because it may contain a password.
         _ => {
             let known = [
                 #[cfg(feature = "postgres")]
@@ -109,7 +109,7 @@ async fn postgres(url: &str, options: ConnectOptions) -> Result<Backend> {
         to = to.application_name("sessile");
     }
     if options.behind_pooler {
-        // Poolers refuse it, and no column here is a float.
+        // Poolers refuse this setting, and no column here is a float.
         let pool = pool(options, to.extra_float_digits(None), true).await?;
         return Ok(Backend::new(PostgresStore::dedicated(pool).behind_pooler()));
     }
@@ -124,7 +124,8 @@ async fn postgres(url: &str, options: ConnectOptions) -> Result<Backend> {
     Ok(Backend::new(PostgresStore::dedicated(found)))
 }
 
-/// Settings of a session stay with the server's connection: so none are made where a pooler hands it on.
+/// A setting of a session stays with the server's connection. So none is made if a pooler hands that
+/// connection on.
 #[cfg(feature = "postgres")]
 async fn pool(
     options: ConnectOptions,
@@ -142,8 +143,8 @@ async fn pool(
         .max_connections(options.max_connections)
         .acquire_timeout(Duration::from_secs(5))
         .test_before_acquire(false)
-        // What cannot run twice cannot be tried again. A connection that had a rest is asked first;
-        // under load there is none.
+        // A statement that cannot run twice cannot be tried again. So a connection that has rested is pinged
+        // first. Under load none has.
         .before_acquire(|connection, meta| {
             Box::pin(async move {
                 if meta.idle_for > Duration::from_secs(1) {
@@ -198,19 +199,19 @@ async fn sqlite(url: &str) -> Result<Backend> {
     let mut options = options
         .busy_timeout(Duration::from_millis(1500))
         .row_buffer_size(256)
-        // The store makes checkpoints beside its writer. This is for when they cannot keep up.
+        // The store makes checkpoints beside its writer. This limit is for the case that they cannot keep up.
         .pragma("wal_autocheckpoint", "16000");
     if mode != Some("ro") {
         options =
             options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
     }
-    // The writer first: it turns the new file to WAL, which the readers then find.
+    // The writer first: it changes the new file to WAL, and the readers then find it so.
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
     let readers = SqlitePoolOptions::new().max_connections(5).connect_with(options).await?;
     Ok(Backend::new(SqliteStore::dedicated(readers, writer)))
 }
 
-/// SQLite gives a file the process's umask; its write-ahead log gets the mode of the file.
+/// SQLite creates a file by the process's umask. Its write-ahead log gets the mode of the file.
 #[cfg(feature = "sqlite")]
 fn create_private(path: &std::path::Path) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();

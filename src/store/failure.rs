@@ -41,7 +41,7 @@ fn without_details(source: sqlx::Error) -> Error {
     Error::database(source)
 }
 
-/// What a Postgres server said, without its details: those show whole rows.
+/// The message of a Postgres server without its details, because details show whole rows.
 #[cfg(feature = "postgres")]
 #[derive(Debug)]
 struct PostgresFailure {
@@ -94,9 +94,10 @@ fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Postgres, appendix A: class 08 (connection, but for a violation of the protocol, 08P01), 40
-/// (transaction rollback), 53 (resources), 57 (operator, and time-outs), 55P03, 25006 and 25P03 (lock not
-/// available; read only, as in a failover; idle in a transaction). SQLite: 5 BUSY and 6 LOCKED with their extended codes.
+/// Postgres, appendix A: the classes 08 (connection; without 08P01, a violation of the protocol), 40
+/// (transaction rollback), 53 (resources) and 57 (operator, and time-outs); 55P03 (lock not available), 25006
+/// (read only, as in a failover) and 25P03 (idle in a transaction). SQLite: 5 BUSY and 6 LOCKED, with their
+/// extended codes.
 fn is_transient_code(code: &str) -> bool {
     match code.parse::<u32>() {
         Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xff, 5 | 6),
@@ -107,16 +108,16 @@ fn is_transient_code(code: &str) -> bool {
     }
 }
 
-/// A lock was not to be had in time.
+/// A lock was not available in time.
 const LOCKED: &str = "55P03";
-/// The server takes no writes: it was demoted, or never was the primary.
+/// The server accepts no writes: it was demoted, or was never the primary.
 const READ_ONLY: &str = "25006";
 
 fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
     error.as_database_error()?.code()
 }
 
-/// Whether the connection is of no more use, though the server may have said so in good order.
+/// Whether the connection cannot be used any more, even if the server reported the error properly.
 pub(crate) fn spoils(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(_) => is_lost_connection(error) || is_read_only(error),
@@ -133,10 +134,10 @@ pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
     code(error).as_deref() == Some(LOCKED)
 }
 
-/// Whether the connection is gone, and perhaps others with it.
+/// Whether the connection is lost, and perhaps others with it.
 pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
     match code(error) {
-        // Terminated: by an administrator, by a crash, or for having been idle, in a transaction or not.
+        // Terminated: by an administrator, by a crash, or for idling, in a transaction or outside.
         Some(code) => {
             matches!(&*code, "57P01" | "57P02" | "57P05" | "25P03" | "08003" | "08006")
         }
@@ -144,22 +145,22 @@ pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the statement certainly did nothing, and may go another way on another try: it was rolled
-/// back for others' sake, or its connection had ended before, or the server takes no writes.
+/// Whether the statement certainly did nothing, and another try may succeed: it was rolled back in favour of
+/// others, its connection had ended before, or the server accepts no writes.
 pub(crate) fn did_nothing(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| {
         matches!(&*code, "40P01" | "40001" | "57P01" | "57P05" | "25P03" | READ_ONLY)
     })
 }
 
-/// Whether the statement was sent, and nobody knows what became of it.
+/// Whether the statement was sent, and its outcome is unknown.
 pub(crate) fn is_answer_missing(error: &sqlx::Error) -> bool {
     let is_of_io =
         matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed);
     (is_of_io || is_lost_connection(error)) && !did_nothing(error)
 }
 
-/// Of a statement that writes, or of a commit.
+/// The error of a statement that writes, or of a commit.
 pub(crate) fn of_write(error: sqlx::Error) -> Error {
     match is_answer_missing(&error) {
         true => Error::outcome_unknown(error),
@@ -167,8 +168,8 @@ pub(crate) fn of_write(error: sqlx::Error) -> Error {
     }
 }
 
-/// A prepared statement is missing, is there already, or is another one: its name was given by another client to
-/// another server's connection.
+/// A prepared statement is missing, exists already, or is another one, because a pooler gave its name to
+/// another server's connection or to another client.
 #[cfg(feature = "postgres")]
 fn is_of_pooler(error: &sqlx::Error) -> bool {
     matches!(code(error).as_deref(), Some("26000" | "42P05" | "08P01"))

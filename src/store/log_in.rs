@@ -1,4 +1,4 @@
-//! A log-in, and the decision whether it may go on.
+//! A log-in, and the decision whether to admit it.
 
 use std::time::Instant;
 
@@ -12,8 +12,7 @@ use crate::{
     token::{SecretHash, SessionId},
 };
 
-/// The most that a row's twins take: four of them. Who clicks a sixth time gets a session of their
-/// own.
+/// The size of a row's twins is limited to four secrets. The sixth click of one log-in gets its own session.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) const MOST_TWIN_BYTES: i32 = 4 * 32;
 
@@ -21,54 +20,54 @@ pub(crate) const MOST_TWIN_BYTES: i32 = 4 * 32;
 ///
 /// # A log-in that was sent twice
 ///
-/// A double click sends the same log-in twice with the same cookie, and nobody knows whose answer
-/// the browser keeps. So the second one finds a row that has replaced the secret it came with, less
-/// than a minute ago, and already belongs to the user. It gets a secret of its own to the same row,
-/// beside the first one's: a *twin*. The first request that comes a minute later, with either, makes
-/// its secret the only one ([`Touch::settles`](super::Touch::settles)).
+/// A double click sends the same log-in twice with the same cookie, and the browser may keep either answer.
+/// So the second log-in finds a row that already belongs to the user, and that replaced the log-in's secret
+/// less than a minute ago. The second log-in gets its own secret to the same row, beside the first one's: a
+/// *twin*. The first request that comes a minute later, with either secret, makes its own secret the only one
+/// ([`Touch::settles`](super::Touch::settles)).
 #[derive(Clone, Debug)]
 pub struct LogIn {
     /// The row to update, or to insert.
     pub id: SessionId,
-    /// In which realm the user is one.
+    /// The user's realm.
     pub realm: Realm,
-    /// The secret that an existing row has to have, or to have replaced in a log-in of the same user
-    /// within the last minute; `None` to insert a new one.
+    /// The secret of an existing row: the row must have it, or must have replaced it in a log-in of the same
+    /// user within the last minute. `None` to insert a new row.
     pub old_hash: Option<SecretHash>,
-    /// Of the secret that the session gets.
+    /// The hash of the session's new secret.
     pub new_hash: SecretHash,
     /// The user.
     pub user_id: String,
-    /// Replaces the row's data; `None` leaves it as it is. Required to insert.
+    /// New data for the row; `None` keeps the row's data. Required to insert.
     pub data: Option<String>,
-    /// Of the session from now on.
+    /// The session's timeouts from now on.
     pub timeouts: Timeouts,
     /// Whether the user said "remember me".
     pub remembered: bool,
-    /// Who logs in.
+    /// The client that logs in.
     pub client: Client,
     /// When the authentication began.
     pub began: Began,
-    /// A revocation which this log-in follows, and which therefore does not refuse it.
+    /// A revocation that this log-in follows, and that therefore does not refuse it.
     pub after: Option<DateTime<Utc>>,
-    /// How many live sessions the user may have with this one, and what happens beyond that.
+    /// How many live sessions the user may have, this one included, and how the limit is enforced.
     pub limit: Option<(u32, OnLimit)>,
 }
 
 /// When an authentication began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Began {
-    /// In a request of this node, by its monotonic clock.
+    /// In a request of this node, by the node's monotonic clock.
     Here(Instant),
     /// In an earlier request, by the database's clock.
     At(DateTime<Utc>),
 }
 
 impl LogIn {
-    /// Decides from what the store read under the user's lock whether this log-in may go on.
+    /// Decides whether the log-in may continue, from the values that the store read under the user's lock.
     ///
-    /// It may not where a revocation is younger than the authentication, or was committed while the
-    /// log-in waited for the lock, or where the user has too many sessions.
+    /// It refuses if a revocation is younger than the authentication, or was committed while the log-in
+    /// waited for the lock, or if the user has too many sessions.
     pub fn admit(&self, admission: &Admission) -> Result<(), LogInOutcome> {
         let now = admission.now;
         let began = match self.began {
@@ -81,12 +80,12 @@ impl LogIn {
         let follows = |cutoff: DateTime<Utc>| self.after.is_some_and(|after| cutoff <= after);
         let refuses = |cutoff: &Cutoff| {
             let Some(at) = cutoff.at else { return false };
-            // One that the sweep has deleted meanwhile is a day old, and refuses nobody.
+            // A cut-off that the sweep has deleted meanwhile was a day old, and refuses no log-in.
             let waited_for = cutoff.before_lock != Some(at);
             (waited_for || at >= began) && !follows(at)
         };
-        // The table of cut-offs forgets after a day. A moment in the future is of a clock that was set
-        // back since, and says nothing about what was revoked meanwhile.
+        // The table of cut-offs keeps a cut-off for a day. A beginning in the future means that the clock was
+        // set back since then, so nothing is known about later revocations.
         let is_unknown = began > now || now - began >= TimeDelta::days(1);
         if is_unknown || refuses(&admission.of_user) || refuses(&admission.of_all) {
             return Err(LogInOutcome::Refused);
@@ -99,7 +98,7 @@ impl LogIn {
         }
     }
 
-    /// How many of the user's other sessions have to end, the least recent log-ins first.
+    /// How many of the user's other sessions must end, those with the least recent log-ins first.
     pub fn surplus(&self, admission: &Admission) -> u64 {
         match self.limit {
             Some((limit, OnLimit::EndOldest)) => {
@@ -110,56 +109,57 @@ impl LogIn {
     }
 }
 
-/// What a log-in is decided by, read in its transaction.
+/// The values that decide a log-in, read in its transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Admission {
     /// The user's cut-off.
     pub of_user: Cutoff,
-    /// The one that holds for everybody in the realm.
+    /// The realm's cut-off for all users.
     pub of_all: Cutoff,
-    /// The database's clock, read after the locks.
+    /// The database's clock, read after the locks were taken.
     pub now: DateTime<Utc>,
-    /// The user's live sessions without the one that logs in. Zero where there is no limit: nobody
-    /// has to count them.
+    /// The number of the user's other live sessions. Zero if there is no limit: then the store does not count
+    /// them.
     pub others: u64,
 }
 
-/// A cut-off as a log-in met it: log-ins that began before it are refused.
+/// A cut-off, as a log-in finds it. It refuses log-ins that began before it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cutoff {
-    /// Before the lock was asked for.
+    /// Its value before the log-in asked for the lock.
     pub before_lock: Option<DateTime<Utc>>,
-    /// Under the lock. One that lies in the database's future, because its clock was set back since,
-    /// counts as now, and the store writes that down: it refuses this log-in, and not the next one.
+    /// Its value under the lock. A cut-off can be in the database's future if the clock was set back since.
+    /// It then counts as now, and the store writes the present time into it, so that it refuses this log-in
+    /// but not the next one.
     pub at: Option<DateTime<Utc>>,
 }
 
 impl Cutoff {
-    /// Whether it lies in the database's future, by more than the millisecond by which SQLite rounds
-    /// it up.
+    /// Whether the cut-off is in the database's future by more than the millisecond by which SQLite rounds it
+    /// up.
     pub fn is_ahead(&self, now: DateTime<Utc>) -> bool {
         self.at.is_some_and(|at| at - now > TimeDelta::milliseconds(1))
     }
 }
 
-/// What became of a log-in.
+/// The result of a log-in.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LogInOutcome {
-    /// The user is bound; these sessions of theirs were ended for it.
+    /// The user is bound to the session. The limit ended the listed sessions.
     LoggedIn(Box<Record>, Vec<SessionId>),
-    /// The row has ended, or has another secret by now. Nothing was changed.
+    /// The row has ended, or has another secret now. Nothing was changed.
     Absent,
     /// The user's sessions were revoked after the authentication began. Nothing was changed.
     Refused,
-    /// The limit says to refuse. Nothing was changed.
+    /// The user has reached the limit, and the limit says to refuse. Nothing was changed.
     TooManySessions,
 }
 
-/// What happens when a user logs in to one session more than the policy allows.
+/// How the limit is enforced when a user logs in to more sessions than the policy allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnLimit {
-    /// The sessions with the least recent log-ins are ended.
+    /// The sessions with the least recent log-ins end.
     EndOldest,
     /// The log-in is refused.
     Refuse,

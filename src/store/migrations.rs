@@ -1,4 +1,4 @@
-//! What both backends' migrations have in common.
+//! The part of migrations that both backends share.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use sqlx::migrate::{MigrateError, Migration, Migrator};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// These migrations, with a ledger of their own.
+/// Returns these migrations with their own ledger.
 pub(super) fn migrator(migrations: &Migrator, ledger: &'static str) -> Migrator {
     let mut migrator = Migrator { migrations: migrations.migrations.clone(), ..Migrator::DEFAULT };
     migrator.dangerous_set_table_name(Cow::Borrowed(ledger));
@@ -21,20 +21,20 @@ pub(super) struct Applied {
     pub(super) success: bool,
 }
 
-/// How a database's schema stands to this release.
+/// How a database's schema compares with this release.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Schema<'m> {
-    /// They are of one release. Nothing has to be locked or created then, which an application's
-    /// role may not be allowed to.
+    /// The schema is this release's. Nothing must be locked or created then, which an application's role may
+    /// not be allowed to do.
     Current,
-    /// All of this release's migrations are there, and later ones.
+    /// The schema has all of this release's migrations, and later ones.
     Newer,
-    /// These are missing, in this order.
+    /// These migrations are missing, in this order.
     Lacks(Vec<&'m Migration>),
 }
 
 impl<'m> Schema<'m> {
-    /// By the ledger, which is refused for the reasons that sqlx's own migrator has.
+    /// Compares by the ledger. Refuses a ledger for the same reasons as sqlx's own migrator.
     pub(super) fn of_ledger(
         applied: &[Applied],
         migrations: &'m Migrator,
@@ -65,8 +65,8 @@ impl<'m> Schema<'m> {
     }
 }
 
-/// Whether this release can use a newer schema. The schema itself says which migration a release has
-/// to hold at least, and which release brought it: `needs`, its only row.
+/// Checks whether this release can use a newer schema. `needs` is the only row of the schema's own table: the
+/// migration that a release must know, and the release that introduced it.
 pub(super) fn check_newer(migrations: &Migrator, needs: Option<(i64, &str)>) -> Result<()> {
     const THIS: &str = env!("CARGO_PKG_VERSION");
     let Some((needs_migration, needs_release)) = needs else {

@@ -1,7 +1,7 @@
 //! The contract between the session logic and a database.
 //!
-//! A [`Store`] knows rows and moments; it decides nothing. [`Sessions`](crate::Sessions) holds the
-//! policy. An application needs this module only to write a store of its own, or to wrap one.
+//! A [`Store`] handles rows and times, and decides nothing. [`Sessions`](crate::Sessions) holds the policy.
+//! An application needs this module only to write its own store, or to wrap one.
 
 mod backend;
 mod batch;
@@ -55,29 +55,29 @@ pub use crate::{
 ///
 /// # The contract
 ///
-/// - **One statement a verb**, over as many rows as are given (`log_in` and `revoke` are one
-///   transaction). One row is a batch of one.
-/// - **Only `create` and `log_in` insert.** Every other verb changes rows that are there, so that
-///   nothing in flight brings an ended session back.
-/// - **A row is live while the database's clock is before its `valid_until`**, and every verb but the
-///   sweep treats a row that is not live as absent, in the statement itself.
-/// - **The database's clock is the only one.** A store never asks the node for the time. Moments that
-///   come as parameters were derived from a `now` that the database returned.
-/// - An id given twice in a call is the caller's mistake; what happens to it is not specified. A
-///   `touch` may be given one twice, with two secrets: one of them is the row's, or both are twins.
-/// - **No statement over several rows waits for one of them.** What another transaction has locked is
-///   left out, and told. Whatever does wait for a lock gives up by itself after a bounded time.
-/// - Dropping a returned future leaves the database with the whole effect of the verb or with none,
-///   and its connection closed. [`Batched`] bounds every call that way.
+/// - **One statement for each verb**, over any number of rows (`log_in` and `revoke` are one transaction). A
+///   single row is a batch of one.
+/// - **Only `create` and `log_in` insert.** Every other verb changes existing rows only. So no call in flight
+///   brings an ended session back.
+/// - **A row is live while the database's clock is before its `valid_until`.** Every verb except the sweep
+///   treats a row that is not live as absent, in the statement itself.
+/// - **The database's clock is the only one.** A store never asks the node for the time. Times in parameters
+///   are derived from a `now` that the database returned.
+/// - A caller must not give one id twice in a call; the result would be unspecified. The exception is
+///   `touch`, which accepts one id twice, with two secrets: one of them is the row's, or both are twins.
+/// - **No statement over several rows waits for one of them.** The statement leaves out rows that another
+///   transaction has locked, and reports them. Every other wait for a lock ends after a bounded time.
+/// - If a returned future is dropped, the verb has its whole effect or none, and its connection is closed.
+///   [`Batched`] bounds every call that way.
 /// - A write whose answer is missing fails as [`OutcomeUnknown`](ErrorKind::OutcomeUnknown). Every other
 ///   error means that nothing was done.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
-    /// The live ones among `ids`, of whatever realm, in any order.
+    /// Returns the live sessions among `ids`, of any realm, in any order.
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>>;
 
-    /// As [`load`](Self::load), but as the database has them now. A wrapper that keeps copies must not
-    /// answer with one.
+    /// As [`load`](Self::load), but always reads the database. A wrapper that keeps copies must not answer
+    /// with one.
     async fn load_now(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         self.load(ids).await
     }
@@ -85,35 +85,34 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Inserts anonymous sessions that begin now, and returns their records in any order.
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>>;
 
-    /// Writes `data` where the row is live, has the holder's secret and still is of the given
-    /// revision, and counts the revision up.
+    /// Writes `data` and increments the revision of each row that is live, has the holder's secret, and still
+    /// has the given revision.
     async fn save(&self, saves: &[Save]) -> Result<Changed>;
 
-    /// Moves what a touch moves, where the row is live, has the holder's secret, was seen before
-    /// that, has the timeouts that the touch was computed from, and is not locked. May do so a little
-    /// later: `flush` waits for it.
+    /// Moves a row's times forward, if the row is live, has the holder's secret, was last seen before the
+    /// touch (unless the touch settles the secret), has the timeouts that the touch was computed from, and is
+    /// not locked. A store may do this a little later: `flush` waits for it.
     async fn touch(&self, touches: &[Touch]) -> Result<()>;
 
-    /// Replaces the secret where the row is live and still has the holder's, which is kept as the
+    /// Replaces the secret if the row is live and has the holder's secret, and keeps the old secret as the
     /// replaced one. Returns whether it did.
     async fn renew(&self, renewal: &Renewal) -> Result<bool>;
 
-    /// Replaces the secret and restarts the session's time, where the row is live, has the old
-    /// secret and belongs to the user. Returns the new record, or `None` where it did not.
+    /// Replaces the secret and restarts the session's time, if the row is live, has the old secret and
+    /// belongs to the user. Returns the new record, or `None` if nothing was changed.
     async fn reauthenticate(&self, reauthentication: &Reauthentication) -> Result<Option<Record>>;
 
-    /// Binds a user to a session, in one transaction that holds the user's lock and then
-    /// everybody's: admits the log-in ([`LogIn::admit`]), enforces the limit, then updates the row
-    /// where it is live and has the old secret (or is the [same log-in's](LogIn)), or inserts it.
-    /// Ends every pending log-in of the row.
+    /// Binds a user to a session, in one transaction that holds the user's lock and then everybody's. Admits
+    /// the log-in ([`LogIn::admit`]), enforces the limit, and updates the row if it is live and has the old
+    /// secret (or is the [same log-in's](LogIn)), or inserts a row. Ends every pending log-in of the row.
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome>;
 
-    /// Deletes the rows that are of their realm, and their user's, and whose holder holds: done are
-    /// those that were live.
+    /// Deletes each row that has the given realm and belongs to the given user. A given holder must be live and
+    /// have its secret. `done` lists the rows that were live.
     async fn end(&self, ends: &[End]) -> Result<Changed>;
 
-    /// Deletes the sessions in its scope, after it has taken the lock that log-ins take and recorded
-    /// the cut-off. Returns `None`, and changes nothing, where its holder does not hold.
+    /// Deletes the sessions in the scope, after it has taken the lock that log-ins take and recorded the
+    /// cut-off. Returns `None`, and changes nothing, if the holder is not live or does not have its secret.
     async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>>;
 
     /// What became of each holder, in their order. Several may name one row. Asks the database, as
@@ -140,38 +139,38 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// One live session, as a list shows it.
     async fn find(&self, realm: &Realm, id: SessionId) -> Result<Option<SessionInfo>>;
 
-    /// How many sessions of the realm are live: one user's, or all.
+    /// The number of live sessions of the realm: one user's, or all.
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64>;
 
-    /// Deletes at most `limit` rows of all realms whose `expires_at` has passed, and at most as many cut-offs
-    /// that were last used a day ago, unless another sweeper is at work. Waits for no row: those
-    /// that another transaction has locked are passed by. Costs one index probe when there are none.
+    /// Deletes at most `limit` expired rows of all realms (by `expires_at`), and at most as many cut-offs
+    /// that were not used for a day, unless another sweeper is at work. Waits for no row: it skips rows that
+    /// another transaction has locked. Costs one index probe if nothing has expired.
     async fn sweep(&self, limit: u32) -> Result<Swept>;
 
-    /// What a sweep of the whole table would meet; `None` where rows are not found faster by their
-    /// place than by the index.
+    /// The amount of work that a sweep of the whole table would meet; `None` if the store finds rows by the
+    /// index as fast as by their place.
     async fn survey(&self) -> Result<Option<Survey>> {
         Ok(None)
     }
 
-    /// As [`sweep`](Self::sweep), but of the expired rows on these pages of the table, of those
-    /// that [`survey`](Self::survey) counted, and of no cut-offs.
+    /// As [`sweep`](Self::sweep), but deletes the expired rows on the given pages of the table, and no
+    /// cut-offs. [`survey`](Self::survey) returns the number of pages.
     async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
         let _ = pages;
         Ok(Swept::Rows(0))
     }
 
-    /// Brings the schema to this version's. Safe to call from several nodes at once.
+    /// Updates the schema to this version's. Several nodes may call it at the same time.
     async fn migrate(&self) -> Result<()>;
 
-    /// Writes what a wrapper holds back. A plain store holds nothing back.
+    /// Writes the changes that a wrapper holds back. A plain store holds nothing back.
     async fn flush(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Tells `on` what other nodes end, renew and log in, until the connection that learns of it is
-    /// lost: beginning with [`Invalidation::All`], when it listens. For a cache; a store that
-    /// cannot be watched says so at once.
+    /// Calls `on` for the sessions that other nodes end, renew and log in, until the connection that receives
+    /// this news is lost. The first call is [`Invalidation::All`], when the store begins to listen. Caches
+    /// use this. A store that cannot be watched fails at once.
     async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
         let _ = on;
         Err(Error::new(
@@ -180,18 +179,18 @@ pub trait Store: Debug + Send + Sync + 'static {
         ))
     }
 
-    /// How many statements of one verb are best in flight at once.
+    /// How many statements of one verb should be in flight at most.
     fn lanes(&self) -> Lanes {
         Lanes { reads: 2, writes: 2 }
     }
 }
 
-/// How many statements of one verb a store likes to have in flight, of those that read and of those
-/// that write.
+/// How many statements of one verb a store should have in flight, for verbs that read and for verbs that
+/// write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lanes {
-    /// Of a verb that reads.
+    /// For a verb that reads.
     pub reads: usize,
-    /// Of a verb that writes.
+    /// For a verb that writes.
     pub writes: usize,
 }

@@ -1,4 +1,4 @@
-//! What a store finds: plain values.
+//! The results of a store's verbs: plain values.
 
 use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr, sync::Arc, time::Instant};
 
@@ -13,30 +13,30 @@ use crate::{
     user_id::{self, UserId},
 };
 
-/// How long a replaced secret is told from a wrong one: longer than any request that its browser
-/// sent before it had the new cookie is likely to take.
+/// How long the store tells a replaced secret from a wrong one. Requests that the browser sent before it had
+/// the new cookie rarely take longer.
 pub(crate) const SUPERSEDED_FOR: TimeDelta = TimeDelta::minutes(1);
 
 /// A live session as it was read.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// The public handle.
+    /// The public id.
     pub id: SessionId,
-    /// Which application's session it is.
+    /// The application that the session belongs to.
     pub realm: Realm,
     /// SHA-256 of the cookie's secret.
     pub secret_hash: SecretHash,
-    /// Secrets that are as good: see [`LogIn`](super::LogIn).
+    /// Hashes of further valid secrets: see [`LogIn`](super::LogIn).
     pub twins: Vec<SecretHash>,
-    /// The secret before the last one.
+    /// The secret before the present one.
     pub replaced: Option<Replaced>,
-    /// Whose session it is; `None` while anonymous.
+    /// The session's user; `None` while anonymous.
     pub user_id: Option<String>,
-    /// Whether its log-in said "remember me". `None` where the first release wrote the row.
+    /// Whether the log-in said "remember me". `None` if the first release wrote the row.
     pub remembered: Option<bool>,
     /// The last log-in of several requests that was begun, lapsed or not.
     pub pending: Option<PendingLogIn>,
-    /// The JSON object as text. Shared, so that a copy of the record is not one of the data.
+    /// The JSON object as text. Shared, so that a copy of the record does not copy the data.
     pub data: Arc<str>,
     /// Counts the writes to `data`.
     pub revision: i64,
@@ -44,34 +44,34 @@ pub struct Record {
     pub created_at: DateTime<Utc>,
     /// When the user last authenticated.
     pub authenticated_at: Option<DateTime<Utc>>,
-    /// When it was seen and will end.
+    /// When the session was last seen, and when it will end.
     pub lifetime: Lifetime,
     /// The database's clock when the row was read.
     pub now: DateTime<Utc>,
-    /// When this node got the answer. Only ever used for how long ago that was.
+    /// When this node got the answer. Used only to measure the time since then.
     pub received: Instant,
-    /// Whether it was read before it was asked for: a wrapper around the store had kept it. Another
-    /// node may have given the session a new secret since.
+    /// Whether the record was read before the call that returned it, because a wrapper around the store had
+    /// kept it. Another node may have given the session a new secret since then.
     pub is_copy: bool,
 }
 
-/// A secret that another one replaced.
+/// A secret that was replaced by another one.
 #[derive(Clone, Copy, Debug)]
 pub struct Replaced {
-    /// SHA-256 of it.
+    /// SHA-256 of the secret.
     pub hash: SecretHash,
-    /// When it was replaced.
+    /// When the secret was replaced.
     pub at: DateTime<Utc>,
 }
 
-/// A log-in of several requests, between two of them. It grants nothing.
+/// A log-in of several requests, between two of these requests. It grants nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PendingLogIn {
-    /// Who is about to log in, if that is known yet.
+    /// The user who is about to log in, if the user is known yet.
     pub user_id: Option<String>,
-    /// When it began: a revocation of the user's sessions since then refuses it.
+    /// When the log-in began. A later revocation of the user's sessions refuses it.
     pub began_at: DateTime<Utc>,
-    /// When it lapses.
+    /// When the log-in lapses.
     pub lapses_at: DateTime<Utc>,
 }
 
@@ -93,15 +93,15 @@ impl PendingLogIn {
     }
 }
 
-/// What a secret is to a session.
+/// The result of comparing a secret with a session's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretCheck {
-    /// The session's.
+    /// The session's secret, or a twin of it.
     Current,
-    /// Another one replaced it within the last minute: the browser that sent it has the new cookie,
-    /// or is about to get it.
+    /// A secret that was replaced within the last minute. The browser that sent it has the new cookie, or is
+    /// about to get it.
     Superseded,
-    /// Not the session's.
+    /// Any other secret.
     Wrong,
 }
 
@@ -113,14 +113,14 @@ impl PendingLogIn {
 }
 
 impl Record {
-    /// The database's time, as far as this node can tell: at the read, plus what has passed since.
-    /// Never ahead of the database, since the answer took its time to come.
+    /// The database's time, as far as this node knows: the time of the read, plus the time since the answer
+    /// came. Never ahead of the database, because the answer took time to arrive.
     pub fn now(&self) -> DateTime<Utc> {
         let elapsed = TimeDelta::from_std(self.received.elapsed()).unwrap_or_default();
         self.now + elapsed
     }
 
-    /// What a secret is to this session, in a time that does not depend on where it differs.
+    /// Compares a secret with this session's, in constant time.
     pub fn check(&self, hash: &SecretHash) -> SecretCheck {
         let is_twin = self.twins.iter().fold(false, |found, twin| found | twin.matches(hash));
         if self.secret_hash.matches(hash) | is_twin {
@@ -134,15 +134,16 @@ impl Record {
         }
     }
 
-    /// Whether the answer that brought the newest secret has arrived by now, or never will.
+    /// Whether the secret was replaced long enough ago: the response with the newest secret has arrived, or
+    /// never will.
     pub fn is_settled(&self) -> bool {
         self.replaced.is_none_or(|replaced| self.now() - replaced.at >= SUPERSEDED_FOR)
     }
 
     /// The log-in of several requests that may be completed now.
     pub fn pending(&self) -> Option<&PendingLogIn> {
-        // The first release completes no pending log-in, and leaves it behind when it logs in. Both
-        // moments may be of one millisecond, which is as fine as the beginning is kept.
+        // The first release does not complete a pending log-in, and leaves it in the row when it logs in. The
+        // two times may be in the same millisecond, which is the precision of the beginning.
         let has_begun_since = |pending: &&PendingLogIn| {
             let is_later = |at: DateTime<Utc>| at - pending.began_at > TimeDelta::milliseconds(1);
             !self.authenticated_at.is_some_and(is_later)
@@ -154,13 +155,13 @@ impl Record {
     }
 }
 
-/// Where a page of a user's sessions ends: the last one's log-in by the database's clock, and its id
-/// where two are of the same moment. Its text may stand in a URL.
+/// The end of a page of a user's sessions: the log-in of the last one, by the database's clock, and its id,
+/// in case two log-ins are of the same moment. Its text can be part of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageKey {
     /// When the user last authenticated.
     pub authenticated_at: DateTime<Utc>,
-    /// The session.
+    /// The session's id.
     pub id: SessionId,
 }
 
@@ -174,7 +175,7 @@ impl FromStr for PageKey {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        // From 1970 to the year 9999: every database knows these moments.
+        // From 1970 to the year 9999: every database knows these times.
         const KNOWN: RangeInclusive<i64> = 0..=253_402_300_799_999_999;
         let key = text.split_once('.').and_then(|(micros, id)| {
             let micros = micros.parse().ok().filter(|micros| KNOWN.contains(micros))?;
@@ -187,25 +188,25 @@ impl FromStr for PageKey {
     }
 }
 
-/// A live session as a list of devices or an admin page shows it: neither its secret nor its data.
+/// A live session, as a list of devices or an admin page shows it: without its secret and its data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// The public handle.
+    /// The public id.
     pub id: SessionId,
-    /// Whose session it is; `None` while anonymous.
+    /// The session's user; `None` while anonymous.
     pub user_id: Option<String>,
-    /// When it was first written.
+    /// When the session was first written.
     pub created_at: DateTime<Utc>,
     /// When the user last authenticated.
     pub authenticated_at: Option<DateTime<Utc>>,
-    /// When it was last seen, to about a [`touch_interval`](crate::Policy::touch_interval).
+    /// When the session was last seen, to about a [`touch_interval`](crate::Policy::touch_interval).
     pub last_seen_at: DateTime<Utc>,
-    /// When it will end unless it is seen before.
+    /// When the session will end, unless it is seen before.
     pub expires_at: DateTime<Utc>,
-    /// The client's address, when it was last seen.
+    /// The client's address when the session was last seen.
     pub ip: Option<IpAddr>,
-    /// The client's user agent at creation, log-in or renewal, whichever was last.
+    /// The client's user agent at the creation, log-in or renewal, whichever was last.
     pub user_agent: Option<String>,
 }
 
@@ -215,7 +216,7 @@ impl SessionInfo {
         self.user_id.as_deref().map(user_id::parse).transpose()
     }
 
-    /// Where a page of a user's sessions that ends with this one goes on; `None` while anonymous.
+    /// The key for the next page, if this session is the last one of a page; `None` while anonymous.
     pub fn page_key(&self) -> Option<PageKey> {
         Some(PageKey { authenticated_at: self.authenticated_at?, id: self.id })
     }
@@ -236,7 +237,7 @@ mod tests {
             id.to_string(),
             format!("1.{id}x"),
             format!("x.{id}"),
-            // Moments of which a database may know nothing.
+            // Times that a database may not know.
             format!("-1.{id}"),
             format!("{year_10_000}.{id}"),
         ] {

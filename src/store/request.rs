@@ -1,4 +1,4 @@
-//! What a store is asked for: plain values.
+//! The parameters of a store's verbs: plain values.
 
 use std::net::IpAddr;
 
@@ -12,15 +12,15 @@ use crate::{
     token::{SecretHash, SessionId},
 };
 
-/// The session that a request came with, and the secret that makes it the request's own.
+/// The session that a request came with, and the secret that proves that it is the request's.
 ///
-/// What is done on behalf of a session is done only while its row is live and still has this secret,
-/// in the same statement.
+/// A statement on behalf of a session acts only while the session's row is live and still has this secret. It
+/// checks both itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder {
-    /// The row.
+    /// The row's id.
     pub id: SessionId,
-    /// Of the secret that the request came with.
+    /// The hash of the secret that the request came with.
     pub secret_hash: SecretHash,
 }
 
@@ -56,108 +56,109 @@ impl HolderState {
 /// An anonymous session to insert.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// Made by the application, so that rows arrive in the order of their ids.
+    /// Created by the application, so that rows arrive in the order of their ids.
     pub id: SessionId,
-    /// Which application's session it is.
+    /// The application that the session belongs to.
     pub realm: Realm,
     /// SHA-256 of the cookie's secret.
     pub secret_hash: SecretHash,
     /// The JSON object as text.
     pub data: String,
-    /// When it is to end.
+    /// When the session ends.
     pub timeouts: Timeouts,
-    /// Who asked for it.
+    /// The client that asked for the session.
     pub client: Client,
-    /// A log-in of several requests that begins with it.
+    /// A log-in of several requests that begins with this session.
     pub pending: Option<NewPendingLogIn>,
 }
 
 /// A log-in of several requests that begins now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPendingLogIn {
-    /// Who is about to log in, if that is known yet.
+    /// The user who is about to log in, if the user is known yet.
     pub user_id: Option<String>,
-    /// In how many seconds it lapses.
+    /// The number of seconds after which the log-in lapses.
     pub lapses_after: u32,
 }
 
 /// New data for a row that was read before.
 #[derive(Clone, Debug)]
 pub struct Save {
-    /// The row, and the secret that it has to have.
+    /// The row, and the secret that it must have.
     pub holder: Holder,
     /// The revision that was read.
     pub revision: i64,
     /// The JSON object as text.
     pub data: String,
-    /// A save is a touch too. Moves nothing back.
+    /// The new times: a save is a touch too. Moves no time back.
     pub lifetime: Lifetime,
     /// The request's address, if it is known.
     pub ip: Option<IpAddr>,
 }
 
-/// The record that a session was seen.
+/// A record that a session was seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Touch {
-    /// The row, and the secret that it has to have.
+    /// The row, and the secret that it must have.
     pub holder: Holder,
-    /// What it becomes. Moves nothing back.
+    /// The new times. Moves no time back.
     pub lifetime: Lifetime,
     /// The request's address, if it is known.
     pub ip: Option<IpAddr>,
-    /// Whether this secret becomes the only one, of those that a log-in sent twice has handed out.
+    /// Whether this secret becomes the only one of the secrets that a log-in sent twice has handed out.
     pub settles: bool,
 }
 
 /// A new secret for the same session.
 #[derive(Clone, Debug)]
 pub struct Renewal {
-    /// The row, and the secret that it has to have: it becomes the replaced one.
+    /// The row, and the secret that it must have. That secret becomes the replaced one.
     pub holder: Holder,
-    /// Of the secret that the session gets.
+    /// The hash of the session's new secret.
     pub new_hash: SecretHash,
     /// The database's time, as far as the handle knows it.
     pub at: DateTime<Utc>,
-    /// Who asked for it.
+    /// The client that asked for it.
     pub client: Client,
-    /// A log-in of several requests that begins with it. `None` leaves the row's as it is. Where
-    /// the same beginning was sent twice, the second one gets a twin, as a [`LogIn`](super::LogIn) does.
+    /// A log-in of several requests that begins with this renewal. `None` keeps the row's pending log-in. If
+    /// the same beginning is sent twice, the second one gets a twin, as a [`LogIn`](super::LogIn) does.
     pub pending: Option<PendingLogIn>,
 }
 
 /// A new secret and a new beginning for a session whose user has authenticated again.
 #[derive(Clone, Debug)]
 pub struct Reauthentication {
-    /// Row and secrets.
+    /// The row and the secrets.
     pub renewal: Renewal,
-    /// Whose session it has to be.
+    /// The user that the session must belong to.
     pub user_id: String,
-    /// Its new times. `last_seen_at` is the moment of the authentication.
+    /// The session's new times. `last_seen_at` is the moment of the authentication.
     pub lifetime: Lifetime,
 }
 
 /// One session to end.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// The row.
+    /// The row's id.
     pub id: SessionId,
-    /// In which realm it has to be.
+    /// The realm that the session must be in.
     pub realm: Realm,
-    /// Whose it has to be; `None` for anybody's and nobody's.
+    /// The user that the session must belong to. `None` accepts every session, with a user or without.
     pub user_id: Option<String>,
-    /// On behalf of which session, which has to be the same user's; `None` for the application.
+    /// The session on whose behalf this one ends. It must belong to the same user. `None` for the
+    /// application.
     pub by: Option<Holder>,
 }
 
 /// Sessions to end, and log-ins in flight to refuse.
 #[derive(Clone, Debug)]
 pub struct Revoke {
-    /// In which realm.
+    /// The realm.
     pub realm: Realm,
-    /// Which ones.
+    /// The sessions to end.
     pub scope: Scope,
-    /// On behalf of which session, which has to be the user's; `None` for the application. It loses
-    /// its twins.
+    /// The session on whose behalf the others end. It must belong to the user, and it loses its twins. `None`
+    /// for the application.
     pub by: Option<Holder>,
 }
 
@@ -165,16 +166,16 @@ pub struct Revoke {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// All of a user's.
+    /// All sessions of a user.
     User(String),
-    /// All of a user's but this one.
+    /// All sessions of a user except this one.
     OthersOf(String, SessionId),
-    /// All of the realm.
+    /// All sessions of the realm.
     All,
 }
 
 impl Scope {
-    /// Whose sessions; `None` for everybody's.
+    /// The user; `None` if the scope is the realm.
     pub fn user_id(&self) -> Option<&str> {
         match self {
             Self::User(user_id) | Self::OthersOf(user_id, _) => Some(user_id),
@@ -191,85 +192,85 @@ impl Scope {
     }
 }
 
-/// What was changed elsewhere, so that a copy of it is not to be used any more.
+/// A change on another node, or in this process, after which a cache must not use its copy any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invalidation {
     /// One session.
     Session(SessionId),
     /// All of a user's sessions.
     User(String),
-    /// Anything.
+    /// All sessions.
     All,
 }
 
-/// What a statement over several rows did to each.
+/// The effect of a statement over several rows on each of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// What was done. Those that are in neither list had ended or were changed.
+    /// The statement changed these. Sessions in neither list had ended or had been changed.
     pub done: Vec<SessionId>,
-    /// Nothing was done to these: another transaction has them locked at the moment. Ask again.
+    /// The statement did nothing to these, because another transaction has locked them. Ask again.
     pub locked: Vec<SessionId>,
 }
 
 impl Changed {
-    /// These, and none was locked.
+    /// These were changed, and none was locked.
     pub fn of(done: impl IntoIterator<Item = SessionId>) -> Self {
         Self { done: done.into_iter().collect(), locked: Vec::new() }
     }
 }
 
-/// What was ended.
+/// The result of a revocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Revocation {
     /// How many live sessions ended.
     pub ended: u64,
-    /// The cut-off it left, by the database's clock: a log-in whose authentication began before it
-    /// is refused. `None` where it was about one session.
+    /// The cut-off that the revocation left, by the database's clock. It refuses log-ins whose authentication
+    /// began before it. `None` if the revocation was of one session.
     pub cutoff: Option<DateTime<Utc>>,
 }
 
 impl Revocation {
-    /// That many ended, without or with a cut-off.
+    /// A revocation that ended this many sessions, with or without a cut-off.
     pub fn new(ended: u64, cutoff: Option<DateTime<Utc>>) -> Self {
         Self { ended, cutoff }
     }
 }
 
-/// A stretch of a user's sessions.
+/// One page of a user's sessions.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// In which realm.
+    /// The realm.
     pub realm: Realm,
-    /// Whose.
+    /// The user.
     pub user_id: String,
-    /// Only what comes after the session with this key.
+    /// Only sessions that come after the one with this key.
     pub after: Option<PageKey>,
-    /// At most this many.
+    /// At most this many sessions.
     pub limit: u32,
-    /// On behalf of which session, which has to be the user's, or there are none; `None` for the
-    /// application.
+    /// The session on whose behalf the list is read. The list is empty unless this session belongs to the
+    /// user. `None` for the application.
     pub by: Option<Holder>,
 }
 
 /// How much there is to sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Survey {
-    /// Pages that the table has.
+    /// The number of pages of the table.
     pub pages: u32,
-    /// Expired rows, counted until there are more than a quarter of the pages, and up to 200,000.
+    /// The number of expired rows. Counting stops above a quarter of the pages, and at 200,000.
     pub expired: u64,
 }
 
-/// What one statement of a sweep did.
+/// The result of one statement of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Swept {
-    /// Deleted that many rows: fewer than the limit where no more have expired, but for those that are
-    /// locked.
+    /// The number of deleted rows. If it is below the limit, no further rows have expired, except locked
+    /// ones.
     Rows(u64),
-    /// The same, and as many old cut-offs as it may: there may be more of them.
+    /// The same, but the statement also deleted as many old cut-offs as it may, so more may be left.
     More(u64),
-    /// Nothing: another sweeper holds the lock.
+    /// Nothing was deleted: another sweeper holds the lock.
     Busy,
 }

@@ -1,4 +1,4 @@
-//! Calls in tasks of their own, and within their time.
+//! Calls that run in their own task, with a time limit.
 
 use std::{future::poll_fn, task::Poll, time::Duration};
 
@@ -6,13 +6,13 @@ use tracing::Instrument;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Whether a call writes: if its answer is missing, nobody knows then whether it was carried out. What is
-/// written twice without harm, as a touch is, counts as a read.
+/// Whether a call writes. If the answer to a write is missing, its outcome is unknown. A touch counts as a
+/// read, because a second write of the same touch does no harm.
 pub(super) const READS: bool = false;
 pub(super) const WRITES: bool = true;
 
-/// Runs a call in a task of its own: it comes to its end, or to the end of its time, though nobody asks
-/// for its answer any more, and is polled though its caller is not.
+/// Runs a call in its own task. The call continues to its end or its time limit, even if its caller is
+/// dropped or no longer polled.
 pub(super) async fn run<T: Send + 'static>(
     limit: Option<Duration>,
     writes: bool,
@@ -31,7 +31,7 @@ pub(super) async fn run<T: Send + 'static>(
     }
 }
 
-/// What is dropped at the end of its time takes its connection with it.
+/// At the time limit, the call is dropped, and its connection with it.
 pub(super) async fn within<T>(
     limit: Duration,
     writes: bool,
@@ -43,8 +43,8 @@ pub(super) async fn within<T>(
     }
 }
 
-/// Goes to the end of the runtime's queue once. Sooner than `yield_now` comes back, which waits until
-/// the runtime has looked at its sockets.
+/// Goes to the end of the runtime's queue once. This returns sooner than `yield_now`, which waits until the
+/// runtime has checked its sockets.
 pub(super) async fn others_first() {
     let mut is_last = false;
     poll_fn(|context| {
@@ -71,7 +71,7 @@ pub(super) fn no_answer(writes: bool, limit: Duration) -> Error {
     }
 }
 
-/// The task that carried it out is gone.
+/// The task that ran the call no longer exists.
 pub(super) fn lost(writes: bool) -> Error {
     let what = "the task that waited for the answer was dropped with its runtime, or panicked";
     match writes {

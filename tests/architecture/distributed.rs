@@ -1,5 +1,6 @@
-//! Every statement on Postgres has a shape that Citus takes where the tables are distributed, but for those
-//! that say that they do not run there. Citus itself is not needed for it: this reads the texts in `.sqlx`.
+//! Every statement on Postgres has a shape that Citus accepts when the tables are distributed, except for the
+//! statements that are marked as not running there. This test does not need Citus: it reads the texts in
+//! `.sqlx`.
 
 use std::{fs, path::Path};
 
@@ -24,7 +25,7 @@ fn every_statement_has_a_shape_that_citus_takes() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
-/// What Citus would refuse, or send to every shard.
+/// The parts that Citus would refuse, or send to every shard.
 fn complaints(statement: &str) -> Vec<String> {
     if statement.contains("-- Not where the table is distributed.") {
         return Vec::new();
@@ -39,7 +40,7 @@ fn complaints(statement: &str) -> Vec<String> {
             "limit" if after(1) == "(" => found.push("a limit that is a subquery".to_owned()),
             "ctid" => found.push("a place in the table".to_owned()),
             "for" if after(1) == "update" || after(1) == "share" => {
-                // One row's, which is in one shard.
+                // The lock of one row, which is in one shard.
                 let is_of_one = tokens[..at].windows(3).rev().take(40).any(
                     |window| matches!(window, [column, is, value] if column == "user_id" && is == "=" && value.starts_with('$')),
                 );
@@ -66,7 +67,7 @@ fn complaints(statement: &str) -> Vec<String> {
     found
 }
 
-/// Of an update, a delete or an insert.
+/// The complaints about an update, a delete or an insert.
 fn complaints_of_write(tokens: &[String]) -> Vec<String> {
     let returning = tokens.iter().rposition(|token| token == "returning").unwrap_or(tokens.len());
     let (body, returned) = tokens.split_at(returning);
@@ -74,7 +75,7 @@ fn complaints_of_write(tokens: &[String]) -> Vec<String> {
     if returned.contains(&"(".to_owned()) {
         found.push("an expression in returning".to_owned());
     }
-    // What an insert selects is computed before it is sent to a shard.
+    // The coordinator computes the values of an insert before it sends them to a shard.
     if body[0] == "insert" {
         return found;
     }
@@ -96,7 +97,7 @@ fn complaints_of_write(tokens: &[String]) -> Vec<String> {
             "::" if after(1) == "json" && after(2) != "[" => {
                 found.push("a cast to json".to_owned());
             }
-            // The name of a table with its columns is none of a function.
+            // A table's name before its columns is not a function's name.
             name if after(1) == "("
                 && before != "as"
                 && name.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -112,7 +113,7 @@ fn complaints_of_write(tokens: &[String]) -> Vec<String> {
     found
 }
 
-/// What is evaluated late may not change at all.
+/// An expression that is evaluated late must be immutable.
 fn changing(tokens: &[String]) -> Option<String> {
     tokens.iter().any(|token| token == "now").then(|| "now() in a case or coalesce".to_owned())
 }
@@ -122,7 +123,8 @@ const KEYWORDS: &[&str] =
 
 const IMMUTABLE: &[&str] = &["coalesce", "greatest", "octet_length", "position", "unnest"];
 
-/// Words, with dots and parameters; numbers; `::`; every other character. Neither comments nor what is quoted.
+/// Words, with dots and parameters; numbers; `::`; every other character. Leaves out comments and quoted
+/// text.
 fn tokens(statement: &str) -> Vec<String> {
     let lines = statement.lines().map(|line| line.split("--").next().unwrap_or_default());
     let text = lines.collect::<Vec<_>>().join("\n");
@@ -151,13 +153,13 @@ fn tokens(statement: &str) -> Vec<String> {
     tokens
 }
 
-/// Where the parenthesis closes that opens there.
+/// The closing parenthesis of the one that opens here.
 fn closing(tokens: &[String], open: usize) -> usize {
     assert_eq!(tokens[open], "(");
     end_of_group(tokens, open + 1)
 }
 
-/// Where the parenthesis closes in which this is, or the end of it all.
+/// The closing parenthesis of the group that contains this token, or the end of all tokens.
 fn end_of_group(tokens: &[String], from: usize) -> usize {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate().skip(from) {

@@ -35,11 +35,10 @@ fn files(root: &Path, folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// What breaks a rule of the list, one line each.
+/// Each break of a rule of the list, one line each.
 ///
-/// A line of the list names one or several layers, and says after two spaces what they are. A layer
-/// is a module with those modules inside it that are no layers themselves. It may use the layers of
-/// the lines below.
+/// A line of the list names one or several layers and, after two spaces, describes them. A layer is a module
+/// with those modules inside it that are not layers themselves. It may use the layers of the lines below.
 fn arrows<T: AsRef<str>>(files: &[(T, T)], list: &str) -> Vec<String> {
     let source = Source::of(files);
     // By the path of the layer's module: the layer's name and its line.
@@ -52,7 +51,7 @@ fn arrows<T: AsRef<str>>(files: &[(T, T)], list: &str) -> Vec<String> {
     }
     let layer = |module: &str| ancestors(module).find_map(|path| layers.get(path));
 
-    // By a file and the layer that it uses: one path for the two is enough.
+    // By a file and the layer that it uses: one path is enough for the two.
     let mut found = BTreeMap::new();
     for (path, (name, _)) in &layers {
         if !source.modules.contains_key(path) {

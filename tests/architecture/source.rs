@@ -1,4 +1,4 @@
-//! The modules of a library, the paths that they use, and what those paths lead to.
+//! The modules of a library, the paths that they use, and the targets of those paths.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,22 +19,22 @@ pub(crate) fn ancestors(module: &str) -> impl Iterator<Item = &str> {
 #[derive(Default)]
 pub(crate) struct Module {
     pub(crate) file: String,
-    /// The names that `use` declarations bring into it, and the paths that they stand for.
+    /// The names that `use` declarations bring into the module, and the paths behind them.
     names: BTreeMap<String, String>,
     used: BTreeSet<Used>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Used {
-    /// As it is written.
+    /// The path as written.
     pub(crate) path: String,
     /// Whether this is a public `use`.
     pub(crate) is_public: bool,
 }
 
 impl Module {
-    /// The paths that it uses. A single segment counts if a `use` brought it in. It is a local name
-    /// otherwise.
+    /// The paths that the module uses. A single segment counts if a `use` brought it in. Otherwise it is a
+    /// local name.
     pub(crate) fn uses(&self) -> impl Iterator<Item = &Used> {
         self.used
             .iter()
@@ -71,8 +71,8 @@ impl Source {
         source
     }
 
-    /// The module that defines what a path in `module` stands for, and the rest of the path. A name
-    /// that nothing brings in counts as the module's own: the module defines it, or another crate.
+    /// The module that defines the target of a path in `module`, and the rest of the path. A name that no
+    /// `use` brings in counts as the module's own: the module defines it, or another crate.
     pub(crate) fn resolve(&self, module: &str, path: &str) -> (String, String) {
         let (first, rest) = path.split_once("::").unwrap_or((path, ""));
         let child = format!("{module}::{first}");
@@ -99,7 +99,7 @@ impl Source {
         self.current().used.insert(Used { path, is_public });
     }
 
-    /// The prefix is what stands before the tree: `crate::store::`.
+    /// The prefix is the text before the tree: `crate::store::`.
     fn note_use(&mut self, tree: &UseTree, prefix: &str, is_public: bool) {
         let (last, name) = match tree {
             UseTree::Path(tree) => {
@@ -115,14 +115,15 @@ impl Source {
         // `store::{self}` brings in the name `store`.
         let path = format!("{prefix}{last}").trim_end_matches("::self").to_owned();
         let name = if name == "self" { path.rsplit("::").next().unwrap().to_owned() } else { name };
-        // `use tracing::{self}` says only that `tracing` is `tracing`.
+        // `use tracing::{self}` brings in the crate under its own name.
         if path.split("::").next() != Some(&name) {
             self.current().names.insert(name, path.clone());
         }
         self.note(path, is_public);
     }
 
-    /// A path in a macro is what two colons join. One that begins with colons is another crate's.
+    /// A path in a macro is a sequence of words that colons join. One that begins with colons is another
+    /// crate's.
     fn note_tokens(&mut self, tokens: TokenStream) {
         let (mut path, mut colons) = (String::new(), 0);
         for token in tokens {

@@ -1,4 +1,4 @@
-//! SQLite's lock, held by another program.
+//! Another program holds SQLite's lock.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! A disk on which there is no room for a moment: SQLite's files may not grow.
+//! A disk that is full for a moment: SQLite's files may not grow.
 //!
-//! The limit is one of the process, so the test runs in a child of its own.
+//! The limit is one of the process, so the test runs in a child process.
 
 use std::{
     collections::BTreeSet,
@@ -46,8 +46,8 @@ async fn a_full_disk_with_a_rollback_journal_fails_nothing_afterwards(db: Db) {
     }
 }
 
-/// Whether this is the child, which passes the test for its parent. It is told of a file that is too large by an
-/// error, and not by a signal.
+/// Whether this process is the child. In the parent, runs the test in a child. The child gets an error for a
+/// file that is too large, instead of a signal.
 fn in_child(test: &str) -> bool {
     if std::env::var_os(IN_CHILD).is_some() {
         return true;
@@ -67,14 +67,14 @@ fn in_child(test: &str) -> bool {
     false
 }
 
-/// The soft limit of this process, which it may raise again.
+/// The soft limit of this process, which the process may raise again.
 fn files_may_have(bytes: &str) {
     let limit = format!("--fsize={bytes}:");
     let done = Command::new("prlimit").arg(format!("--pid={}", id())).arg(limit).status().unwrap();
     assert!(done.success());
 }
 
-/// As many bytes as the file has that grows by each write, and a page.
+/// The size of the file that grows with each write, and one page.
 fn as_they_are(db: &Db) -> String {
     let path = db.url.trim_start_matches("sqlite://");
     let of = |file: &str| std::fs::metadata(file).map_or(0, |file| file.len());
@@ -82,8 +82,8 @@ fn as_they_are(db: &Db) -> String {
     (if wal > 0 { wal + 4_096 } else { of(path) }).to_string()
 }
 
-/// The disk is full at some point of what is done here: what was answered with Ok holds, and everything works when
-/// there is room again.
+/// The disk is full at some point of this. Everything that was answered with Ok holds, and everything works
+/// when there is room again.
 async fn goes_on_when_there_is_room(db: &Db, sessions: &Sessions) {
     let mut users: Vec<(Browser, Session, i64)> = Vec::new();
     for _ in 0..8 {
@@ -93,7 +93,7 @@ async fn goes_on_when_there_is_room(db: &Db, sessions: &Sessions) {
     }
     let mut ids: BTreeSet<_> = users.iter().map(|user| user.1.id().unwrap()).collect();
     for is_full in [false, true, false] {
-        // Those that are to end.
+        // The sessions that will end.
         let (leaving, gone) = Browser::logged_in(sessions, "bob").await;
         let leaving = leaving.open(sessions).await;
         let (staying, _) = Browser::logged_in(sessions, "eve").await;
@@ -138,7 +138,7 @@ async fn goes_on_when_there_is_room(db: &Db, sessions: &Sessions) {
         }
         assert!(failed > 0, "the disk was full");
         if !is_full {
-            // Reads go on. Without any room at all, a new connection has none for its index of the log.
+            // Reads continue. Without any room at all, a new connection cannot create its index of the log.
             assert_eq!(sessions.find(gone).await.unwrap().is_none(), is_out);
         }
 

@@ -35,13 +35,13 @@ async fn a_revocation_at_another_isolation_level_is_refused_before_anything_is_d
         let others = in_tx::revoke_others(&mut psql, realm, "ada", id).await;
         let error = failed(others, ErrorKind::Configuration);
         assert!(error.to_string().contains("read committed"), "{error}");
-        // The transaction goes on, and its commit does nothing.
+        // The transaction continues, and its commit changes nothing.
         sqlx::query("commit").execute(&mut psql).await.unwrap();
         assert_eq!(db.rows().await, 1);
         let cutoffs = "select count(*) from sessile.session_cutoffs where revoked_at is not null";
         assert_eq!(db.number(cutoffs, "").await, 0);
     }
-    // Where that is the default, the library's own are none the worse for it.
+    // If repeatable read is the default, the library's own transactions still work.
     let name = db.url.rsplit_once('/').unwrap().1;
     let default = "default_transaction_isolation = 'repeatable read'";
     db.run(&format!("alter database {name} set {default}"), "").await;
@@ -51,7 +51,7 @@ async fn a_revocation_at_another_isolation_level_is_refused_before_anything_is_d
     assert_eq!(sessions.revoke_all().await.unwrap().ended, 1);
 }
 
-/// How many rows and rounds; `FAULTS_ROWS` and `FAULTS_ROUNDS` make more of them.
+/// The number of rows and rounds; `FAULTS_ROWS` and `FAULTS_ROUNDS` raise them.
 fn size(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |size| size.parse().unwrap())
 }
@@ -61,7 +61,7 @@ async fn everybody_is_revoked_while_batches_are_saved(db: Db) {
     let sessions = db.sessions().await;
     let mut slowest = std::time::Duration::ZERO;
     for round in 0..rounds {
-        // Rows with a secret of one browser each, made at once.
+        // Rows with the secret of one browser each, created concurrently.
         let mut making = JoinSet::new();
         for _ in 0..256 {
             let sessions = sessions.clone();

@@ -1,4 +1,4 @@
-//! SQLite with a rollback journal, where a reader keeps a writer from its commit.
+//! SQLite with a rollback journal, with which a reader delays the commit of a writer.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ cases! {
     @sqlite [what_is_answered_with_ok_is_committed]
 }
 
-/// A pool whose connections use a rollback journal, for which nobody else may have the file open: those that
-/// made it may not have closed it yet.
+/// A pool whose connections use a rollback journal. For that, no other connection may have the file open:
+/// those that created it may not have closed it yet.
 pub(crate) async fn with_rollback_journal(db: &Db, busy_timeout: Duration) -> SqlitePool {
     let Pool::Sqlite(helpers) = &db.pool else { unreachable!("it is SQLite") };
     helpers.close().await;
@@ -31,7 +31,7 @@ pub(crate) async fn with_rollback_journal(db: &Db, busy_timeout: Duration) -> Sq
     panic!("somebody has the file open");
 }
 
-/// What another connection sees of all rows.
+/// All rows, as another connection sees them.
 async fn seen(db: &Db) -> String {
     db.dump().await
 }
@@ -91,7 +91,7 @@ async fn what_is_answered_with_ok_is_committed(db: Db) {
         }
         assert!(answer.is_err(), "{name}: nothing can be committed beside a reader");
 
-        // And nothing is left of it.
+        // No trace of the failed call is left.
         verb(user, new, guest).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         assert_ne!(seen(&looks).await, before, "{name}");
     }

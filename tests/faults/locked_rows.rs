@@ -24,10 +24,10 @@ cases! {
     ]
 }
 
-/// At once, as far as a machine that has other things to do is concerned.
+/// At once, with some time for a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(1_400);
 
-/// Holds the rows until it is rolled back, or dropped.
+/// Locks the rows until the transaction is rolled back, or dropped.
 async fn lock(db: &Db, ids: &[SessionId]) -> PgConnection {
     let mut psql = PgConnection::connect(&db.url).await.unwrap();
     sqlx::query("begin").execute(&mut psql).await.unwrap();
@@ -81,7 +81,7 @@ async fn others_go_on(db: &Db, sessions: &Sessions) {
     db.pass(minutes(20)).await;
     let psql = lock(db, &[locked]).await;
 
-    // Requests which only read.
+    // Requests that only read.
     for (browser, _) in &all {
         let mut browser = browser.clone();
         within(AT_ONCE, async {
@@ -94,7 +94,7 @@ async fn others_go_on(db: &Db, sessions: &Sessions) {
     within(DEADLINE + SLACK, sessions.flush()).await.unwrap();
     assert_eq!(seen_lately(db).await, 39, "all but the locked one");
 
-    // Requests which write, all at once: most of them share a statement.
+    // Requests that write, all at once: most of them share a statement.
     for round in 0..2 {
         let mut writes = JoinSet::new();
         for (browser, id) in all.clone() {
@@ -162,7 +162,7 @@ async fn a_write_waits_for_a_lock_that_goes_in_time(db: Db) {
     roll_back(psql).await;
     for write in writes {
         let written = within(AT_ONCE, write).await.unwrap();
-        // Whichever came first.
+        // Either may have come first.
         assert!(written.is_ok_and(|()| true) || db.rows().await == 0);
     }
     assert_eq!(db.rows().await, 0);
@@ -186,7 +186,7 @@ async fn neither_a_flush_nor_the_end_of_the_cleanup_waits_for_a_lock(db: Db) {
     let all = anybodys(&sessions, 3).await;
     db.pass(minutes(20)).await;
     let cleanup = sessions.spawn_cleanup(Schedule::every(minutes(60)));
-    // More than a row: the whole table.
+    // Not only a row, but the whole table.
     let mut psql = PgConnection::connect(&db.url).await.unwrap();
     for (browser, _) in &all {
         let session = browser.open(&sessions).await;
@@ -211,7 +211,7 @@ async fn a_log_out_of_others_goes_by_their_devices_of_which_one_is_locked(db: Db
     let (laptop, id) = Browser::logged_in(&sessions, "ada").await;
     let session = laptop.open(&sessions).await;
     let psql = lock(&db, &[phone]).await;
-    // One after the other: each is answered, and nothing has ended by halves.
+    // Each call gets an answer, and no session has ended by halves.
     let error = within(crate::patience::LOG_IN_DEADLINE + SLACK, session.log_out_others()).await;
     failed(error, ErrorKind::Contention);
     assert_eq!(db.rows().await, 2);

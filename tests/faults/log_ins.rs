@@ -1,4 +1,4 @@
-//! Log-ins that wait for a transaction of the application's.
+//! Log-ins that wait for an application's transaction.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn log_ins_that_wait_for_a_revocation_hold_up_nobody_else(db: Db) {
                 within(LOG_IN_DEADLINE + SLACK, session.log_in("ada")).await
             });
         }
-        // And those whose clients have gone.
+        // And log-ins whose clients have gone.
         for _ in 0..50 {
             let session = Browser::default().open(&sessions).await;
             let given_up =
@@ -55,7 +55,7 @@ async fn log_ins_that_wait_for_a_revocation_hold_up_nobody_else(db: Db) {
             })
             .await;
         }
-        // Other users, too, while there is room.
+        // Log-ins of other users wait too, as long as there is room.
         let mut told = 0;
         while let Some(answer) = log_ins.join_next().await {
             let error = failed_for_now(answer.unwrap());

@@ -1,4 +1,4 @@
-//! Answers that are lost after the server did what it was asked for.
+//! Answers that are lost after the server has done its work.
 
 use serde_json::json;
 use sessile::{ErrorKind, Sessions};
@@ -27,7 +27,7 @@ async fn a_save_whose_answer_is_lost_is_not_made_twice(db: Db) {
     let sessions = over(&proxy).await;
     let (mut browser, id) = Browser::with(&sessions, "n", json!(0)).await;
     let session = browser.open(&sessions).await;
-    // Once, so that the statement is prepared, and the row is known.
+    // First without a fault, so that the statement is prepared and the row is known.
     session.update("n", |n: &mut i64| *n += 1).await.unwrap();
     let revision = format!("select revision from sessile.sessions where id = '{id}'");
     let before = db.number(&revision, "").await;
@@ -42,7 +42,7 @@ async fn a_save_whose_answer_is_lost_is_not_made_twice(db: Db) {
     let node = db.sessions().await;
     assert_eq!(browser.open(&node).await.get::<String>("m").unwrap().as_deref(), Some("a mark"));
 
-    // The same again writes the same: nothing else was written meanwhile.
+    // A second call writes the same data: no other request has written meanwhile.
     browser.finish(&session).await;
     assert_eq!(db.number(&revision, "").await, before + 2);
     assert_eq!(browser.open(&node).await.keys(), ["m", "n"]);
@@ -61,7 +61,7 @@ async fn a_log_in_whose_commit_is_not_answered_can_be_made_again(db: Db) {
     assert_eq!(sessions.count_of_user("ada").await.unwrap(), 1, "it was made");
     drop(session);
 
-    // The browser has the cookie of before.
+    // The browser still has the old cookie.
     let session = browser.open(&sessions).await;
     within(SLACK, session.log_in("ada")).await.unwrap();
     browser.finish(&session).await;
@@ -71,7 +71,7 @@ async fn a_log_in_whose_commit_is_not_answered_can_be_made_again(db: Db) {
     assert_eq!(sessions.count_of_user("ada").await.unwrap(), 1);
 }
 
-/// The server waits for the next statement, and has the user's lock.
+/// The server waits for the next statement, and holds the user's lock.
 async fn a_log_in_that_was_lost_before_its_commit_can_be_made_again(db: Db) {
     let proxy = Proxy::before(&db).await;
     let sessions = over(&proxy).await;

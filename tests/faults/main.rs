@@ -1,5 +1,5 @@
-//! Faults made for real: rows and files that others have locked, servers that say nothing any more, full
-//! disks, runtimes that end. Whoever is not part of it notices nothing, and whoever is gets an answer in time.
+//! Real faults: locked rows and files, silent servers, full disks, runtimes that end. Requests that are not
+//! concerned notice nothing, and the others get an answer in time.
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 #[path = "../support/mod.rs"]

@@ -1,4 +1,4 @@
-//! More requests than a database that does not answer can take.
+//! More requests than a silent database can take.
 
 use std::{future::Future, task::Poll, time::Duration};
 
@@ -18,11 +18,11 @@ cases! {
     ]
 }
 
-/// What a queue keeps, and what statements have in hand beside it.
+/// The number of requests in a queue, and of those in its statements.
 const WAITING: usize = 8_192;
 const IN_HAND: usize = 2 * 256;
 
-/// Asks once, and does not come back.
+/// Polls each call once.
 async fn begin<F: Future>(calls: &mut [std::pin::Pin<Box<F>>]) -> usize {
     let mut done = 0;
     std::future::poll_fn(|context| {
@@ -37,7 +37,7 @@ async fn begin<F: Future>(calls: &mut [std::pin::Pin<Box<F>>]) -> usize {
 async fn a_full_queue_is_answered_at_once_and_clients_that_give_up_leave_it(db: Db) {
     let proxy = Proxy::before(&db).await;
     let backend = sessile::connect(&proxy.url).await.unwrap();
-    // So that nothing of this ends by itself.
+    // Long enough that no call reaches its deadline here.
     let deadline = Duration::from_secs(60);
     let sessions = Sessions::builder(backend).deadline(deadline).build().unwrap();
     let (browser, _) = Browser::logged_in(&sessions, "ada").await;
@@ -52,7 +52,7 @@ async fn a_full_queue_is_answered_at_once_and_clients_that_give_up_leave_it(db: 
         let load = || Box::pin(browser.try_open(&sessions));
         let mut calls: Vec<_> = (0..WAITING + IN_HAND).map(|_| load()).collect();
         assert_eq!(begin(&mut calls[..WAITING]).await, 0, "round {round}");
-        // The lanes' tasks take what they may.
+        // The lanes take their first batches.
         tokio::time::sleep(Duration::from_millis(20)).await;
         begin(&mut calls[WAITING..]).await;
 
@@ -62,7 +62,7 @@ async fn a_full_queue_is_answered_at_once_and_clients_that_give_up_leave_it(db: 
         let answer = within(Duration::from_secs(1), app.clone().oneshot(request())).await.unwrap();
         assert_eq!(answer.status(), 503);
         assert_eq!(answer.headers()["retry-after"], "1");
-        // It keeps its cookie.
+        // The browser keeps its cookie.
         assert!(!answer.headers().contains_key("set-cookie"));
         drop(calls);
     }

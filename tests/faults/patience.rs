@@ -1,16 +1,16 @@
-//! How long things take, and what they fail with.
+//! The duration of calls, and their errors.
 
 use std::time::{Duration, Instant};
 
 use sessile::{Error, ErrorKind};
 
-/// The deadlines by default.
+/// The default deadlines.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
 pub(crate) const LOG_IN_DEADLINE: Duration = Duration::from_secs(5);
-/// For a machine that has other things to do.
+/// Additional time for a busy machine.
 pub(crate) const SLACK: Duration = Duration::from_secs(1);
 
-/// What it comes to, which it does in time.
+/// Returns the call's result, and checks that it comes in time.
 #[track_caller]
 pub(crate) fn within<F: IntoFuture>(limit: Duration, call: F) -> impl Future<Output = F::Output> {
     let (caller, call) = (std::panic::Location::caller(), call.into_future());
@@ -27,7 +27,7 @@ pub(crate) fn within<F: IntoFuture>(limit: Duration, call: F) -> impl Future<Out
     }
 }
 
-/// Asks again until it holds.
+/// Repeats a check until it succeeds.
 #[track_caller]
 pub(crate) fn soon<F: Future<Output = bool>>(
     limit: Duration,
@@ -50,7 +50,7 @@ pub(crate) fn failed<T: std::fmt::Debug>(result: sessile::Result<T>, kind: Error
     error
 }
 
-/// Nothing was done, and the same call may succeed.
+/// The error says that nothing was done, and that the same call may succeed later.
 #[track_caller]
 pub(crate) fn failed_for_now<T: std::fmt::Debug>(result: sessile::Result<T>) -> Error {
     let error = result.unwrap_err();

@@ -1,4 +1,4 @@
-//! A network between the library and Postgres that can go wrong.
+//! A faulty network between the library and Postgres.
 
 use std::{
     net::SocketAddr,
@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::support::Db;
 
-/// Forwards connections to the database's server, and nothing while it is silent: neither a byte nor a
-/// connection's end, which arrive when it forwards again.
+/// Forwards connections to the database's server. While it is silent, it forwards neither bytes nor the end
+/// of a connection, and sends them later.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) url: String,
@@ -38,7 +38,7 @@ struct Shared {
     sprung: AtomicUsize,
 }
 
-/// Waits for a request that holds these bytes.
+/// Waits for a request that contains these bytes.
 #[derive(Clone, Debug)]
 struct Trap {
     bytes: Vec<u8>,
@@ -47,10 +47,10 @@ struct Trap {
 
 #[derive(Clone, Debug)]
 enum Then {
-    /// The request reaches the server. Nothing comes back any more, and nothing else goes there, not even the
-    /// end of the connection.
+    /// The request reaches the server, but no answer comes back. Nothing else reaches the server, not even
+    /// the end of the connection.
     LosesAnswers,
-    /// The request does not reach the server; this is the answer to it.
+    /// The request does not reach the server; the library gets this answer.
     Answers(Vec<u8>),
 }
 
@@ -75,12 +75,12 @@ impl Proxy {
         self.shared.is_silent.send_replace(silent);
     }
 
-    /// The answer to the next request that holds these bytes is lost, and its connection with it.
+    /// Loses the answer to the next request that contains these bytes, and its connection.
     pub(crate) fn loses_the_answer_to(&self, bytes: impl AsRef<[u8]>) {
         self.trap(bytes, Then::LosesAnswers);
     }
 
-    /// The next request that holds this text fails with this SQLSTATE.
+    /// Lets the next request that contains this text fail with this SQLSTATE.
     pub(crate) fn fails(&self, text: &str, code: &str) {
         let fields = format!("SERROR\0VERROR\0C{code}\0Mas the test wants it\0\0");
         let mut answer = vec![b'E'];
@@ -94,12 +94,12 @@ impl Proxy {
         *self.shared.trap.lock().unwrap() = Some(Trap { bytes: bytes.as_ref().to_vec(), then });
     }
 
-    /// How many requests were trapped.
+    /// The number of requests that met a trap.
     pub(crate) fn sprung(&self) -> usize {
         self.shared.sprung.load(SeqCst)
     }
 
-    /// How many connections the library has not closed.
+    /// The number of connections that the library has not closed.
     pub(crate) fn open(&self) -> usize {
         self.shared.open.load(SeqCst)
     }
@@ -112,7 +112,7 @@ impl Drop for Proxy {
 }
 
 async fn serve(listener: TcpListener, server: SocketAddr, shared: Arc<Shared>) {
-    // With it go all connections.
+    // All connections end with this task.
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();

@@ -1,4 +1,4 @@
-//! Runtimes that end, as a test's does, or one that an application has for a part of itself.
+//! Runtimes that end: a test's runtime, or the runtime of a part of an application.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ cases! {
     a_runtime_that_ends_fails_nothing_in_another_one,
 }
 
-/// Runs it in a runtime of its own, which ends with it.
+/// Runs the future in a separate runtime, which ends with it.
 async fn in_runtime<T: Send + 'static>(run: impl Future<Output = T> + Send + 'static) -> T {
     tokio::task::spawn_blocking(|| {
         let thread = std::thread::spawn(|| {
@@ -67,7 +67,7 @@ async fn the_next_runtime_goes_on(db: Db) {
             let (mut first, _) = Browser::logged_in(&sessions, "ada").await;
             let (second, _) = Browser::logged_in(&sessions, "bob").await;
             db.pass(minutes(20)).await;
-            // The touch waits, and its runtime ends.
+            // The runtime ends while the touch waits.
             let session = first.open(&sessions).await;
             first.finish(&session).await;
             (sessions, first, second)
@@ -79,7 +79,7 @@ async fn the_next_runtime_goes_on(db: Db) {
             within(DEADLINE, async {
                 let session = second.open(&sessions).await;
                 second.finish(&session).await;
-                // Without a flush, too: by a task of its own.
+                // The touch is also written without a flush, by its own task.
                 soon(DEADLINE, async || seen_lately(&looks).await == 2).await;
                 let session = first.open(&sessions).await;
                 session.update("n", |n: &mut i64| *n += 1).await.unwrap();
@@ -103,7 +103,7 @@ async fn the_next_runtime_hears_of_revocations(db: Db) {
         let (sessions, elsewhere) = (sessions.clone(), elsewhere.clone());
         in_runtime(async move {
             let (browser, id) = Browser::logged_in(&sessions, "ada").await;
-            // So that it is in the cache, and the cache listens.
+            // The session is in the cache, and the cache listens.
             for _ in 0..20 {
                 assert!(browser.is_in(&sessions).await);
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -119,7 +119,7 @@ async fn a_pool_can_be_closed_after_its_first_runtime(db: Db) {
     let to_first = db.clone();
     let (sessions, pool) = in_runtime(async move {
         let (sessions, pool) = own_pool(&to_first).await;
-        // Some at once, so that connections rest.
+        // Several requests at once, so that connections rest.
         let (browser, _) = Browser::logged_in(&sessions, "ada").await;
         let all = (0..8).map(|_| {
             let (browser, sessions) = (browser.clone(), sessions.clone());
@@ -136,7 +136,7 @@ async fn a_pool_can_be_closed_after_its_first_runtime(db: Db) {
     .await;
     let is_postgres = db.is_postgres();
     in_runtime(async move {
-        // In an application's pool, it may meet a connection of the first runtime.
+        // In an application's pool, the log-in may get a connection of the first runtime.
         if let Err(error) = Browser::default().open(&sessions).await.log_in("ada").await {
             assert!(is_postgres && error.kind() == ErrorKind::OutcomeUnknown, "{error:?}");
         }
@@ -153,7 +153,7 @@ async fn a_pool_can_be_closed_after_its_first_runtime(db: Db) {
 
 async fn a_runtime_that_ends_fails_nothing_in_another_one(db: Db) {
     for (sessions, is_own) in [(db.sessions().await, false), (own_pool(&db).await.0, true)] {
-        // In an application's pool, a connection may be one of the runtime that ends.
+        // In an application's pool, a connection may belong to the runtime that ends.
         let may_be_unknown = is_own && db.is_postgres();
         let (healthy, _) = Browser::logged_in(&sessions, "ada").await;
         let is_over = Arc::new(AtomicBool::new(false));
@@ -193,7 +193,7 @@ async fn a_runtime_that_ends_fails_nothing_in_another_one(db: Db) {
                 for _ in 0..60 {
                     begun.recv().await.expect("they go on");
                 }
-                // And it ends, whatever is under way.
+                // The runtime ends in the middle of everything.
             })
             .await;
         }
@@ -203,7 +203,7 @@ async fn a_runtime_that_ends_fails_nothing_in_another_one(db: Db) {
     }
 }
 
-/// Updates a session of its own, and says so each time, until the runtime ends.
+/// Updates its own session, and reports each update, until the runtime ends.
 async fn busy(sessions: Sessions, sender: mpsc::Sender<()>) -> sessile::Result<()> {
     let session = Browser::default().try_open(&sessions).await?;
     session.insert("n", 0)?;

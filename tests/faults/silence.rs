@@ -1,4 +1,4 @@
-//! A server that says nothing any more: its packets are dropped.
+//! A silent server: its packets are dropped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +26,7 @@ async fn over(proxy: &Proxy) -> Sessions {
     Sessions::builder(sessile::connect(&proxy.url).await.unwrap()).build().unwrap()
 }
 
-/// A session of a user of its own, open.
+/// An open session of a separate user.
 async fn of_user(sessions: &Sessions, name: &str) -> (Browser, Session) {
     let (browser, _) = Browser::logged_in(sessions, name).await;
     let session = browser.open(sessions).await;
@@ -60,7 +60,7 @@ async fn every_call_is_answered_in_time_and_its_connection_closed(db: Db) {
             })
         };
     }
-    // In two waves, since the third half of them would only wait for a connection.
+    // In two waves, because a third wave would only wait for a connection.
     let (one, of) = (sessions.clone(), browser.clone());
     ask!("open", !writes, DEADLINE, of.try_open(&one));
     let one = sessions.clone();
@@ -91,7 +91,7 @@ async fn every_call_is_answered_in_time_and_its_connection_closed(db: Db) {
     .await;
     for name in ["a", "b", "c", "d", "e", "f", "g", "h", "new"] {
         within(AT_ONCE, async {
-            // Also those whose log-in was perhaps made.
+            // This includes users whose log-in may have happened.
             let (_, session) = of_user(&sessions, name).await;
             session.update("n", |n: &mut i64| *n += 1).await.unwrap();
         })
@@ -104,14 +104,14 @@ async fn every_call_is_answered_in_time_and_its_connection_closed(db: Db) {
             let error = answer.unwrap_err();
             match writes {
                 true if error.kind() == ErrorKind::OutcomeUnknown => assert!(!error.is_transient()),
-                // It waited for a connection until there was no time, and has sent nothing.
+                // The call waited for a connection until its time was over, and has sent nothing.
                 _ => assert!(
                     error.is_transient() && error.kind() == ErrorKind::Database,
                     "{name}: {error:?}"
                 ),
             }
         }
-        // Whatever asked is closed; nothing else was connected.
+        // Every connection that was used is closed; there are no others.
         soon(AT_ONCE, async || proxy.open() == 0).await;
     }
 }
@@ -146,7 +146,7 @@ async fn many_at_once_are_answered_in_time(db: Db) {
     for session in &open {
         within(AT_ONCE, session.update("n", |n: &mut i64| *n += 1)).await.unwrap();
     }
-    // Each was made once or twice: what was sent may have arrived late, and was not sent again.
+    // Each update happened once or twice: a statement may have arrived late, but was not sent again.
     let twice = "select count(*) from sessile.sessions where user_id is null and (revision > 2 or (data ->> 'n')::int > 2)";
     assert_eq!(db.number(twice, "").await, 0);
 }

@@ -1,4 +1,4 @@
-//! A response that waits for what its own body does.
+//! A response that waits for its own body.
 
 use std::{
     pin::Pin,
@@ -26,7 +26,7 @@ cases! {
 }
 
 async fn a_response_does_not_wait_for_good_for_an_update_of_its_own_body(db: Db) {
-    // The update is under way when the handler returns, and only the body goes on with it.
+    // The update has begun when the handler returns, and only the body polls it further.
     let gate = tap::Gate::after(tap::Verb::Save);
     let sessions = db.tapped(&gate).build().unwrap();
     let (browser, _) = Browser::with(&sessions, "n", serde_json::json!(0)).await;
@@ -49,7 +49,7 @@ async fn a_response_does_not_wait_for_good_for_an_update_of_its_own_body(db: Db)
         Router::new().route("/", get(handler)).layer(SessionLayer::new(sessions.clone()));
     let cookie = format!("__Host-id={}", browser.cookie.clone().unwrap());
     let request = Request::get("/").header("cookie", cookie).body(Body::empty()).unwrap();
-    // Six seconds.
+    // The layer waits for six seconds.
     let answer = within(Duration::from_secs(8), app.oneshot(request)).await.unwrap();
     assert_eq!(answer.status(), 503);
 
@@ -60,7 +60,7 @@ async fn a_response_does_not_wait_for_good_for_an_update_of_its_own_body(db: Db)
 
 type Update = Pin<Box<dyn Future<Output = sessile::Result<()>> + Send>>;
 
-/// Goes on with the update.
+/// Polls the update.
 struct Updates(Update);
 
 impl Stream for Updates {

@@ -1,4 +1,4 @@
-//! Time-outs that the database or the role sets, and what else a server refuses.
+//! Time-outs of the database or the role, and other refusals of a server.
 
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ async fn a_violation_of_the_protocol_is_not_transient(db: Db) {
     for code in ["57014", "53300"] {
         assert!(of(code).await.is_transient(), "{code}");
     }
-    // Of these it did nothing, and is tried again.
+    // With these codes the statement did nothing, and is tried again.
     for code in ["40P01", "40001", "25006", "25P03"] {
         proxy.fails("marked again", code);
         session.update("m", |m: &mut String| *m = "marked again".to_owned()).await.unwrap();

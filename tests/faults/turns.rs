@@ -1,4 +1,4 @@
-//! One visitor's many updates, and updates that are begun and not gone on with.
+//! Many updates by one visitor, and updates that begin and are then no longer polled.
 
 use std::{
     future::poll_fn,
@@ -43,7 +43,7 @@ async fn a_thousand_updates_of_one_visitor_fail_none_of_another_ones(db: Db) {
         session.update("n", |n: &mut i64| *n += 1).await.unwrap();
         (slowest, asked) = (slowest.max(begun.elapsed()), asked + 1);
         while let Some(done) = updates.try_join_next() {
-            // Those of the greedy one may have to give way.
+            // The updates of the greedy visitor may fail.
             match done.unwrap() {
                 Ok(()) => written += 1,
                 Err(error) => assert!(error.is_transient(), "{error:?}"),
@@ -87,7 +87,8 @@ async fn an_update_that_is_not_gone_on_with_holds_up_others_for_a_moment_only(db
     let others = [browser.open(&sessions).await, browser.open(&sessions).await];
     browser.open(&sessions).await.update("n", |n: &mut i64| *n += 1).await.unwrap();
 
-    // It finds that another one was faster, takes its turn, and reads the row again: and there it is left.
+    // The update finds that another one was faster, takes its turn, and reads the row again. From then on it
+    // is not polled.
     hold.is_armed.store(true, SeqCst);
     let mut update = Box::pin(left.update("n", |n: &mut i64| *n += 1));
     tokio::select! {
@@ -99,20 +100,20 @@ async fn an_update_that_is_not_gone_on_with_holds_up_others_for_a_moment_only(db
         within(Duration::from_millis(1_500), update).await.unwrap();
     }
     assert_eq!(browser.open(&sessions).await.get("n").unwrap(), Some(3));
-    // It may go on whenever it likes.
+    // The update can continue at any time.
     update.await.unwrap();
     assert_eq!(browser.open(&sessions).await.get("n").unwrap(), Some(4));
 }
 
 async fn a_write_that_is_not_gone_on_with_holds_up_nobody(db: Db) {
     let sessions = db.sessions().await;
-    // One whose answer is there at once is of no use here.
+    // A call that is answered at once proves nothing here.
     let mut tries = 0..50;
     while tries.next().is_some() && !are_left(&sessions).await {}
     assert!(!tries.is_empty(), "none was left");
 }
 
-/// Whether the calls were under way when they were left, and then nobody was held up.
+/// Returns whether the calls were in flight when they were left. Then checks that no other call was delayed.
 async fn are_left(sessions: &sessile::Sessions) -> bool {
     let (browser, _) = Browser::with(sessions, "n", json!(0)).await;
     let (other, _) = Browser::with(sessions, "n", json!(0)).await;
@@ -131,7 +132,7 @@ async fn are_left(sessions: &sessile::Sessions) -> bool {
             session.log_in("ada").await.unwrap();
             user.finish(&session).await;
         }
-        // The same visitor's, too.
+        // This includes an update by the same visitor.
         browser.open(sessions).await.update("n", |n: &mut i64| *n += 1).await.unwrap();
         sessions.flush().await.unwrap();
     })
@@ -141,7 +142,7 @@ async fn are_left(sessions: &sessile::Sessions) -> bool {
     true
 }
 
-/// Asks once, and does not come back. Whether it has begun and not ended.
+/// Polls the call once. Returns whether it is pending.
 async fn once<F: Future>(call: &mut Pin<Box<F>>) -> bool {
     poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await
 }

@@ -25,7 +25,7 @@ fn devices() -> axum::Router {
     routes().route("/devices", get(list)).route("/renew", get(renew))
 }
 
-/// Logs in with these header lines, and returns what the list then says of the device.
+/// Logs in with these header lines, and returns the device as the list shows it.
 async fn device(site: &crate::site::Site, lines: &[Vec<u8>]) -> Value {
     let response = site.get("/log-in/ada", lines).await;
     let cookie = format!("Cookie: __Host-id={}", response.set_cookie().value).into_bytes();
@@ -63,7 +63,7 @@ async fn a_user_agent_is_listed_as_it_can_be_shown(db: Db) {
         assert_eq!(device["ip"], json!(null));
     }
     assert_eq!(device(&site, &[]).await["user_agent"], json!(null));
-    // An anonymous session has one too, from its first write on.
+    // An anonymous session also has an address, from its first write on.
     let visitor = b"User-Agent: anonymous".to_vec();
     let response = site.get("/put/a/1", &[visitor]).await;
     assert_eq!(response.status, 200);
@@ -72,8 +72,8 @@ async fn a_user_agent_is_listed_as_it_can_be_shown(db: Db) {
     assert_eq!(db.number(&count, &count.replace("sessile.", "")).await, 1);
 }
 
-/// As an application behind its own proxy would: the header that the proxy sets, else the
-/// connection's address.
+/// As in an application behind its own proxy: the header that the proxy sets, or else the connection's
+/// address.
 fn client_ip(headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
     match headers.get("x-real-ip") {
         Some(header) => header.to_str().ok()?.parse().ok(),
@@ -127,7 +127,7 @@ async fn a_device_shows_its_last_log_in_and_where_it_was_last_seen(db: Db) {
         assert_eq!(list[0]["ip"], ip, "{path}");
         assert_eq!(list.as_array().unwrap().len(), 1);
     }
-    // A request that only reads tells where it came from when a touch is due.
+    // A request that only reads records its address when a touch is due.
     db.pass(minutes(4)).await;
     get(&mut visitor, &site, "/get/a", "much later").await;
     site.sessions.flush().await.unwrap();

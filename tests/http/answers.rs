@@ -1,4 +1,4 @@
-//! The answers that the layer gives by itself, because what a handler recorded was not written.
+//! The layer's own answers: it could not write the changes that a handler recorded.
 
 use axum::{Router, extract::Path, routing::get};
 use http::{HeaderMap, Response as HttpResponse, request::Parts};
@@ -29,7 +29,7 @@ cases! {
 const KINDS: [(&str, u16); 4] =
     [("session_ended", 401), ("superseded", 409), ("invalid_data", 413), ("database", 503)];
 
-/// A site that can fail in each of the ways of [`KINDS`], and a way to let it.
+/// A site that can fail in each of the ways of [`KINDS`], and a way to make it fail.
 struct Failing {
     site: Site,
 }
@@ -94,7 +94,8 @@ impl Failing {
     }
 }
 
-/// Holds for all of them: nothing of the handler's, nothing of the inside, no cookie.
+/// Every answer of the layer: it shows nothing of the handler's response or of an error's inside, and sets no
+/// cookie.
 fn is_the_layers(response: &Response, status: u16, kind: &str) {
     assert_eq!(response.status, status, "{kind}");
     assert!(response.sets_no_cookie(), "{kind}");
@@ -155,7 +156,7 @@ async fn an_answer_is_json_for_who_asks_for_it(db: Db) {
 
 type Hook = fn(&Error, &Parts) -> HttpResponse<String>;
 
-/// An answer of the application's own: says all that it was given.
+/// The application's own answer: it shows every value that it was given.
 fn own(error: &Error, request: &Parts) -> HttpResponse<String> {
     let mine = request.headers.get("x-mine").map_or("", |value| value.to_str().unwrap());
     let said = format!("{:?} {} {} {mine}", error.kind(), request.method, request.uri);
@@ -184,7 +185,7 @@ async fn an_answer_can_be_the_applications_own(db: Db) {
         assert_eq!(response.one("x-own"), Some("yes"));
         assert!(response.all("x-theirs").is_empty());
         assert!(response.all("content-type").is_empty());
-        // No session's cookie is in it, so the rest is the application's choice.
+        // The response has no session cookie, so the application chooses its other headers.
         assert_eq!(response.all("set-cookie"), ["seen=1"]);
         assert_eq!(response.all("cache-control"), ["public, max-age=600"]);
         assert_eq!(response.all("cdn-cache-control"), ["max-age=600"]);
@@ -210,7 +211,7 @@ async fn the_rules_for_cookies_hold_for_the_applications_own_answer(db: Db) {
     site.spy.fail(Save);
     let response = guest.get("/welcome").await;
     assert_eq!((response.status, response.body.as_str()), (418, "Database GET /welcome "));
-    // The new secret is the session's already: its browser gets it.
+    // The session has the new secret already, so the browser gets it.
     let cookies = response.set_cookies();
     assert_eq!(cookies.len(), 2);
     assert_eq!((cookies[0].name.as_str(), cookies[1].name.as_str()), ("seen", "__Host-id"));
@@ -220,7 +221,7 @@ async fn the_rules_for_cookies_hold_for_the_applications_own_answer(db: Db) {
     site.spy.let_all_pass();
     assert_eq!(guest.get("/").await.body, "ada");
 
-    // A failure takes no cookie away.
+    // A failure removes no cookie.
     let ada = site.user("ada").await;
     site.spy.fail(Create);
     let response = site.get("/out", &ada.lines()).await;
@@ -234,7 +235,7 @@ async fn a_hook_answers_for_no_handler(db: Db) {
     for (path, status) in [("/", 200), ("/put/a/2", 200), ("/no-such-route", 404)] {
         assert_eq!(guest.get(path).await.status, status, "{path}");
     }
-    // An error that a handler returns is its own answer.
+    // A handler that returns an error answers with it itself.
     let mut tab = guest.clone();
     guest.get("/renew").await;
     let response = tab.get("/log-out").await;
@@ -243,14 +244,14 @@ async fn a_hook_answers_for_no_handler(db: Db) {
         (409, { "another request renewed this session or logged in to it meanwhile: try again\n" })
     );
     assert!(response.all("x-own").is_empty());
-    // So is one that no session was found for.
+    // The same applies if the session could not be loaded.
     site.spy.fail(Load);
     let response = guest.get("/put/a/3").await;
     assert_eq!((response.status, response.body.as_str()), (503, NOT_NOW));
 }
 
-/// `/meanwhile/{event}/{what}`: records a value; then somebody else ends the session, or gives it a new
-/// secret; then the handler goes on.
+/// `/meanwhile/{event}/{what}`: records a value. Then somebody else ends the session, or gives it a new
+/// secret. Then the handler continues.
 fn meanwhile(sessions: &Sessions) -> Router {
     let sessions = sessions.clone();
     let handler = async move |session: Session,
@@ -304,7 +305,7 @@ async fn a_handler_whose_session_was_revoked_meanwhile_is_401(db: Db) {
             site.sessions.revoke_user("ada").await.unwrap();
         }
     }
-    // Its rows are gone, and nothing came back.
+    // The session's rows are gone, and none was inserted again.
     assert_eq!(db.rows().await, 0);
 }
 
@@ -337,14 +338,14 @@ async fn a_handler_that_logged_out_itself_keeps_its_answer(db: Db) {
         assert!(response.removes_the_cookie(), "{path}");
         assert_eq!(db.rows().await, 0, "{path}");
     }
-    // What it records afterwards is of a new session.
+    // Changes that the handler records later belong to a new session.
     let mut ada = site.user("ada").await;
     let response = ada.get("/meanwhile/revoked/logs-out-and-puts").await;
     assert_eq!((response.status, response.body.as_str()), (200, "the handler's"));
     assert_eq!(ada.get("/").await.body, "a guest");
     assert_eq!(ada.get("/get/b").await.body, "of the next session");
     assert_eq!(ada.get("/get/a").await.body, "nothing");
-    // Who was superseded was not logged out, and is told by the handler's own error.
+    // A superseded request is not logged out, and answers with the handler's own error.
     let ada = site.user("ada").await;
     let response = site.get("/meanwhile/renewed/logs-out", &[cookies(&[ada.token()])]).await;
     assert_eq!((response.status, response.sets_no_cookie()), (409, true));

@@ -1,4 +1,5 @@
-//! Caches on the way: none may keep a cookie, and each has to know what depends on one.
+//! Caches between server and browser: none may store a cookie, and each must know which responses depend on
+//! one.
 
 use axum::{
     Router,
@@ -26,8 +27,8 @@ cases! {
 
 type Headers = &'static [(&'static str, &'static str)];
 
-/// What a handler says, and what becomes of `Cache-Control` beside a cookie. Everything else that is
-/// listed goes.
+/// A handler's headers, and the `Cache-Control` that remains beside a cookie. The other listed headers are
+/// removed.
 const CHOSEN: &[(Headers, &[&str])] = &[
     (&[], &["no-store"]),
     (&[("cache-control", "public, max-age=600")], &["no-store"]),
@@ -45,18 +46,18 @@ const CHOSEN: &[(Headers, &[&str])] = &[
     (&[("surrogate-control", "max-age=600")], &["no-store"]),
     (&[("cloudflare-cdn-cache-control", "public"), ("edge-control", "x")], &["no-store"]),
     (&[("x-accel-expires", "600"), ("x-litespeed-cache-control", "public")], &["no-store"]),
-    // No shared cache keeps these.
+    // Shared caches do not store these.
     (&[("cache-control", "no-store")], &["no-store"]),
     (&[("cache-control", "private")], &["private"]),
     (&[("cache-control", "private, max-age=60")], &["private, max-age=60"]),
     (&[("cache-control", "Private"), ("cache-control", "Max-Age=60")], &["Private", "Max-Age=60"]),
     (&[("cache-control", "no-cache, No-Store")], &["no-cache, No-Store"]),
-    // But the networks' own headers go there, too.
+    // But the headers for networks are removed from them too.
     (&[("cache-control", "private"), ("cdn-cache-control", "public")], &["private"]),
     (&[("cache-control", "no-store"), ("surrogate-control", "max-age=9")], &["no-store"]),
 ];
 
-/// `/{index}/{what}`: says what is chosen, and does something to the session.
+/// `/{index}/{what}`: sends the chosen headers, and does something to the session.
 fn saying() -> Router {
     let handler = |session: Session, Path((index, what)): Path<(usize, String)>| async move {
         match what.as_str() {
@@ -80,7 +81,7 @@ fn is_about_caches(name: &str) -> bool {
         .any(|end| name.ends_with(end))
 }
 
-/// All headers about caches, the one for everybody first.
+/// All headers about caches, the general one first.
 fn said(response: &Response) -> Vec<(&str, &str)> {
     let about = response.headers.iter().filter(|(name, _)| is_about_caches(name));
     about.map(|(name, value)| (name.as_str(), value.as_str())).collect()
@@ -117,7 +118,7 @@ async fn what_the_handler_says_stays_where_no_cookie_is_set(db: Db) {
             assert_eq!(response.all("vary"), ["cookie"]);
         }
     }
-    // Nor is it the layer's business that a handler sets cookies of its own.
+    // The layer ignores cookies that a handler sets.
     let theirs = || async { [("cache-control", "public"), ("set-cookie", "theme=dark")] };
     let site = Site::serve(&db, Router::new().route("/theirs", get(theirs))).await;
     let response = site.get("/theirs", &[]).await;
@@ -144,7 +145,7 @@ async fn whoever_asks_for_the_session_is_told_to_vary(db: Db) {
     for path in ["/", "/get/a", "/get/none", "/put/a/2", "/guarded", "/fails"] {
         assert_eq!(guest.get(path).await.all("vary"), ["cookie"], "{path}");
     }
-    // Also where there was no cookie, and nothing was asked of the database.
+    // This includes requests without a cookie, which query nothing.
     for path in ["/", "/get/a", "/guarded", "/fails"] {
         let response = site.get(path, &[]).await;
         assert_eq!(response.all("vary"), ["cookie"], "{path}");
@@ -194,7 +195,7 @@ async fn overruling_public_is_told_once_and_then_only_who_asks() {
         CHOSEN.iter().position(|(chosen, _)| chosen.iter().any(|(_, said)| *said == value)).unwrap()
     };
     let (public, s_maxage) = (of("public, max-age=600"), of("private, s-maxage=600"));
-    // Nothing was overruled, or nobody meant a shared cache.
+    // Nothing was overruled, or the handler did not allow a shared cache.
     for value in ["private, max-age=60", "no-store", "no-cache"] {
         assert!(told(of(value), "put").await.is_empty(), "{value}");
     }

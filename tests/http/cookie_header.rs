@@ -1,5 +1,4 @@
-//! The `Cookie` header as anybody may send it. A session is found by the bytes that a browser
-//! compares, and by no others.
+//! Every form of the `Cookie` header. The layer compares the name byte for byte, as a browser does.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -15,7 +14,7 @@ use crate::{
 
 cases! { an_id_without_its_secret_is_nobody, an_id_that_never_was_is_nobody }
 
-/// A site, the cookie of a guest of it, and what a request with some header makes of the session.
+/// A site, a guest's cookie, and the session that a request with some header gets.
 struct Case {
     site: Site,
     token: String,
@@ -31,8 +30,8 @@ impl Case {
         Self { site, token, log: Log::begin(), _db: db }
     }
 
-    /// Sends `Cookie` headers in which `{}` stands for the guest's token. Returns who it was, what
-    /// the database was asked, and why the log says the cookie was refused.
+    /// Sends `Cookie` headers in which `{}` stands for the guest's token. Returns the user, the calls of the
+    /// store, and the reasons in the log for refused cookies.
     async fn ask(&self, cookies: &[&[u8]]) -> (String, Vec<Verb>, Vec<String>) {
         self.log.take();
         let response = self.site.get("/", &lines(cookies, &self.token)).await;
@@ -41,7 +40,7 @@ impl Case {
         assert!(response.sets_no_cookie(), "{shown}");
         let events = self.log.take_events("cookie refused");
         let reason = |event: &serde_json::Value| {
-            // Anybody can send it: no warning, which would let anybody fill the log.
+            // Every client can send this. A warning would let it fill the log.
             assert_eq!(event["level"], "DEBUG", "{shown}");
             event["fields"]["reason"].as_str().unwrap().to_owned()
         };
@@ -97,7 +96,7 @@ async fn the_exact_name_is_found_among_whatever_neighbours() {
         &[b"a=1", b"__Host-id={}", b"b=2"],
         &[b"\xff", b"__Host-id={}"],
         &[b"", b"__Host-id={}"],
-        // Other cookies, however alike.
+        // Other cookies with similar names.
         &[b"__Host-id2=x; __Host-i=x; x__Host-id=x; __Host-id={}"],
         &[b"__host-id=x; __HOST-ID=x; __Host-ID=x; __Host-id={}"],
         &[b"%5F%5FHost-id=x; __Host-id={}"],
@@ -139,14 +138,14 @@ async fn a_name_of_other_bytes_is_another_cookie() {
         &["a=1;\u{a0}__Host-id={}".as_bytes()],
         &["__Host-id\u{a0}={}".as_bytes()],
         &["__Host-id\u{2003}={}".as_bytes()],
-        // The same as single bytes, for whom text is Latin 1.
+        // The same characters as single bytes, in Latin 1.
         &[b"\xa0__Host-id={}"],
         &[b"\x85__Host-id={}"],
         &[b"__Host-id\xa0={}"],
         // Blanks between the name and its sign.
         &[b"__Host-id ={}"],
         &[b"__Host-id\t={}"],
-        // Neither the name nor the sign, or a neighbour's value.
+        // Without the name or the sign, or with a neighbour's value.
         &[b"__Host-id"],
         &[b"__Host-id:{}"],
         &[b"{}"],
@@ -217,7 +216,7 @@ async fn a_value_that_nobody_was_given_costs_no_query() {
 #[tokio::test]
 async fn the_same_name_twice_is_the_one_well_formed_value() {
     let case = Case::new().await;
-    // With how many malformed ones beside it.
+    // With the number of malformed ones beside it.
     let twice: &[(&[&[u8]], usize)] = &[
         (&[b"__Host-id={}; __Host-id={}"], 0),
         (&[b"__Host-id={}; __Host-id=x"], 1),
@@ -228,7 +227,7 @@ async fn the_same_name_twice_is_the_one_well_formed_value() {
         (&[b"__Host-id={}", b"a=1", b"b=2; __Host-id=x"], 1),
         (&[b"__Host-id=x", b"a=1", b"b=2; __Host-id={}"], 1),
         (&[b"__Host-id={};__Host-id={};__Host-id={}"], 0),
-        // More than four malformed ones do not count: only what is looked up is limited.
+        // More than four malformed cookies do no harm: only the number of rows to look up is limited.
         (&[b"__Host-id=1;__Host-id=2;__Host-id=3;__Host-id={};__Host-id=4;__Host-id=5"], 5),
         (&[b"__Host-id={};__Host-id={};__Host-id={};__Host-id={};__Host-id={};__Host-id={}"], 0),
     ];
@@ -273,7 +272,8 @@ async fn an_id_without_its_secret_is_nobody(db: Db) {
             let site = &site;
             async move { site.get(path, &lines).await }
         };
-        // It may be an old cookie of the session, whose new one is on its way: nothing is taken away.
+        // It may be an old cookie of the session, and the new one is on its way. So the layer does not remove
+        // it.
         let response = ask("/").await;
         assert_eq!((response.body.as_str(), response.sets_no_cookie()), ("nobody", true));
         assert_eq!(site.spy.take(), [Load]);
@@ -281,7 +281,7 @@ async fn an_id_without_its_secret_is_nobody(db: Db) {
         let response: Response = ask("/put/a/forged").await;
         assert_eq!(site.spy.take(), [Load, Create]);
         assert_ne!(response.set_cookie().value[..16], forged[..16]);
-        // Nobody's log-out ends nothing. The cookie goes, since the visitor asked for that.
+        // A log-out without a session ends nothing, but it removes the cookie, as the visitor asked.
         assert!(ask("/log-out").await.removes_the_cookie());
         assert_eq!(site.spy.take(), [Load]);
     }
@@ -298,7 +298,7 @@ async fn an_id_that_never_was_is_nobody(db: Db) {
     assert_eq!((response.body.as_str(), response.sets_no_cookie()), ("nobody", true));
     assert_eq!(site.spy.take(), [Load]);
 
-    // Nor is it adopted: the new session's id and secret are the server's.
+    // The session does not adopt the cookie: the server creates the new id and secret.
     let new = site.get("/put/a/1", &lines).await.set_cookie().value;
     assert_ne!(new[..16], unknown[..16]);
     assert_ne!(new[32..], unknown[32..]);

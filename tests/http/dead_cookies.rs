@@ -1,5 +1,4 @@
-//! A cookie whose session has ended: left alone until a write or a log-in replaces it, or a log-out
-//! removes it.
+//! A cookie whose session has ended: it stays until a write or a log-in replaces it, or a log-out removes it.
 
 use axum::{
     Router,
@@ -28,7 +27,7 @@ cases! {
     two_applications_on_two_ports_with_two_names_do_not_meet,
 }
 
-/// `/poll/loaded` stops when it has its session, `/poll/not-loaded` before it asks for it.
+/// `/poll/loaded` stops after it has loaded its session, `/poll/not-loaded` before.
 fn polls(pause: &Pause) -> Router {
     let who = |session: &Session| session.user_id().unwrap_or_else(|| "nobody".to_owned());
     let stops = pause.clone();
@@ -49,7 +48,7 @@ async fn a_poll_that_is_answered_after_a_log_out_removes_no_cookie(db: Db) {
     let site = Site::serve(&db, routes().merge(polls(&pause))).await;
     for (path, who) in [("/poll/loaded", "ada"), ("/poll/not-loaded", "nobody")] {
         let mut ada = site.user("ada").await;
-        // So that a touch is due, which it may not do any more.
+        // A touch is due then, which must not be written any more.
         db.pass(minutes(10)).await;
         let mut poll = ada.begin(path).await;
         pause.reached().await;
@@ -67,7 +66,7 @@ async fn a_poll_that_is_answered_after_a_log_out_removes_no_cookie(db: Db) {
 async fn a_poll_that_is_answered_after_a_log_in_removes_no_cookie(db: Db) {
     let pause = Pause::new();
     let site = Site::serve(&db, routes().merge(polls(&pause))).await;
-    // In the browser of a guest, of a user, and of somebody whose session has ended.
+    // In the browser of a guest, of a user, and of a visitor whose session has ended.
     for who in ["a guest", "bob", "nobody"] {
         for path in ["/poll/loaded", "/poll/not-loaded"] {
             let mut visitor = match who {
@@ -168,7 +167,7 @@ async fn a_log_out_removes_a_dead_cookie(db: Db) {
         assert!(!visitor.has_cookie());
         assert_eq!(db.rows().await, rows);
     }
-    // Who has none is told nothing.
+    // A browser without a cookie gets no removal.
     assert!(site.visitor().get("/log-out").await.sets_no_cookie());
 }
 
@@ -186,7 +185,7 @@ async fn two_applications_on_two_ports_do_not_log_each_other_out_by_being_looked
         assert_eq!(ada.at(&shop).get("/").await.body, "ada", "{path}");
     }
     assert_eq!(ada.at(&wiki).get("/").await.body, "nobody");
-    // Two cookies of one name cannot be: who logs in to the other one leaves this one.
+    // A browser cannot have two cookies of one name: a log-in to the other application logs out of this one.
     ada.get("/log-in/ada-of-the-wiki").await;
     assert_eq!(ada.get("/").await.body, "ada-of-the-wiki");
     assert_eq!(ada.at(&shop).get("/").await.body, "nobody");

@@ -1,4 +1,4 @@
-//! A database that fails: an error, never a log-out, and nothing of the inside on the outside.
+//! A failing database: the result is an error, never a log-out, and the response shows no details.
 
 use axum::{Router, routing::get};
 use http::{HeaderName, header::LOCATION};
@@ -29,12 +29,12 @@ fn is_503_and_keeps_the_cookie(response: &Response) {
     assert_eq!(response.status, 503);
     assert!(response.sets_no_cookie());
     assert_eq!(response.body, NOT_NOW);
-    // Somebody with another cookie, or none, may get another answer.
+    // A browser with another cookie, or without one, may get another answer.
     assert_eq!(response.all("vary"), ["cookie"]);
     assert!(response.all("cache-control").is_empty());
 }
 
-/// `/put`: a response with a body and headers, made by a handler that recorded something.
+/// `/put`: a response with a body and headers, by a handler that has recorded a change.
 fn put() -> Router {
     let handler = |session: Session| async move {
         session.insert("a", "new")?;
@@ -56,10 +56,10 @@ async fn a_load_that_fails_is_503(db: Db) {
     for path in ["/", "/get/a", "/put/a/2", "/log-in/ada", "/log-out", "/put"] {
         is_503_and_keeps_the_cookie(&guest.get(path).await);
     }
-    // Who needs no session is not concerned, nor who brings none.
+    // Routes that need no session work, and so do visitors without a cookie.
     assert_eq!(guest.get("/untouched").await.body, "untouched");
     assert_eq!(site.visitor().get("/").await.body, "nobody");
-    // A handler that goes on all the same goes on without a session, not with an empty one.
+    // A handler that continues anyway continues without a session, not with an empty one.
     let response = guest.get("/lenient").await;
     assert_eq!((response.body.as_str(), response.sets_no_cookie()), ("we go on without", true));
 
@@ -129,7 +129,7 @@ async fn a_log_out_that_fails_is_none(db: Db) {
 }
 
 async fn a_touch_that_fails_is_not_the_visitors_business(db: Db) {
-    // Whether it is written at once or behind.
+    // With and without batching.
     for batching in [false, true] {
         let library = Library::with(&db, |builder| builder.batching(batching));
         let site = library.serve(routes()).await;

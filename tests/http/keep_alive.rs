@@ -1,4 +1,4 @@
-//! One connection, many requests: nothing of one is in the next.
+//! One connection, many requests: no request sees anything of another.
 
 use axum::routing::get;
 use http::StatusCode;

@@ -35,7 +35,7 @@ async fn without_the_layer_the_error_says_what_to_add() {
     let library = Library::over(&db);
     let site = library.serve_as_is(routes().route("/told", get(told))).await;
     const TEXT: &str = "no session: add SessionLayer to the router, around this route";
-    // The browser of whoever builds the application tells them. One of a visitor does not.
+    // A build for debugging shows this to the developer. A visitor of a release build does not see it.
     let response = site.get("/", &[]).await;
     assert_eq!(response.status, 500);
     let told_in_answer = if cfg!(debug_assertions) { format!("{TEXT}\n") } else { NOT_NOW.into() };
@@ -70,7 +70,7 @@ async fn of_two_layers_the_inner_ones_session_is_what_handlers_see() {
     assert_eq!(visitor.get("/get/a").await.body, "1");
     assert_eq!(site.spy.take(), [Load]);
 
-    // The outer one's cookie is nobody's business: no query, no removal.
+    // No handler uses the outer session, so its cookie causes no query and no removal.
     let cookie = format!("Cookie: __Host-id={}", cookie.value).into_bytes();
     let response = site.get("/", &[cookie]).await;
     assert_eq!((response.body.as_str(), response.sets_no_cookie()), ("nobody", true));
@@ -79,8 +79,8 @@ async fn of_two_layers_the_inner_ones_session_is_what_handlers_see() {
 
 #[tokio::test]
 async fn two_layers_serve_two_parts_of_one_site() {
-    // What is between the two belongs to the outer one, which the application has for its shop; the
-    // admin pages have their own.
+    // The middleware between the two layers has the outer session, which is the shop's. The admin pages have
+    // their own.
     async fn count_visits(session: Session, request: Request, next: Next) -> Response {
         session.update("visits", |n: &mut u32| *n += 1).await.unwrap();
         next.run(request).await
@@ -111,7 +111,7 @@ async fn two_layers_serve_two_parts_of_one_site() {
     assert_eq!(visitor.get("/visits").await.body, "Some(4)");
     assert_eq!(visitor.get("/admin/visits").await.body, "None");
 
-    // To log out of one part is not to log out of the other.
+    // A log-out from one part does not end the other part's session.
     visitor.get("/log-in/ada").await;
     assert!(visitor.get("/admin/log-out").await.removes_the_cookie());
     assert_eq!(visitor.get("/admin").await.body, "nobody");
@@ -134,7 +134,7 @@ async fn a_service_that_is_not_axums_has_the_same_sessions(db: Db) {
     assert_eq!(visitor.get("/any/path").await.body, "visit 2");
     assert_eq!(site.spy.take(), [Create, Load, Save]);
 
-    // And with bodies, a response and an error that have nothing to do with a server.
+    // And with bodies, a response and an error that are unrelated to any server.
     let service = service_fn(|request: http::Request<u32>| async move {
         let session = Session::of(request.extensions()).await.unwrap();
         let visits: u32 = session.get("visits").unwrap().unwrap_or_default();
@@ -155,10 +155,10 @@ async fn a_service_that_is_not_axums_has_the_same_sessions(db: Db) {
     assert_eq!(visitor.get("/").await.body, "visit 43");
     site.spy.take();
 
-    // An error of the service is passed on, and what was recorded goes with it.
+    // An error of the service is passed on, and the recorded changes are dropped.
     assert_eq!(call("", 1).await.unwrap_err(), "the service's own error");
     assert!(site.spy.take().is_empty());
-    // What replaces a response is made of text.
+    // The layer's own response has a text as its body.
     site.spy.fail(Save);
     let response = call(visitor.token(), 1).await.unwrap();
     assert_eq!((response.status().as_u16(), response.body().as_str()), (503, NOT_NOW));
@@ -179,7 +179,7 @@ async fn the_cookie_is_marked_for_whoever_logs_responses() {
     let cookie = response.headers()["set-cookie"].to_str().unwrap();
     let (_, token) = cookie.split_once(';').unwrap().0.split_once('=').unwrap();
     assert_eq!(token.len(), 64);
-    // With the handler's view of session and request in its body.
+    // The body shows the handler's session and request.
     let shown = format!("{response:?}");
     assert!(shown.contains("Sensitive") && shown.contains("ada"), "{shown}");
     assert!(!shown.contains(token), "{shown}");

@@ -10,11 +10,11 @@ thread_local! {
     static LINES: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// What this thread logs, all levels and all targets. For tests on one thread: `#[tokio::test]`
-/// without a flavor.
+/// The log of this thread, all levels and all targets. For tests on one thread: `#[tokio::test]` without a
+/// flavor.
 ///
-/// One subscriber serves the whole binary. With one a thread, whether an event's place in the code
-/// is on at all could be decided by a test that has none.
+/// One subscriber serves the whole binary. If each thread had its own, a test without one could decide
+/// whether an event is enabled at all.
 pub(crate) struct Log(());
 
 impl Log {
@@ -31,12 +31,12 @@ impl Log {
         Self(())
     }
 
-    /// What was logged since this was last asked.
+    /// The lines since the last call.
     pub(crate) fn take(&self) -> String {
         String::from_utf8(LINES.replace(Some(Vec::new())).unwrap()).unwrap()
     }
 
-    /// The library's own events of this name, with level and fields, since anything was last asked.
+    /// The library's own events of this name, with level and fields, since the last call of either method.
     pub(crate) fn take_events(&self, message: &str) -> Vec<Value> {
         let lines = self.take();
         let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

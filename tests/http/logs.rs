@@ -1,4 +1,4 @@
-//! What the log says: enough for whoever runs the site, and never a credential.
+//! The contents of the log: enough for an operator, and never a credential.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,7 @@ async fn no_line_holds_a_token() {
         tokens.push(visitor.token().to_owned());
         db.pass(minutes(5)).await;
     }
-    // Old ones, broken ones, two at once, and a database that fails.
+    // Old cookies, broken ones, two at once, and a failing database.
     for token in tokens.clone() {
         for value in [token.clone(), format!("{token}="), format!("{token}; __Host-id={token}")] {
             let line = format!("Cookie: __Host-id={value}").into_bytes();
@@ -68,7 +68,7 @@ async fn no_line_holds_a_token() {
         let secret = &URL_SAFE_NO_PAD.decode(&token).unwrap()[16..];
         let hash = <sha2::Sha256 as sha2::Digest>::digest(secret);
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        // The last 42 characters are of the secret alone.
+        // The last 42 characters contain only the secret.
         let spellings =
             [token[22..].to_owned(), hex(secret), URL_SAFE_NO_PAD.encode(hash), hex(&hash)];
         let lower = lines.to_lowercase();
@@ -113,7 +113,7 @@ async fn a_refused_cookie_is_told_by_its_public_id() {
     assert_eq!(events[0]["fields"]["reason"], "ended");
 }
 
-/// Two live cookies of one name, or more than four, are nobody: the log says why.
+/// Two live cookies of one name, or more than four, count as no session. The log tells why.
 #[tokio::test]
 async fn cookies_of_which_none_is_taken_are_told() {
     let log = Log::begin();
@@ -146,7 +146,7 @@ async fn cookies_of_which_none_is_taken_are_told() {
     assert_eq!(told[0]["fields"]["reason"], "more than four of that name");
 }
 
-/// Whoever can send requests could otherwise fill the log, and call an operator at night.
+/// Otherwise any client could fill the log, and wake an operator at night.
 #[tokio::test]
 async fn nothing_that_a_client_can_send_is_a_warning() {
     let log = Log::begin();
@@ -156,7 +156,7 @@ async fn nothing_that_a_client_can_send_is_a_warning() {
     let update = |session: Session| async move { session.update("n", |n: &mut u32| *n += 1).await };
     let recent = |session: Session| async move { session.require_recent(minutes(5)) };
     let complete = |session: Session| async move { session.complete_log_in().await };
-    // As a log-out in another tab would do it.
+    // As a log-out in another tab does.
     let ends = |sessions: Sessions| {
         async move |session: Session| {
             if let Some(id) = session.id() {
@@ -233,7 +233,7 @@ async fn nothing_that_a_client_can_send_is_a_warning() {
             lines += &log.take();
         }
     }
-    // All of it was met.
+    // Each of these cases occurred.
     assert_eq!(statuses, [200, 401, 404, 409].into());
     for reason in [
         "malformed",
@@ -276,7 +276,7 @@ async fn a_failing_database_is_told_to_the_log_and_not_to_the_browser() {
     }
 }
 
-/// The browser is told nothing, so somebody else has to be.
+/// The browser gets no details, so the log must contain them.
 #[tokio::test]
 async fn what_a_500_hides_is_told_to_the_log() {
     let log = Log::begin();

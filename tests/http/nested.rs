@@ -25,7 +25,7 @@ cases! {
     two_sessions_under_one_name_answer_nothing,
 }
 
-/// Between two layers: has the session of the outer one.
+/// A middleware between two layers: it gets the outer session.
 async fn outside(session: Session, request: Request, next: Next) -> Response {
     session.insert("outside", "yes").unwrap();
     next.run(request).await
@@ -103,7 +103,7 @@ async fn a_cookie_of_another_realm_is_no_session(db: Db) {
     }
     assert_eq!(ada.clone().get("/").await.body, "ada");
     assert_eq!(boss.clone().get("/").await.body, "boss");
-    // Beside a live one of its own realm it is one of several.
+    // Beside a live cookie of its own realm, it is one cookie of several.
     let line = cookies(&[boss.token(), ada.token()]);
     assert_eq!(shop.get("/", &[line]).await.body, "ada");
 }
@@ -133,7 +133,7 @@ async fn two_sessions_under_one_name_answer_nothing(db: Db) {
         }
     }
     assert_eq!(db.rows().await, 0);
-    // Two names are no conflict, whatever the order.
+    // Two names do not conflict, in either order.
     let apps = [
         routes().layer(one.layer()).layer(office.layer()),
         routes().layer(office.layer()).layer(one.layer()),

@@ -23,7 +23,7 @@ async fn open(library: &Library, values: &[&str]) -> Session {
     library.sessions.open(values, Client::new()).await.unwrap()
 }
 
-/// The cookie of an anonymous session that holds `{"a": 1}`, and of one that has ended.
+/// The cookies of an anonymous session that contains `{"a": 1}`, and of one that has ended.
 async fn live_and_ended(library: &Library) -> (String, String) {
     let (live, _) = Browser::with(&library.sessions, "a", 1.into()).await;
     let (ended, id) = Browser::with(&library.sessions, "a", 2.into()).await;
@@ -79,7 +79,7 @@ async fn one_live_one_is_the_session(db: Db) {
         assert_eq!(open(&library, &[&live]).await.get("b").unwrap(), Some(values.len()));
         library.spy.take();
     }
-    // Dead ones alone are left alone, until something is written.
+    // Dead cookies alone stay, until the session is written.
     let session = open(&library, &[&ended, "x"]).await;
     assert_eq!((session.id(), session.is_superseded()), (None, false));
     assert_eq!(session.finish().await.unwrap(), CookieChange::Keep);

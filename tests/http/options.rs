@@ -52,7 +52,7 @@ async fn a_cookie_is_set_read_and_removed_as_it_was_configured() {
         assert_eq!((set.name.as_str(), &set.attributes), (name, &expected));
         assert_eq!(visitor.get("/get/a").await.body, "1");
 
-        // Its token under another layer's name is nothing.
+        // The token has no meaning under another layer's name.
         for other in ["__Host-id", "__Secure-id", "id", "dev.sid", "shop", "__Host-shop"] {
             let line = format!("Cookie: {other}={}", set.value).into_bytes();
             let who = if other == name { "a guest" } else { "nobody" };

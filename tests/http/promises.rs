@@ -1,4 +1,4 @@
-//! The promises that a visitor can see, through the whole stack.
+//! The promises that a visitor notices, through the whole stack.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ cases! {
     a_stolen_database_makes_no_cookie,
 }
 
-/// With batches across requests, as it is by default, and without.
+/// With shared statements, as by default, and without.
 fn libraries(db: &Db) -> [Library; 2] {
     [true, false].map(|batching| Library::with(db, |builder| builder.batching(batching)))
 }
@@ -72,7 +72,7 @@ async fn a_revoked_session_stays_dead_whatever_was_in_flight(db: Db) {
         for (what, status) in in_flight {
             let mut ada = site.user("ada").await;
             ada.get("/put/a/1").await;
-            // So that a touch is due.
+            // A touch is due then.
             db.pass(minutes(10)).await;
             let mut connection = ada.begin(&format!("/paused/{what}")).await;
             pause.reached().await;
@@ -139,7 +139,7 @@ async fn an_update_counts_every_request(db: Db) {
 
 async fn a_log_in_ends_the_cookie_from_before_it(db: Db) {
     let site = Site::serve(&db, routes()).await;
-    // Somebody begins a session, plants its cookie in the visitor's browser, and waits.
+    // An attacker begins a session, plants its cookie in the visitor's browser, and waits.
     let mut planted = site.guest().await;
     let mut visitor = planted.clone();
     assert_eq!(visitor.get("/log-in/ada").await.set_cookies().len(), 1);
@@ -147,7 +147,7 @@ async fn a_log_in_ends_the_cookie_from_before_it(db: Db) {
     assert_eq!(visitor.get("/").await.body, "ada");
     assert_eq!(visitor.get("/get/a").await.body, "1");
 
-    // And once more, in a browser where another user is logged in: nothing of theirs comes along.
+    // The same in a browser in which another user is logged in: none of that user's data remains.
     let mut before = visitor.clone();
     visitor.get("/log-in/bob").await;
     assert_eq!(visitor.get("/").await.body, "bob");
@@ -155,8 +155,8 @@ async fn a_log_in_ends_the_cookie_from_before_it(db: Db) {
     assert_eq!(before.get("/").await.body, "nobody");
 }
 
-/// `/late/{what}`: loads the session, stops, does it, and then asks for a new secret. Says whose
-/// session it is.
+/// `/late/{what}`: loads the session, stops, does the action, and then asks for a new secret. Returns the
+/// session's user.
 fn late(pause: &Pause) -> Router {
     let pause = pause.clone();
     let handler = async move |session: Session, Path(what): Path<String>| {
@@ -176,8 +176,7 @@ fn late(pause: &Pause) -> Router {
     Router::new().route("/late/{what}", get(handler))
 }
 
-/// Whoever planted the visitor's anonymous cookie, or stole it, may have requests under way with
-/// it.
+/// An attacker who has planted or stolen the visitor's anonymous cookie may have requests in flight with it.
 async fn a_request_from_before_the_log_in_does_not_become_the_users(db: Db) {
     let pause = Pause::new();
     let site = Site::serve(&db, routes().merge(late(&pause))).await;
@@ -189,7 +188,7 @@ async fn a_request_from_before_the_log_in_does_not_become_the_users(db: Db) {
         victim.get("/log-in/ada").await;
         pause.go_on();
         let response = connection.response().await.unwrap();
-        // The handler goes on to renew the session, if it gets as far.
+        // The handler would now renew the session, if it got that far.
         assert_eq!(response.status, 409, "{what}");
         assert!(!response.body.contains("ada"), "{what}");
         assert!(response.sets_no_cookie(), "{what}");
@@ -199,7 +198,7 @@ async fn a_request_from_before_the_log_in_does_not_become_the_users(db: Db) {
     }
 }
 
-/// And so may whoever stole the cookie of a user, who then authenticates again.
+/// The same applies to a thief with the cookie of a user who then authenticates again.
 async fn a_request_from_before_a_renewal_gets_no_new_cookie(db: Db) {
     let pause = Pause::new();
     let again = |session: Session| async move { session.reauthenticate().await };
@@ -279,7 +278,7 @@ async fn a_stolen_database_makes_no_cookie(db: Db) {
         assert!(!dump.contains(&spelling.to_lowercase()), "{spelling}");
     }
 
-    // What it does hold, sent as a secret, is nobody's.
+    // The dump contains the hash, which is useless as a secret.
     let hash = <sha2::Sha256 as sha2::Digest>::digest(secret);
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(dump.contains(&hex));

@@ -1,4 +1,4 @@
-//! What a response says to the browser, and to caches on the way.
+//! The headers for the browser, and for caches between.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ fn attributes(of: &[&str]) -> BTreeSet<String> {
     of.iter().map(ToString::to_string).collect()
 }
 
-/// Whether the response is made for this one visitor.
+/// The headers which tell that the response is for this visitor only.
 fn headers_for_caches(response: &crate::wire::Response) -> (Vec<&str>, Vec<&str>) {
     (response.all("cache-control"), response.all("vary"))
 }
@@ -71,7 +71,7 @@ async fn remember_me_gives_the_cookie_the_time_that_is_left(db: Db) {
     let age = max_age(visitor.get("/renew").await);
     assert!(just_under(20).contains(&age), "{age}");
 
-    // A log-in that does not ask for it takes it back.
+    // A log-in without "remember me" makes the cookie end with the browser.
     let cookie = visitor.get("/log-in/ada").await.set_cookie();
     assert!(cookie.attributes.iter().all(|one| !one.starts_with("Max-Age")), "{cookie:?}");
 }
@@ -98,11 +98,11 @@ async fn a_visitors_cookie_can_last_until_the_sessions_end(db: Db) {
     let site = library.serve(app()).await;
     let mut visitor = site.visitor();
     just_under(max_age(visitor.get("/put/a/1").await), days(14));
-    // A write does not set it again: its age says the session's end already.
+    // A write does not set the cookie again, because its age already reaches to the session's end.
     assert!(visitor.get("/put/a/2").await.sets_no_cookie());
     db.pass(days(5)).await;
     just_under(max_age(visitor.get("/renew").await), days(9));
-    // The option is about visitors. A user's cookie lasts where the log-in says so.
+    // The option is about visitors. A user's cookie outlives the browser only if the log-in asks for that.
     let mut user = visitor.clone();
     assert_eq!(max_age(user.get("/log-in/ada").await), None);
     assert_eq!(max_age(user.get("/renew").await), None);
@@ -124,7 +124,7 @@ async fn a_response_that_sets_the_cookie_is_for_no_cache() {
     let mut visitor = site.visitor();
     let response = visitor.get("/put/a/1").await;
     assert_eq!(headers_for_caches(&response), (vec!["no-store"], vec!["cookie"]));
-    // One that removes it, too.
+    // This includes a response that removes the cookie.
     let response = visitor.get("/log-out").await;
     assert_eq!(headers_for_caches(&response), (vec!["no-store"], vec!["cookie"]));
 }
@@ -136,7 +136,7 @@ async fn a_response_that_leaves_the_cookie_alone_says_only_whether_it_depends_on
     let mut guest = site.guest().await;
     for path in ["/", "/untouched", "/put/a/2", "/get/a", "/get/none", "/no-such-route"] {
         for response in [guest.get(path).await, site.get(path, &[]).await] {
-            // A write by somebody without a session is the one that has to.
+            // Only a write without a session must set a cookie.
             if path == "/put/a/2" && !response.sets_no_cookie() {
                 continue;
             }

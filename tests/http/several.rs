@@ -1,5 +1,5 @@
-//! Several cookies of the session's name in one request: one live session is the session, two are
-//! none.
+//! Several cookies of the session's name in one request: one live session is the session, two live sessions
+//! are none.
 
 use axum::{Router, routing::get};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -41,7 +41,7 @@ async fn stale(site: &Site, count: usize) -> Vec<String> {
     tokens
 }
 
-/// In every order, in one header and in as many as there are.
+/// In every order, in one header and in separate headers.
 fn spread(values: &[&str]) -> Vec<Vec<Vec<u8>>> {
     let mut orders: Vec<Vec<&str>> = vec![vec![]];
     for value in values {
@@ -92,11 +92,11 @@ async fn the_one_live_session_of_several_is_found_by_one_statement(db: Db) {
             assert_eq!(site.spy.take(), [Load]);
         }
     }
-    // Four that are looked up, and more of them.
+    // Four rows to look up, with further cookies.
     let lines = [cookies(&[good, one, two, three, good, one, "x", "y", "z", three])];
     assert_eq!(site.get("/", &lines).await.body, "a guest");
     assert_eq!(site.spy.take(), [Load]);
-    // It is the session in every respect.
+    // The one live session works fully.
     let lines = [cookies(&[one, good])];
     let response = site.get("/put/a/2", &lines).await;
     assert_eq!((response.status, response.sets_no_cookie()), (200, true));
@@ -126,14 +126,14 @@ async fn several_secrets_of_one_session_are_one(db: Db) {
             assert_eq!(site.spy.take(), [Load]);
         }
     }
-    // Without the newest it is superseded, whatever else there is.
+    // Without the newest secret the request is superseded, even with other cookies.
     for lines in spread(&[&oldest, &superseded]) {
         let response = site.get("/put/a/1", &lines).await;
         assert_eq!((response.status, response.sets_no_cookie()), (409, true));
         assert_eq!(site.spy.take(), [Load]);
     }
 
-    // A log-in that was sent twice hands out two secrets, both of which are good.
+    // A log-in that was sent twice gives out two secrets, and both are valid.
     let guest = site.guest().await;
     let (mut first, mut second) = (guest.clone(), guest.clone());
     first.get("/log-in/bob").await;
@@ -173,7 +173,7 @@ async fn two_live_ones_are_nobody(db: Db) {
             assert_eq!(site.spy.take(), [Load]);
         }
     }
-    // A write is neither's.
+    // A write goes to neither of the two sessions.
     let response = site.get("/put/a/2", &[cookies(&[guest.token(), ada.token()])]).await;
     assert_eq!(response.status, 200);
     assert_eq!(site.spy.take(), [Load, Create]);
@@ -198,13 +198,13 @@ async fn more_than_four_are_nobody(db: Db) {
         }
         values.remove(at);
     }
-    // They are not looked up for a log-out either, but the browser is rid of them.
+    // A log-out does not look them up either, but it removes them from the browser.
     values.push(guest.token());
     let response = site.get("/log-out", &[cookies(&values)]).await;
     assert!(response.set_cookies().iter().all(SetCookie::is_removal));
     assert!(site.spy.take().is_empty());
     assert_eq!(guest.clone().get("/get/a").await.body, "1");
-    // A log-in makes a new one.
+    // A log-in creates a new session.
     site.spy.take();
     let response = site.get("/log-in/ada", &[cookies(&values)]).await;
     assert_eq!(site.spy.take(), [LogIn]);
@@ -230,7 +230,7 @@ async fn a_log_out_ends_every_live_one(db: Db) {
     }
     assert_eq!(elsewhere.get("/").await.body, "ada");
 
-    // One that lost its race with a revocation of the others is ended all the same.
+    // If a revocation has ended one of the sessions before, the log-out still ends the other one.
     let (ada, bob) = (site.user("ada").await, site.user("bob").await);
     site.sessions.revoke_user("bob").await.unwrap();
     for lines in spread(&[bob.token(), ada.token()]) {
@@ -239,7 +239,7 @@ async fn a_log_out_ends_every_live_one(db: Db) {
     }
 }
 
-/// What the answer removes and sets, in its order: with `Domain` and `Partitioned` or without.
+/// The cookies that the answer removes and sets, in order: with `Domain` and `Partitioned` or without.
 fn told(response: &Response) -> Vec<(&'static str, bool, bool)> {
     let tell = |cookie: SetCookie| {
         let what = if cookie.is_removal() { "removes" } else { "sets" };
@@ -253,7 +253,7 @@ async fn a_log_in_and_a_log_out_expire_the_other_variants_first(db: Db) {
     let build = |builder: sessile::http::SessionCookieBuilder| builder.build().unwrap();
     let builder = || SessionCookie::builder().name("__Secure-s");
     type Variants = Vec<(bool, bool)>;
-    // The other variants of each, and itself.
+    // The other variants of each cookie, and the cookie itself.
     let cookies: [(SessionCookie, Variants, (bool, bool)); 5] = [
         (build(builder()), vec![(false, true)], (false, false)),
         (
@@ -286,7 +286,7 @@ async fn a_log_in_and_a_log_out_expire_the_other_variants_first(db: Db) {
             [format!("Cookie: {}", pairs.join("; ")).into_bytes()]
         };
         let guest = site.guest().await;
-        // One: nothing else is said.
+        // With one cookie, the response has no removals.
         for path in ["/", "/get/a", "/put/a/2"] {
             assert!(site.get(path, &line(&[guest.token()])).await.sets_no_cookie(), "{path}");
         }
@@ -295,7 +295,7 @@ async fn a_log_in_and_a_log_out_expire_the_other_variants_first(db: Db) {
         let response = site.get("/log-out", &line(&[&response.set_cookie().value])).await;
         assert_eq!(told(&response), [("removes", itself.0, itself.1)]);
 
-        // Several, whatever they hold: equal, dead or malformed.
+        // With several cookies: equal, dead or malformed.
         let dead = &stale(&site, 1).await[0];
         for beside in [None, Some(dead.as_str()), Some("x"), Some("")] {
             let guest = site.guest().await;
@@ -310,14 +310,14 @@ async fn a_log_in_and_a_log_out_expire_the_other_variants_first(db: Db) {
             let response = site.get("/log-out", &line(&[beside.unwrap_or(&new), &new])).await;
             assert_eq!(told(&response), expected("removes"), "{name}");
         }
-        // All of them carry the same name.
+        // All cookies have the same name.
         let response = site.get("/log-out", &line(&["x", "y"])).await;
         assert_eq!(told(&response), expected("removes"));
         assert!(response.set_cookies().iter().all(|cookie| cookie.name == name));
     }
 }
 
-/// Switching on `Partitioned`, or a `Domain`, gives the browser a second cookie of the same name.
+/// If a deployment turns on `Partitioned` or a `Domain`, the browser gets a second cookie of the same name.
 async fn a_browser_whose_cookie_became_another_ones_gets_well(db: Db) {
     let before = || SessionCookie::builder().name("__Secure-s").same_site(SameSite::None);
     for after in [before().partitioned(), before().domain("example.org")] {
@@ -328,19 +328,19 @@ async fn a_browser_whose_cookie_became_another_ones_gets_well(db: Db) {
         let mut browser = old.user("ada").await;
         // The deployment ends no session.
         assert_eq!(browser.at(&new).get("/").await.body, "ada");
-        // The log-in sets a second cookie: the request brought one, so nothing was to be expired.
+        // The log-in sets a second cookie. The request brought only one, so there was nothing to remove.
         assert_eq!(browser.get("/log-in/ada").await.set_cookies().len(), 1);
         assert_eq!(browser.cookies_of("__Secure-s"), 2);
         for _ in 0..2 {
             assert_eq!(browser.get("/").await.body, "ada");
             assert_eq!(browser.get("/put/a/1").await.status, 200);
         }
-        // The next one leaves one.
+        // The next log-in leaves one cookie.
         browser.get("/log-in/ada").await;
         assert_eq!(browser.cookies_of("__Secure-s"), 1);
         assert_eq!(browser.get("/").await.body, "ada");
 
-        // A log-out leaves none, and nobody is in.
+        // A log-out leaves no cookie, and the user is logged out.
         let mut browser = old.user("eve").await;
         browser.at(&new).get("/log-in/eve").await;
         assert_eq!(browser.cookies_of("__Secure-s"), 2);

@@ -1,4 +1,4 @@
-//! An application on a port of its own, and those who visit it.
+//! An application on a separate port, and its visitors.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
@@ -16,10 +16,10 @@ use crate::{
     wire::{Connection, Response},
 };
 
-/// How the layer and [`Error`] answer what is not the visitor's fault.
+/// The answer of the layer and of [`Error`] to failures for which the visitor is not responsible.
 pub(crate) const NOT_NOW: &str = "The session is not available at the moment.\n";
 
-/// The library over a spied database.
+/// The library on a spied database.
 #[derive(Clone, Debug)]
 pub(crate) struct Library {
     pub(crate) sessions: Sessions,
@@ -27,7 +27,7 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// With the defaults.
+    /// With the default settings.
     pub(crate) fn over(db: &Db) -> Self {
         Self::with(db, |builder| builder)
     }
@@ -42,7 +42,7 @@ impl Library {
         SessionLayer::new(self.sessions.clone())
     }
 
-    /// Serves routes under the layer as it is by default.
+    /// Serves routes under the layer with its defaults.
     pub(crate) async fn serve(&self, routes: Router) -> Site {
         self.serve_as_is(routes.layer(self.layer())).await
     }
@@ -67,12 +67,12 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// These routes under the layer as it is by default, and the library's default policy.
+    /// These routes under the default layer, with the library's default policy.
     pub(crate) async fn serve(db: &Db, routes: Router) -> Self {
         Library::over(db).serve(routes).await
     }
 
-    /// A browser that was never here.
+    /// A browser without a cookie.
     pub(crate) fn visitor(&self) -> Visitor {
         Visitor { address: self.address, cookies: Vec::new() }
     }
@@ -94,7 +94,7 @@ impl Site {
         visitor
     }
 
-    /// A request with these header lines, on a connection of its own.
+    /// A request with these header lines, on a separate connection.
     pub(crate) async fn get(&self, path: &str, lines: &[Vec<u8>]) -> Response {
         let mut connection = Connection::open(self.address).await;
         connection.get(path, lines).await;
@@ -111,11 +111,11 @@ impl Drop for Site {
 /// A browser: sends back the cookies that it got. Clones are further tabs with the cookies of the
 /// moment.
 ///
-/// It takes every site for `https://test`, whatever its port is, as browsers do with cookies.
+/// It treats every site as `https://test`, on every port, as browsers do with cookies.
 #[derive(Clone, Debug)]
 pub(crate) struct Visitor {
     address: SocketAddr,
-    /// In the order in which they were first set, which is the order in which they are sent.
+    /// In the order in which the server first set them. Browsers send them in this order.
     cookies: Vec<Kept>,
 }
 
@@ -125,11 +125,11 @@ struct Kept {
     value: String,
 }
 
-/// What makes two cookies of one name and path two cookies (RFC 6265bis §5.7, CHIPS).
+/// The attributes that distinguish two cookies of one name and path (RFC 6265bis §5.7, CHIPS).
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     name: String,
-    /// `None` for the host alone.
+    /// `None` for a host-only cookie.
     domain: Option<String>,
     partitioned: bool,
 }
@@ -139,7 +139,7 @@ impl Visitor {
         self.try_get(path).await.expect("the server answers")
     }
 
-    /// `None` where the server closed the connection without an answer.
+    /// `None` if the server closed the connection without an answer.
     pub(crate) async fn try_get(&mut self, path: &str) -> Option<Response> {
         let mut connection = self.begin(path).await;
         let response = connection.response().await?;
@@ -153,7 +153,7 @@ impl Visitor {
         }
     }
 
-    /// A cookie of this host's, or planted by a sibling of it: by the server's words.
+    /// Takes over a cookie of this host, or a planted one of a sibling, from the server's header.
     pub(crate) fn keep(&mut self, cookie: &SetCookie) {
         assert!(cookie.is_taken_by_browsers(), "{cookie:?}");
         let key = cookie.key();
@@ -180,7 +180,7 @@ impl Visitor {
         connection
     }
 
-    /// The header lines of its requests.
+    /// The header lines that the browser sends.
     pub(crate) fn lines(&self) -> Vec<Vec<u8>> {
         let pairs = self.cookies.iter().map(|kept| format!("{}={}", kept.key.name, kept.value));
         let pairs: Vec<_> = pairs.collect();
@@ -190,7 +190,7 @@ impl Visitor {
         vec![format!("Cookie: {}", pairs.join("; ")).into_bytes()]
     }
 
-    /// How many of that name it sends.
+    /// The number of cookies of that name that it sends.
     pub(crate) fn cookies_of(&self, name: &str) -> usize {
         self.cookies.iter().filter(|kept| kept.key.name == name).count()
     }
@@ -272,15 +272,15 @@ impl Response {
         self.set_cookies().is_empty()
     }
 
-    /// Whether it takes the session's cookie away, and sets nothing else.
+    /// Whether the response removes the session's cookie, and sets nothing else.
     pub(crate) fn removes_the_cookie(&self) -> bool {
         let all = self.set_cookies();
         all.len() == 1 && all[0].is_removal()
     }
 }
 
-/// What most tests need: `/` says who asks, `/put/{key}/{value}` records, `/get/{key}` reads,
-/// `/log-in/{user}` and `/log-out` act at once, `/untouched` does not ask for its session.
+/// The routes that most tests use: `/` returns the user, `/put/{key}/{value}` records, `/get/{key}` reads,
+/// `/log-in/{user}` and `/log-out` act at once, `/untouched` does not load its session.
 pub(crate) fn routes() -> Router {
     Router::new()
         .route("/", who())

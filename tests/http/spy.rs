@@ -11,11 +11,10 @@ use crate::{
     },
 };
 
-/// What no response may show.
+/// No response may contain this.
 pub(crate) const INTERNAL: &str = "connection to 10.0.0.7 refused";
 
-/// Tells what the database was asked for, and stops or fails it where a test says so. Each call is
-/// one statement.
+/// Records the calls of the store, and stops or fails calls on request. Each call is one statement.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spy(Arc<Inner>);
 
@@ -37,7 +36,7 @@ impl Spy {
         &self.0
     }
 
-    /// The calls since this was last asked, in their order.
+    /// The calls since the last question, in order.
     pub(crate) fn take(&self) -> Vec<Verb> {
         std::mem::take(&mut self.0.calls.lock().unwrap())
     }
@@ -54,12 +53,12 @@ impl Spy {
         self.plan(verb, Plan::Fail);
     }
 
-    /// Lets another writer be faster, each time.
+    /// Lets another writer overtake each save.
     pub(crate) fn overtake_each_save(&self, db: &Db) {
         self.plan(Verb::Save, Plan::Overtake(db.clone()));
     }
 
-    /// As at the beginning.
+    /// Removes all stops and failures.
     pub(crate) fn let_all_pass(&self) {
         self.0.plans.lock().unwrap().clear();
     }

@@ -1,4 +1,4 @@
-//! What a request costs: every verb of the store is one statement.
+//! The cost of a request: every call of the store is one statement.
 
 use axum::{Router, extract::Request, middleware, middleware::Next, routing::get};
 use sessile::{Error, Session, minutes, seconds};
@@ -19,7 +19,7 @@ cases! {
 
 async fn cost(site: &Site, visitor: &mut Visitor, path: &str) -> Vec<Verb> {
     assert_eq!(visitor.get(path).await.status, 200, "{path}");
-    // A touch is written behind.
+    // A touch is written in the background.
     site.sessions.flush().await.unwrap();
     site.spy.take()
 }
@@ -53,7 +53,7 @@ async fn a_request_costs_what_it_does_to_its_session(db: Db) {
         .route("/take-back", get(take_back));
     let site = Site::serve(&db, app).await;
 
-    // Without a cookie nothing is asked, until something is written.
+    // A request without a cookie queries nothing, until it writes.
     for path in ["/untouched", "/", "/get/a", "/take-back", "/log-out", "/read-ten"] {
         let mut passer_by = site.visitor();
         assert!(cost(&site, &mut passer_by, path).await.is_empty(), "{path}");
@@ -66,8 +66,8 @@ async fn a_request_costs_what_it_does_to_its_session(db: Db) {
     assert_eq!(cost(&site, &mut site.visitor(), "/update").await, [Create]);
     assert_eq!(cost(&site, &mut site.visitor(), "/log-in/ada").await, [LogIn]);
 
-    // With a cookie: none for a route that does not ask for the session, one to read, two to read
-    // and write.
+    // With a cookie: no statement for a route that does not load the session, one to read, two to read and
+    // write.
     assert!(cost(&site, &mut visitor, "/untouched").await.is_empty());
     assert_eq!(visitor.get("/no-such-route").await.status, 404);
     assert!(site.spy.take().is_empty());
@@ -82,7 +82,7 @@ async fn a_request_costs_what_it_does_to_its_session(db: Db) {
 }
 
 async fn a_session_asked_for_twice_is_loaded_once(db: Db) {
-    // A guard, two extractors, and by hand: what one of them records, the others see.
+    // A guard, two extractors, and a call by hand: each sees the changes that the others have recorded.
     async fn guard(session: Session, request: Request, next: Next) -> axum::response::Response {
         session.insert("by the guard", "yes").unwrap();
         let by_hand = Session::of(request.extensions()).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_session_asked_for_twice_is_loaded_once(db: Db) {
     assert_eq!(guest.get("/get/by%20the%20guard").await.body, "yes");
     assert_eq!(guest.get("/get/by%20the%20handler").await.body, "yes");
 
-    // Anonymous, too: one session, one row.
+    // The same for an anonymous visitor: one session, one row.
     site.spy.take();
     assert_eq!(site.visitor().get("/guarded").await.set_cookies().len(), 1);
     assert_eq!(site.spy.take(), [Create]);
@@ -120,7 +120,7 @@ async fn a_touch_is_due_once_in_a_twentieth_of_the_idle_timeout(db: Db) {
     assert_eq!(cost(&site, &mut guest, "/").await, [Load, Touch]);
     assert_eq!(cost(&site, &mut guest, "/").await, [Load]);
     db.pass(minutes(10)).await;
-    // A save is a touch too; a route that does not ask is none.
+    // A save is a touch too. A route that does not load the session touches nothing.
     assert!(cost(&site, &mut guest, "/untouched").await.is_empty());
     assert_eq!(cost(&site, &mut guest, "/put/a/2").await, [Load, Save]);
     assert_eq!(cost(&site, &mut guest, "/").await, [Load]);

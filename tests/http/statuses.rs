@@ -1,4 +1,4 @@
-//! The table of statuses at `Error::status`, by errors that happened.
+//! The table of statuses at `Error::status`, with real errors.
 
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ async fn what_is_not_the_visitors_fault_is_told_without_the_inside() {
     };
 
     same(guest.get("/wrong-type").await, 500);
-    // What is set up wrongly is told to whoever builds it, and to nobody else.
+    // A wrong set-up is shown only in a build for debugging.
     let response = guest.get("/remember").await;
     if cfg!(debug_assertions) {
         is_told(&response, 500, "the policy has no \"remember me\"");
@@ -132,7 +132,7 @@ async fn who_loses_each_race_is_told_to_come_back() {
     let site = Library::over(&db).serve(app).await;
     let mut guest = site.guest().await;
     site.spy.overtake_each_save(&db);
-    // By the handler's own word, and by the layer's.
+    // By the handler's call, and by the layer's.
     let (by_handler, by_layer) =
         tokio::join!(async { guest.clone().get("/update").await }, async {
             guest.clone().get("/put/a/2").await

@@ -1,4 +1,4 @@
-//! Bodies that go on after the response has begun: the handle outlives the request.
+//! Bodies that continue after the response has begun: the handle outlives the request.
 
 use std::{convert::Infallible, future::Future};
 
@@ -24,7 +24,7 @@ cases! {
     a_refresh_keeps_the_session_alive,
 }
 
-/// `/stream`: answers with what the function sends, from a task of its own.
+/// `/stream`: answers with the lines that the function sends, from a separate task.
 fn stream<F, T>(run: F) -> Router
 where
     F: Fn(Session, Line) -> T + Clone + Send + Sync + 'static,
@@ -46,7 +46,7 @@ impl Line {
     }
 }
 
-/// `/stream`: says what each refresh makes of the session, whenever the test lets it.
+/// `/stream`: shows the session after each refresh, whenever the test allows one.
 fn refreshing(pause: &Pause) -> Router {
     let pause = pause.clone();
     stream(move |session, mut line| {
@@ -96,7 +96,7 @@ async fn what_a_stream_saves_is_durable(db: Db) {
     assert_eq!(guest.get("/get/a").await.body, "1");
     pause.go_on();
     assert_eq!(next(&mut connection).await, "saved");
-    // While the stream goes on, and on another node.
+    // The values are visible while the stream continues, also on another node.
     let node = db.sessions().await;
     let seen = node.open(Some(guest.token().as_bytes()), sessile::Client::new()).await.unwrap();
     assert_eq!(seen.get::<String>("a").unwrap().unwrap(), "from the stream");
@@ -150,7 +150,7 @@ async fn a_refresh_keeps_the_session_alive(db: Db) {
     let site = Site::serve(&db, refreshing(&pause)).await;
     let ada = site.user("ada").await;
     let mut connection = begin(&ada).await;
-    // For hours, with an idle timeout of one.
+    // For several hours, although the idle timeout is one hour.
     for _ in 0..4 {
         assert_eq!(next(&mut connection).await, r#"Some("ada")"#);
         site.sessions.flush().await.unwrap();
@@ -160,7 +160,7 @@ async fn a_refresh_keeps_the_session_alive(db: Db) {
     next(&mut connection).await;
     assert_eq!(ada.clone().get("/").await.body, "ada");
     site.sessions.flush().await.unwrap();
-    // And not beyond its end.
+    // But not beyond the session's end.
     db.pass(minutes(61)).await;
     pause.go_on();
     assert_eq!(next(&mut connection).await, format!("{:?}", ErrorKind::SessionEnded));

@@ -1,4 +1,4 @@
-//! A request with the secret that another request of the same browser replaced a moment ago.
+//! A request with a secret that another request of the same browser replaced a moment ago.
 
 use axum::{Router, routing::get};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -23,8 +23,7 @@ cases! {
     any_other_wrong_secret_is_an_ordinary_dead_cookie,
 }
 
-/// Also: ways to a new secret (`/again`, `/renew`), other writes, and what a guard would ask
-/// (`/tells`).
+/// Further routes: to get a new secret (`/again`, `/renew`), other writes, and a guard's checks (`/tells`).
 fn app() -> Router {
     let again = |session: Session| async move { session.reauthenticate().await };
     let renew = |session: Session| async move { session.renew().await };
@@ -54,7 +53,7 @@ fn app() -> Router {
         .route("/out-everywhere", get(out_everywhere))
 }
 
-/// A browser with a new secret, and a tab of it that has the one before.
+/// A browser with a new secret, and a tab of it with the old one.
 async fn replaced(site: &Site, by: &str) -> (Visitor, Visitor) {
     let mut ada = site.user("ada").await;
     let tab = ada.clone();
@@ -83,8 +82,7 @@ async fn its_write_is_409_and_the_new_cookie_goes_on(db: Db) {
     }
 }
 
-/// The browser's slow network, from the issue: a post that left with the old cookie, whose answer
-/// comes last.
+/// A browser on a slow network: a post leaves with the old cookie, and its answer arrives last.
 async fn a_write_that_is_answered_after_a_confirmation_leaves_the_browser_logged_in(db: Db) {
     let pause = Pause::new();
     let before_it_asks = pause.clone();
@@ -105,7 +103,7 @@ async fn a_write_that_is_answered_after_a_confirmation_leaves_the_browser_logged
         assert_eq!((response.status, response.sets_no_cookie()), (409, true), "{by}");
         ada.keep_cookies_of(&response);
         assert_eq!(ada.get("/").await.body, "ada", "{by}");
-        // Tried again, it is written.
+        // A second try is written.
         let again = ada.get("/put/cart/again").await;
         assert_eq!((again.status, again.sets_no_cookie()), (200, true));
         assert_eq!(ada.get("/get/cart").await.body, "again");
@@ -124,7 +122,7 @@ async fn it_reads_as_nobody_and_a_guard_can_tell_it_from_a_visitor(db: Db) {
         }
         assert_eq!(ada.get("/").await.body, "ada");
     }
-    // Neither a visitor nor a dead cookie is taken for one.
+    // Neither a visitor nor a dead cookie counts as superseded.
     assert_eq!(site.visitor().get("/tells").await.body, "None None false");
     let mut dead = site.user("bob").await;
     site.sessions.revoke_user("bob").await.unwrap();
@@ -144,7 +142,7 @@ async fn its_log_out_is_409_and_ends_nothing(db: Db) {
     }
     assert_eq!(site.sessions.count_of_user("ada").await.unwrap(), 2);
     assert_eq!(ada.get("/").await.body, "ada");
-    // With the new cookie it does what was asked for.
+    // With the new cookie, the request has its effect.
     assert!(ada.get("/log-out").await.removes_the_cookie());
     assert_eq!(site.sessions.count_of_user("ada").await.unwrap(), 1);
 }
@@ -158,7 +156,7 @@ async fn its_log_in_gets_a_session_and_a_cookie(db: Db) {
     assert_eq!(same_user.get("/").await.body, "ada");
     assert_eq!(ada.get("/").await.body, "ada");
 
-    // Another user at the same browser: a session of their own, with nothing of the other one.
+    // Another user in the same browser gets a new session, without any data of the first user's.
     site.spy.take();
     let mut other_user = tab.clone();
     assert_eq!(other_user.get("/log-in/bob").await.set_cookies().len(), 1);
@@ -169,7 +167,7 @@ async fn its_log_in_gets_a_session_and_a_cookie(db: Db) {
     assert_eq!(ada.get("/get/a").await.body, "adas");
 }
 
-/// Nothing is left of its session, and nothing happens to the one that has another secret.
+/// Its session is unreachable, and the session with the other secret does not change.
 async fn is_an_ordinary_dead_cookie(site: &Site, ada: &mut Visitor, dead: &Visitor) {
     site.spy.take();
     for (path, body) in [("/", "nobody"), ("/tells", "None None false")] {
@@ -209,9 +207,9 @@ async fn any_other_wrong_secret_is_an_ordinary_dead_cookie(db: Db) {
     let (mut ada, oldest) = replaced(&site, "/again").await;
     let superseded = ada.clone();
     ada.get("/renew").await;
-    // The secret before the one before.
+    // The secret before the replaced one.
     is_an_ordinary_dead_cookie(&site, &mut ada, &oldest).await;
-    // Both other ones, with one bit changed.
+    // Both other secrets, with one bit changed.
     for token in [ada.token().to_owned(), superseded.token().to_owned()] {
         let mut bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
         bytes[47] ^= 1;

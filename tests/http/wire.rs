@@ -1,5 +1,4 @@
-//! HTTP/1.1 by hand: what a test sends is what goes over the wire, and what comes back is not
-//! interpreted.
+//! HTTP/1.1 by hand: a test's bytes go over the wire, and the response is not interpreted.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-/// A hang is a failure.
+/// A call that hangs is a failure.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One connection, kept alive.
@@ -19,7 +18,7 @@ pub(crate) struct Connection {
     unread: Vec<u8>,
 }
 
-/// A response as it came.
+/// A response as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -45,7 +44,7 @@ impl Connection {
         self.stream.write_all(&request).await.unwrap();
     }
 
-    /// The next response; `None` where the server closed the connection instead.
+    /// The next response; `None` if the server closed the connection instead.
     pub(crate) async fn response(&mut self) -> Option<Response> {
         let mut response = self.head().await?;
         let body = if response.one("transfer-encoding") == Some("chunked") {

@@ -1,4 +1,4 @@
-//! What is written when: the table in the documentation of `sessile::http`, row by row.
+//! When changes are written: the table in the documentation of `sessile::http`, row by row.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ cases! {
     a_log_out_holds_before_its_response,
 }
 
-/// `/as/{status}/{what}`: does it, and answers with that status.
+/// `/as/{status}/{what}`: does the action, and answers with that status.
 fn with_status() -> Router {
     let handler = |session: Session, Path((status, what)): Path<(u16, String)>| async move {
         match what.as_str() {
@@ -80,7 +80,7 @@ async fn the_response_waits_for_the_save(db: Db) {
     let pause = site.spy.stop(Save);
     let mut connection = guest.begin("/put/a/2").await;
     pause.reached().await;
-    // Time enough for a response, had there been one.
+    // Enough time for a response, if there were one.
     for _ in 0..5 {
         assert_eq!(guest.clone().get("/get/a").await.body, "1");
     }
@@ -158,7 +158,7 @@ async fn a_5xx_lets_stand_what_acted_at_once(db: Db) {
         assert!(response.sets_no_cookie());
         assert_eq!(a_of(&guest).await, value);
 
-        // Its row is there, so the browser gets its cookie.
+        // The row exists, so the browser gets its cookie.
         let mut visitor = site.visitor();
         assert_eq!(visitor.get(&format!("/as/500/{what}")).await.status, 500);
         assert_eq!(a_of(&visitor).await, value);
@@ -187,7 +187,7 @@ async fn a_5xx_takes_no_cookie_away(db: Db) {
     assert!(guest.get("/as/500/log-out").await.sets_no_cookie());
     assert_eq!(db.rows().await, 0);
     assert!(guest.get("/as/503/nothing").await.sets_no_cookie());
-    // Nor does any other answer, except the one to a log-out.
+    // No other answer removes it either, except the answer to a log-out.
     assert!(guest.get("/as/404/nothing").await.sets_no_cookie());
     assert!(guest.get("/as/404/log-out").await.removes_the_cookie());
 }
@@ -195,7 +195,7 @@ async fn a_5xx_takes_no_cookie_away(db: Db) {
 async fn a_panic_writes_nothing(db: Db) {
     let handler = |session: Session| async move {
         session.insert("a", "new").unwrap();
-        // Without a message among those of the tests.
+        // Without a panic message in the output of the tests.
         std::panic::resume_unwind(Box::new("a handler's mistake"));
         #[expect(unreachable_code)]
         "never"
@@ -209,7 +209,7 @@ async fn a_panic_writes_nothing(db: Db) {
     assert_eq!(db.rows().await, 1);
 }
 
-/// Tells when the handler that holds it is gone.
+/// Reports when its handler is gone.
 struct Gone(Arc<Semaphore>);
 
 impl Drop for Gone {
@@ -218,8 +218,8 @@ impl Drop for Gone {
     }
 }
 
-/// `/{what}`: does it, records a value, and never comes to its end. The semaphore counts those that
-/// were dropped.
+/// `/{what}`: does the action, records a value, and never ends. The semaphore counts the handlers that were
+/// dropped.
 fn endless(pause: &Pause) -> (Router, Arc<Semaphore>) {
     let gone = Arc::new(Semaphore::new(0));
     let (pause, counter) = (pause.clone(), gone.clone());
@@ -248,7 +248,7 @@ async fn a_browser_that_goes_away_writes_nothing(db: Db) {
         drop(connection);
         gone.acquire().await.unwrap().forget();
     }
-    // But a statement that is on the way comes to its end: nobody else waits for one that is given up.
+    // But a statement that was sent runs to its end, even if its caller gives up.
     let stopped = site.spy.stop(Save);
     let connection = guest.begin("/endless/update").await;
     stopped.reached().await;
@@ -280,8 +280,8 @@ async fn a_browser_that_goes_away_leaves_what_acted_at_once(db: Db) {
     assert_eq!(guest.clone().get("/get/n").await.body, "1");
     assert_eq!(a_of(&guest).await, "1");
 
-    // The browser never got its new cookie, and the old one is dead. It is not taken away: nobody
-    // knows that it was lost.
+    // The browser never got its new cookie, and the old one is dead. The layer does not remove it, because it
+    // cannot know that the answer was lost.
     go_away("/endless/log-in").await;
     assert_eq!(site.sessions.count_of_user("ada").await.unwrap(), 1);
     let response = guest.get("/").await;
@@ -299,7 +299,7 @@ async fn a_session_that_ends_in_flight_is_401(db: Db) {
         pause.go_on();
         let response = connection.response().await.unwrap();
         if status == 500 {
-            // What it recorded is dropped in any case.
+            // The recorded change is dropped in each case.
             assert_eq!((response.status, response.body.as_str()), (500, "the handler's"));
         } else {
             assert_eq!(response.status, 401);

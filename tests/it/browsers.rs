@@ -1,8 +1,9 @@
-//! Browsers as they are: with a slow network, with several requests under way at once, and with impatient people before them. A browser has
-//! one cookie, which a request takes along when it leaves, and which an answer changes when it arrives.
+//! Browsers in real life: with a slow network, several requests in flight, and impatient users. A browser has
+//! one cookie. A request takes the cookie along when it leaves, and an answer changes the cookie when it
+//! arrives.
 //!
-//! The waiting here is the network's, so it is real. A failure names the seed of its round: `SESSILE_SEED=7 scripts/test --test it
-//! browsers` plays it again, as far as the machine lets it.
+//! The delays are the network's, so they are real. A failure names the seed of its round: `SESSILE_SEED=7
+//! scripts/test --test it browsers` repeats that round, as far as the machine allows.
 
 use std::{
     collections::BTreeSet,
@@ -26,12 +27,12 @@ cases! {
 
 const BROWSERS: usize = 60;
 const ROUNDS: usize = 4;
-/// Within which all requests of a browser leave.
+/// All requests of a browser leave within this time.
 const HURRY: u64 = 250;
-/// A way over the network, in milliseconds.
+/// The time of one way over the network, in milliseconds.
 const WAY: std::ops::RangeInclusive<u64> = 60..=140;
 
-/// Its clones share the cookie.
+/// Clones share the cookie.
 #[derive(Clone)]
 struct Browser {
     user_id: String,
@@ -39,7 +40,7 @@ struct Browser {
     nodes: [Sessions; 2],
 }
 
-/// When a request leaves, its way there and its way back, and which node gets it.
+/// When a request leaves, the time of its way there and back, and the node that gets it.
 struct Journey {
     leaves: Duration,
     there: Duration,
@@ -48,7 +49,7 @@ struct Journey {
 }
 
 impl Journey {
-    /// One that leaves at a random moment of those.
+    /// A request that leaves at a random moment in this range.
     fn at(dice: &mut StdRng, moments: std::ops::Range<u64>) -> Self {
         Self {
             leaves: Duration::from_millis(dice.random_range(moments)),
@@ -58,26 +59,26 @@ impl Journey {
         }
     }
 
-    /// At once, to that node, over no distance.
+    /// A request that leaves at once and takes no time, to this node.
     fn none(node: usize) -> Self {
         let zero = Duration::ZERO;
         Self { leaves: zero, there: zero, back: zero, node }
     }
 }
 
-/// What a browser asks for.
+/// The requests of a browser.
 #[derive(Clone, Copy, Debug)]
 enum Ask {
-    /// To put that into the cart.
+    /// Puts an item into the cart.
     Post(u32),
     LogIn,
     Confirm,
-    /// To look whether it is logged in.
+    /// Checks whether it is logged in.
     Look,
 }
 
 impl Browser {
-    /// A request from its start to the arrival of its answer: what the handler and the layer say.
+    /// A request from its start to the arrival of its answer: the results of the handler and the layer.
     async fn request(&self, ask: Ask, journey: Journey) -> Result<Session> {
         tokio::time::sleep(journey.leaves).await;
         let cookie = self.cookie.lock().unwrap().clone();
@@ -115,7 +116,7 @@ impl Browser {
     }
 }
 
-/// What became of the requests of all rounds.
+/// The results of the requests of all rounds.
 #[derive(Default)]
 struct Tally {
     accepted: AtomicU32,
@@ -163,7 +164,7 @@ async fn shops(browser: Browser, seed: u64, confirms: bool, clicks: usize, tally
             cart.insert(item);
         }
     }
-    // Whoever gives a password is answered with 200, on each click.
+    // A user who gives the password gets 200, on each click.
     assert!(entered > 0 && (confirms || entered == clicks as u32), "{entered} entered");
 
     for node in 0..2 {
@@ -175,7 +176,7 @@ async fn shops(browser: Browser, seed: u64, confirms: bool, clicks: usize, tally
     }
 }
 
-/// A browser with a cart; logged in, an hour ago, if it is to confirm.
+/// A browser with a cart. If it will confirm, it logged in an hour ago.
 async fn arrives(user_id: String, nodes: [Sessions; 2], confirms: bool) -> Browser {
     let browser = Browser { user_id, cookie: Arc::default(), nodes };
     browser.request(Ask::Post(0), Journey::none(0)).await.unwrap();
@@ -228,7 +229,7 @@ async fn rounds(db: &Db, clicks: usize) {
     let (accepted, superseded) =
         (tally.accepted.load(Ordering::Relaxed), tally.superseded.load(Ordering::Relaxed));
     println!("{accepted} requests were accepted, {superseded} superseded");
-    // It did come to what this is about.
+    // The test did produce both outcomes.
     assert!(accepted > superseded && superseded > 10, "{accepted} {superseded}");
 }
 

@@ -1,4 +1,4 @@
-//! Everything that is logged, at the finest level, the databases' drivers included.
+//! The whole log, at the finest level, with the databases' drivers.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ type Buffer = Arc<Mutex<Vec<u8>>>;
 
 static BEGUN: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
 
-/// What the process logs while it exists; also what other tests do at that time.
+/// The log of the process while this exists, with the lines of other tests that run at that time.
 pub(crate) struct Capture(Buffer);
 
 impl Capture {
@@ -35,7 +35,7 @@ impl Capture {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// The fields of the library's own events with this message, without those that are not about `about`.
+    /// The fields of the library's own events with this message, if they mention `about`.
     pub(crate) fn events(&self, message: &str, about: &str) -> Vec<Value> {
         let lines = self.text();
         let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

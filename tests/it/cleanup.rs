@@ -46,7 +46,7 @@ async fn sessions_that_expired(db: &Db, sessions: &Sessions, n: usize) {
     db.pass(hours(48)).await;
 }
 
-/// The reports of a cleanup's runs, as its hook gets them.
+/// The reports of a cleanup's runs, as its hook receives them.
 type Reports = Arc<Mutex<Vec<Result<CleanupReport, ErrorKind>>>>;
 
 fn hook(reports: &Reports) -> impl Fn(&sessile::Result<CleanupReport>) + Send + Sync + 'static {
@@ -56,7 +56,7 @@ fn hook(reports: &Reports) -> impl Fn(&sessile::Result<CleanupReport>) + Send + 
     }
 }
 
-/// Waits until a report is like that.
+/// Waits until a report matches.
 async fn reported(reports: &Reports, like: impl Fn(&Result<CleanupReport, ErrorKind>) -> bool) {
     let seen = async {
         while !reports.lock().unwrap().iter().any(&like) {
@@ -83,12 +83,12 @@ async fn rows_go_in_batches(db: Db) {
     let cleanup = sessions.cleanup(Schedule::every(hours(1))).batch(4).pause(Duration::ZERO);
     let report = cleanup.run_once().await.unwrap();
     assert_eq!(report.rows, 10);
-    // Postgres goes through its page, once it knows that there is more than a batch.
+    // Postgres sweeps by pages, once it knows that there is more than one batch.
     assert_eq!(report.batches, if db.is_postgres() { 2 } else { 3 });
     assert_eq!(db.rows().await, 0);
 }
 
-/// So many that Postgres goes through its pages.
+/// So many expired rows that Postgres sweeps by pages.
 async fn backlog(db: &Db) {
     db.run(
         "insert into sessile.sessions (id, revision, created_at, last_seen_at, absolute_expires_at, valid_until,
@@ -160,7 +160,7 @@ async fn a_stop_waits_for_the_batch_in_hand(db: Db) {
     assert_eq!(db.rows().await, 2, "and no further batch was begun");
 }
 
-/// Also where the first run never comes: the task is there until the stop.
+/// Even if the first run never comes: the task exists until the stop.
 async fn a_stop_writes_the_touches_that_are_held_back(db: Db) {
     let sessions = db.sessions().await;
     for interval in [hours(1), Duration::MAX, Duration::MAX - hours(1)] {
@@ -186,7 +186,7 @@ async fn nodes_that_sweep_at_once_delete_each_row_once(db: Db) {
             async move { cleanup.run_once().await.unwrap() }
         };
         let (one, other) = tokio::join!(run(&one), run(&other));
-        // One of them ends early where it meets the other one.
+        // One of them ends early if it meets the other one.
         let left = db.rows().await;
         assert_eq!(one.rows + other.rows + left.unsigned_abs(), 20);
         assert!(left == 0 || one.busy || other.busy);
@@ -218,7 +218,7 @@ async fn cutoffs(db: &Db) -> i64 {
     .await
 }
 
-/// As of so many log-ins and revocations of another day.
+/// As after so many log-ins and revocations a day ago.
 async fn old_cutoffs(db: &Db, n: u32) {
     db.run(
         &format!(
@@ -278,13 +278,13 @@ async fn a_hook_that_panics_ends_no_schedule(db: Db) {
     assert_eq!(told[0], json!({"message": "ERROR", "panic": id}));
 }
 
-/// Fails the calls of a verb that come after the first ones of it.
+/// Fails the calls of a verb after the first ones.
 #[derive(Debug)]
 struct Fails {
     verb: Verb,
     after: usize,
     calls: Mutex<usize>,
-    /// How many fail.
+    /// The number of calls that fail.
     times: usize,
 }
 
@@ -303,7 +303,7 @@ impl tap::Hook for Fails {
     }
 }
 
-/// As where the server ends whatever takes longer than a second.
+/// As on a server that ends statements after a second.
 #[tokio::test]
 async fn what_is_too_much_for_a_statement_goes_by_the_index() {
     for (verb, after) in [(Verb::Survey, 0), (Verb::Sweep, 1)] {
@@ -318,7 +318,7 @@ async fn what_is_too_much_for_a_statement_goes_by_the_index() {
     }
 }
 
-/// The planner knows what the table is like when a plan is made, and not what becomes of it.
+/// A planner knows the table at the time of planning, and not its later contents.
 #[tokio::test]
 async fn no_plan_for_pages_is_kept() {
     let db = Db::postgres().await;
@@ -337,7 +337,7 @@ async fn no_plan_for_pages_is_kept() {
     db.drop().await;
 }
 
-/// Another process is at it: it holds the lock.
+/// Another process is sweeping: it holds the lock.
 #[tokio::test]
 async fn a_sweep_leaves_it_to_the_one_that_holds_the_lock() {
     let db = Db::postgres().await;
@@ -361,7 +361,7 @@ async fn a_sweep_leaves_it_to_the_one_that_holds_the_lock() {
     db.drop().await;
 }
 
-/// A sweep does not wait for the disk. Whatever uses its connection next does.
+/// A sweep does not wait for the disk. The next statement on its connection does.
 #[tokio::test]
 async fn a_sweep_leaves_the_durability_of_its_connection_alone() {
     let db = Db::postgres().await;

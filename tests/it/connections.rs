@@ -1,4 +1,4 @@
-//! What `sessile::connect` opens, and what happens when connections die.
+//! The databases that `sessile::connect` opens, and connections that die.
 
 use std::{
     sync::Arc,
@@ -28,7 +28,7 @@ async fn a_url_of_another_kind_is_refused_without_showing_it() {
     }
 }
 
-/// Port 1 answers nobody; what is measured is only that it does not hang.
+/// No server answers on port 1. The test only checks that the call does not hang.
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_transient_error_after_seconds() {
     let begun = Instant::now();
@@ -59,7 +59,7 @@ async fn a_new_sqlite_file_is_private_and_in_wal_mode() {
     assert!(sessile::connect(&url).await.is_ok(), "a file that is there is opened");
 }
 
-/// SQLite's own checkpoint would stop the writer, and here only after 16,000 pages.
+/// SQLite's own checkpoint would stop the writer. Here it would come only after 16,000 pages.
 #[tokio::test]
 async fn the_log_is_carried_into_the_file_beside_the_writer() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ async fn a_database_in_memory_works() {
     assert_eq!(browser.open(&sessions).await.user_id().as_deref(), Some("ada"));
 }
 
-/// As when the server was restarted between two requests: every connection of the pool is dead.
+/// As after a restart of the server between two requests: every connection of the pool is dead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_connections_cost_no_request() {
     let db = Db::postgres().await;
@@ -134,8 +134,8 @@ async fn dead_connections_cost_no_request() {
     db.drop().await;
 }
 
-/// A trigger says that the first statement lost a deadlock, or that all did. Its sequence counts on,
-/// though the statement is rolled back.
+/// A trigger reports a deadlock for the first statement, or for all. Its sequence counts on even if the
+/// statement is rolled back.
 #[tokio::test]
 async fn what_lost_a_deadlock_runs_again() {
     let db = Db::postgres().await;
@@ -173,7 +173,7 @@ async fn what_lost_a_deadlock_runs_again() {
     db.drop().await;
 }
 
-/// What an operator sees in `pg_stat_activity`.
+/// The name that an operator sees in `pg_stat_activity`.
 #[tokio::test]
 async fn the_name_that_a_url_gives_is_kept() {
     let db = Db::postgres().await;
@@ -206,7 +206,7 @@ async fn a_url_that_only_opens_a_file_makes_none() {
     assert!(browser.is_in(&reads).await);
 }
 
-/// So that a request waits for the lock of a whole table no longer than for anything else.
+/// A request waits for the lock of a whole table no longer than for anything else.
 #[tokio::test]
 async fn a_table_that_is_locked_is_waited_for_within_bounds() {
     let db = Db::postgres().await;
@@ -228,8 +228,8 @@ async fn a_table_that_is_locked_is_waited_for_within_bounds() {
     db.drop().await;
 }
 
-/// A pooler that gives one client's prepared statement to another does not look at what it is. The server
-/// refuses to bind parameters of other types: so nothing that writes has the parameters of anything else.
+/// A pooler that gives one client's prepared statement to another does not compare them. The server refuses
+/// parameters of other types. So no statement that writes has the same parameters as another statement.
 #[test]
 fn no_statement_that_writes_can_be_taken_for_another_one() {
     let files = std::fs::read_dir(".sqlx").unwrap();

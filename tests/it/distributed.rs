@@ -55,7 +55,7 @@ async fn every_verb(sessions: &Sessions, store: &PostgresStore) {
     Browser::logged_in(sessions, "ada").await;
     assert_eq!(sessions.revoke_all().await.unwrap().ended, 1);
     sessions.sweep().await.unwrap();
-    // Else a backlog would be deleted by pages.
+    // Otherwise a backlog would be deleted by pages.
     let _ = store.survey().await.unwrap();
 }
 
@@ -85,7 +85,8 @@ async fn postgres_sends_only_what_citus_takes() {
     }
 }
 
-/// No statement skips it there. What failed with it is tried again, and goes without it sooner or later.
+/// No statement can skip the locked row there. The failed saves are tried again, and at some point without
+/// that row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_saves_the_others_of_a_locked_row() {
     let db = Db::postgres_distributed().await;
@@ -121,7 +122,7 @@ async fn postgres_saves_the_others_of_a_locked_row() {
     db.drop().await;
 }
 
-/// All touches are one statement. Without its locked row it is made for the others.
+/// All touches are one statement. Without the locked row it succeeds for the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_touches_the_others_of_a_locked_row() {
     let db = Db::postgres_distributed().await;

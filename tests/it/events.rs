@@ -1,4 +1,4 @@
-//! Each event of the table in `src/context/observed.rs` that is not about HTTP, in each of its forms.
+//! Each event of the table in `src/context/observed.rs` that does not concern HTTP, in each of its forms.
 
 use std::sync::Arc;
 
@@ -26,12 +26,12 @@ cases! {
     a_failing_database_is_told_by_its_verb,
 }
 
-/// One that no other test has.
+/// A user id that no other test has.
 fn user_id() -> String {
     format!("user {}", uuid::Uuid::now_v7())
 }
 
-/// None of them is above debug level: any client can cause them at will.
+/// None of these events is above debug level, because every client can cause them.
 async fn a_refused_cookie_is_told_with_its_reason(db: Db) {
     let logs = Capture::begin();
     let sessions = db.sessions().await;
@@ -78,13 +78,13 @@ async fn a_refused_write_is_told_with_its_reason(db: Db) {
     sessions.revoke(id).await.unwrap();
     ended.insert("n", 3).unwrap();
     ended.save().await.unwrap_err();
-    // The second one of the overtaken handle's asked nobody: it knew.
+    // The second write of the superseded handle asked no store, because the handle knew already.
     let expected = ["superseded", "ended"]
         .map(|reason| json!({"message": "DEBUG", "session_id": id, "reason": reason}));
     assert_eq!(logs.events("write refused", &id.to_string()), expected);
 }
 
-/// Whoever causes them has the password.
+/// Only a client with the password can cause these events.
 async fn a_refused_log_in_is_told_with_its_reason(db: Db) {
     let logs = Capture::begin();
     let user_id = user_id();
@@ -107,11 +107,11 @@ async fn a_log_in_of_several_requests_is_told_from_its_beginning(db: Db) {
     let user_id = user_id();
     let mut browser = Browser::default();
     let session = browser.open(&sessions).await;
-    // It makes the session, …
+    // The call creates the session, …
     session.begin_log_in().user(&user_id).await.unwrap();
     browser.finish(&session).await;
     let id = session.id().unwrap();
-    // … or begins anew in one that is there.
+    // … or begins again in an existing one.
     let session = browser.open(&sessions).await;
     session.begin_log_in().await.unwrap();
     browser.finish(&session).await;
@@ -168,7 +168,7 @@ async fn every_revocation_is_told_with_its_reason(db: Db) {
     ];
     assert_eq!(logs.events("sessions revoked", &user_id), expected);
 
-    // None of these is about a user.
+    // None of these events names a user.
     for reason in ["logged out", "revoked"] {
         let (session, id) = log_in().await;
         match reason {
@@ -188,7 +188,7 @@ async fn every_revocation_is_told_with_its_reason(db: Db) {
 }
 
 async fn a_sweep_is_told_by_its_rows(db: Db) {
-    // A number that no other test deletes.
+    // A number of rows that no other test deletes.
     const ROWS: usize = 37;
     let sessions = db.sessions().await;
     for n in 0..ROWS {
@@ -234,7 +234,7 @@ async fn a_failing_database_is_told_by_its_verb(db: Db) {
     assert_eq!(events, expected);
 }
 
-/// A database that takes no touch, and says why.
+/// A database that refuses every touch, and says why.
 #[derive(Debug)]
 struct Untouched(String);
 

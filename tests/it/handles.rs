@@ -1,5 +1,5 @@
-//! A handle that is no longer the session: another request replaced its secret, or ended it. Whoever holds it, a slow request or a thief,
-//! gets nothing done and learns nothing new.
+//! A handle that has lost its session: another request replaced the secret, or ended the session. The holder
+//! of the handle, a slow request or a thief, changes nothing and learns nothing new.
 
 use std::{future::Future, pin::Pin};
 
@@ -66,12 +66,13 @@ impl Fate {
         [Reauthenticated, Renewed, LoggedIn, LoggedInAsSomebodyElse, LogInBegun].contains(&self)
     }
 
-    /// What a handle is told from then on.
+    /// The error of such a handle.
     fn kind(self) -> ErrorKind {
         if self.replaces() { ErrorKind::Superseded } else { ErrorKind::SessionEnded }
     }
 
-    /// By another request of the victim's browser, another device or the application.
+    /// Replaces the secret or ends the session: by another request of the victim's browser, another device or
+    /// the application.
     async fn befall(self, db: &Db, victim: &mut Victim) {
         let node = &db.sessions().await;
         let session = victim.browser.open(node).await;
@@ -96,16 +97,16 @@ impl Fate {
             Self::Expired => db.pass(hours(2)).await,
         }
         victim.browser.finish(&session).await;
-        // Its touch is not written later, when nothing is to change.
+        // Writes the held touch now, because nothing may change later.
         node.flush().await.unwrap();
         db.heard().await;
     }
 }
 
-/// Somebody with two devices, who authenticated ten minutes ago.
+/// A user with two devices, who authenticated ten minutes ago.
 struct Victim {
     user_id: String,
-    /// The session of which somebody holds the handle.
+    /// The session of the handle.
     browser: Browser,
     id: SessionId,
     device: Browser,
@@ -127,10 +128,10 @@ type Act = for<'a> fn(
     [SessionId; 2],
 ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
-/// A call of a handle, with the verb by which it reaches the store, and whether it leaves something recorded.
+/// A call of a handle, the verb with which it reaches the store, and whether it leaves a recorded change.
 struct Call(&'static str, Verb, bool, Act);
 
-/// Every call that asks the store; the ids are of the session itself and of the user's other device.
+/// Every call that asks the store. The ids are those of the session and of the user's other device.
 const CALLS: [Call; 16] = [
     Call("update", Verb::Save, false, |s, _| {
         Box::pin(async { s.update("late", |n: &mut u64| *n += 1).await })
@@ -184,7 +185,7 @@ const CALLS: [Call; 16] = [
     }),
 ];
 
-/// Everything that the database holds: every column of the sessions, and the cut-offs.
+/// The whole content of the database: every column of the sessions, and the cut-offs.
 async fn everything(db: &Db) -> Vec<String> {
     let columns = db
         .texts(
@@ -209,7 +210,7 @@ async fn everything(db: &Db) -> Vec<String> {
     all
 }
 
-/// The handle shows nothing of the session, and changes nobody's cookie.
+/// The handle shows nothing of the session, and changes no cookie.
 async fn is_nobodys(held: &Session, kind: ErrorKind, has_recorded: bool, about: &str) {
     assert_eq!((held.id(), held.user_id()), (None, None), "{about}");
     assert_eq!((held.authenticated_at(), held.expires_at()), (None, None), "{about}");
@@ -257,7 +258,7 @@ async fn no_call_of_a_handle_that_is_no_longer_the_session_does_anything(db: Db)
     }
 }
 
-/// The call is on its way to the store when it happens.
+/// The session is lost while the call is on its way to the store.
 async fn no_call_does_anything_where_the_session_was_lost_on_its_way(db: Db) {
     let node = db.sessions().await;
     let fates =
@@ -265,7 +266,7 @@ async fn no_call_does_anything_where_the_session_was_lost_on_its_way(db: Db) {
     for fate in fates {
         for Call(name, verb, has_recorded, act) in &CALLS {
             if *verb == Verb::Load {
-                // It only reads. What it does afterwards is a touch, of which there is a test below.
+                // The call only reads. Its later effect is a touch, which a test below covers.
                 continue;
             }
             let about = format!("{name} when {fate:?}");
@@ -287,7 +288,8 @@ async fn no_call_does_anything_where_the_session_was_lost_on_its_way(db: Db) {
     }
 }
 
-/// What was superseded or ended stays so. Only a beginning of a log-in asks: it may be the second half of a double click.
+/// A superseded or ended handle stays so. Only the beginning of a log-in asks the store, because it may be
+/// the second half of a double click.
 async fn a_handle_that_knows_it_asks_nobody(db: Db) {
     let spy = crate::support::tap::Spy::new();
     let (node, spied) = (db.sessions().await, db.tapped(&spy).build().unwrap());
@@ -338,7 +340,7 @@ async fn a_log_out_of_a_handle_that_is_no_longer_the_session_ends_nothing(db: Db
                 assert_eq!(change, CookieChange::Keep, "{about}");
                 assert!(victim.browser.is_in(&node).await, "{about}");
             } else {
-                // It was logged out already.
+                // The session was logged out already.
                 assert_eq!(result.unwrap().ended, 0, "{about}");
                 assert_eq!(change, CookieChange::Remove, "{about}");
             }
@@ -348,7 +350,7 @@ async fn a_log_out_of_a_handle_that_is_no_longer_the_session_ends_nothing(db: Db
     }
 }
 
-/// Whoever has just authenticated gets a session.
+/// A user who has just authenticated gets a session.
 async fn a_log_in_gets_a_session_whatever_became_of_the_handle(db: Db) {
     let node = db.sessions().await;
     for fate in Fate::ALL {
@@ -361,7 +363,7 @@ async fn a_log_in_gets_a_session_whatever_became_of_the_handle(db: Db) {
                 assert_eq!(held.refresh().await.unwrap_err().kind(), fate.kind(), "{about}");
             }
             if [Fate::AllRevoked, Fate::UserRevoked, Fate::LoggedOutElsewhere].contains(&fate) {
-                // The request is from before.
+                // The request began before the revocation.
                 let refused = held.log_in(&victim.user_id).await.unwrap_err();
                 assert_eq!(refused.kind(), ErrorKind::LogInRefused, "{about}");
             }
@@ -373,11 +375,11 @@ async fn a_log_in_gets_a_session_whatever_became_of_the_handle(db: Db) {
             let session = browser.open(&node).await;
             assert_eq!(session.user_id().as_ref(), Some(&victim.user_id), "{about}");
             session.require_recent(minutes(1)).unwrap();
-            // One that is the same user's anyway is the one session; another one is left alone.
+            // If the row still belongs to the same user, it is the session. Another user's row is left alone.
             let is_same = fate.replaces() && fate != Fate::LoggedInAsSomebodyElse;
             assert_eq!(session.id() == Some(victim.id), is_same, "{about}");
             assert_eq!(victim.browser.is_in(&node).await, fate.replaces(), "{about}");
-            // A new one begins with what the request had been shown, if nobody ended it.
+            // A new session begins with the data that the request has seen, unless the session had ended.
             let shown = fate.replaces() && !knows;
             assert_eq!(session.contains("cart"), is_same || shown, "{about}");
             db.pass_for_cutoffs(minutes(1)).await;
@@ -385,7 +387,8 @@ async fn a_log_in_gets_a_session_whatever_became_of_the_handle(db: Db) {
     }
 }
 
-/// A log-in of two requests whose second one finds the secret replaced or the session gone, when it has asked already.
+/// The second request of a log-in of two requests finds the secret replaced or the session gone, after it was
+/// sent.
 async fn a_log_in_that_is_completed_is_the_sessions_or_its_own(db: Db) {
     let node = db.sessions().await;
     for fate in [Fate::Reauthenticated, Fate::UserRevoked, Fate::LoggedInAsSomebodyElse] {
@@ -418,7 +421,7 @@ async fn a_log_in_that_is_completed_is_the_sessions_or_its_own(db: Db) {
     }
 }
 
-/// Somebody planted their own anonymous cookie, holds a request with it, and waits.
+/// An attacker has planted an anonymous cookie, holds a request with it, and waits.
 async fn a_stale_anonymous_handle_does_nothing_to_whoever_logged_in(db: Db) {
     let node = db.sessions().await;
     for beginning in [false, true] {
@@ -443,7 +446,7 @@ async fn a_stale_anonymous_handle_does_nothing_to_whoever_logged_in(db: Db) {
             if [Verb::List, Verb::Revoke, Verb::Reauthenticate].contains(verb)
                 || name.starts_with("log_out_device")
             {
-                // It is about a user, of whom this handle has never heard.
+                // The call is about a user, whom this handle has never seen.
                 assert_eq!(error.kind(), ErrorKind::NotLoggedIn, "{name}");
             } else {
                 assert_eq!(error.kind(), ErrorKind::Superseded, "{name}");
@@ -472,7 +475,7 @@ async fn a_touch_of_a_handle_whose_secret_was_replaced_changes_nothing(db: Db) {
                 false => held.refresh().await.unwrap(),
             }
             gate.reached().await;
-            // The row was not seen for ten minutes, and this request has not come to its end either.
+            // The row was last seen ten minutes ago, and this request has not ended either.
             let session = victim.browser.open(&node).await;
             match begins {
                 true => session.begin_log_in().user("ada").await.unwrap(),
@@ -529,7 +532,7 @@ async fn after_revoke_user_a_handle_throws_nobody_out(db: Db) {
         thiefs.push(stolen.open(&nodes[1]).await);
     }
     nodes[0].revoke_user("ada").await.unwrap();
-    // She comes back, from two devices, and is about to log in from a third.
+    // She returns from two devices, and is about to log in from a third.
     let (one, id) = Browser::logged_in(&nodes[0], "ada").await;
     let (other, _) = Browser::logged_in(&nodes[0], "ada").await;
     let third = Browser::default().open(&nodes[0]).await;

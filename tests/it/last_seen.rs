@@ -1,4 +1,4 @@
-//! How exact "last seen" is.
+//! The precision of "last seen".
 
 use chrono::TimeDelta;
 use sessile::{SessionsBuilder, days, hours, minutes};
@@ -13,7 +13,7 @@ cases! {
     the_requests_after_a_poll_count_again,
 }
 
-/// The minutes after which a request was recorded, of those that came at these minutes.
+/// Sends requests at these minutes, and returns those after which the session's time was recorded.
 async fn seen(db: &Db, builder: SessionsBuilder, minutes_of: &[u64]) -> Vec<u64> {
     let sessions = builder.build().unwrap();
     let mut browser = Browser::default();
@@ -40,7 +40,7 @@ async fn seen(db: &Db, builder: SessionsBuilder, minutes_of: &[u64]) -> Vec<u64>
     recorded
 }
 
-/// Its end does not move any more, but when it was last seen does.
+/// The session's end does not move any more, but "last seen" does.
 async fn a_remembered_session_is_seen_every_five_minutes(db: Db) {
     let builder = db.builder().await.remember_me(days(30), days(30));
     assert_eq!(

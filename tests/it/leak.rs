@@ -1,4 +1,4 @@
-//! What a thief would look for, in every spelling that software gives to bytes.
+//! The secrets that a thief would search for, in every spelling of bytes that software uses.
 
 use base64::{
     Engine,
@@ -15,7 +15,7 @@ pub(crate) struct Leak {
 }
 
 impl Leak {
-    /// What the browser's cookie holds.
+    /// The contents of the browser's cookie.
     pub(crate) fn of(browser: &Browser) -> Self {
         let token = browser.cookie.clone().expect("the browser has a cookie");
         let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
@@ -27,14 +27,14 @@ impl Leak {
         Sha256::digest(self.secret).into()
     }
 
-    /// Whether the text holds what the cookie could be made of.
+    /// Whether the text contains enough to make the cookie.
     pub(crate) fn is_in(&self, text: impl AsRef<[u8]>) -> bool {
         let text = text.as_ref();
         contains(text, self.token.as_bytes())
             || spellings(&self.secret).iter().any(|spelling| contains(text, spelling))
     }
 
-    /// Whether the text holds the hash, which makes no cookie and is for nobody's eyes either.
+    /// Whether the text contains the hash. A hash makes no cookie, but it must not be shown either.
     pub(crate) fn hash_is_in(&self, text: impl AsRef<[u8]>) -> bool {
         spellings(&self.hash()).iter().any(|spelling| contains(text.as_ref(), spelling))
     }
@@ -58,7 +58,7 @@ fn spellings(bytes: &[u8; 32]) -> Vec<Vec<u8>> {
         escaped.replace('\\', "\\\\").into_bytes(),
         escaped.into_bytes(),
     ];
-    // Wherever they may lie in a longer text of base64.
+    // At each position in a longer base64 text.
     for from in 0..3 {
         let whole = &bytes[from..from + 27];
         all.push(STANDARD_NO_PAD.encode(whole).into_bytes());

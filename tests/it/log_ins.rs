@@ -1,5 +1,5 @@
-//! Log-ins as people make them: of several requests, with a double click, with an answer that was lost, and while the database's clock
-//! is set back.
+//! Log-ins as people make them: of several requests, with a double click, with a lost answer, and while the
+//! database's clock is set back.
 
 mod clock;
 mod double_click;

@@ -1,4 +1,4 @@
-//! The events of a session's life. That none of them holds a secret is promise 3.
+//! The events of a session's life. Promise 3 covers that none of them contains a secret.
 
 use serde_json::{Value, json};
 use sessile::{OnLimit, Schedule, hours};

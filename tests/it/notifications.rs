@@ -1,5 +1,5 @@
-//! What Postgres tells other nodes. A notification takes a lock of the whole server, so nothing is told
-//! that nobody has to hear.
+//! The notifications of Postgres to other nodes. A notification takes a lock of the whole server, so none is
+//! sent without need.
 
 use sessile::{Client, OnLimit, Session, SessionId, Sessions, store::postgres::PostgresStore};
 use sqlx::postgres::PgListener;
@@ -19,8 +19,7 @@ impl Heard {
         Self { db: db.clone(), listener, marks: 0 }
     }
 
-    /// What was told since the last time. Notifications come in the order of their commits, so that
-    /// a mark ends them.
+    /// The notifications since the last call. They come in the order of their commits, so a mark ends them.
     async fn since(&mut self) -> Vec<String> {
         let Pool::Postgres(pool) = &self.db.pool else { unreachable!() };
         self.marks += 1;
@@ -72,7 +71,7 @@ async fn a_log_in_that_binds_a_row_or_ends_others_tells_which() {
     let mut heard = Heard::begin(&db).await;
     visitor.open(&sessions).await.log_in("ada").await.unwrap();
     assert_eq!(heard.since().await, [session(id)]);
-    // Sent twice, it changes the row once more.
+    // A log-in that is sent twice changes the row once more.
     let (visitor, second) = Browser::with(&sessions, "cart", 2.into()).await;
     let both = [visitor.open(&sessions).await, visitor.open(&sessions).await];
     for handle in &both {
@@ -91,7 +90,7 @@ async fn a_log_in_that_binds_a_row_or_ends_others_tells_which() {
     db.drop().await;
 }
 
-/// Neither does anything that was refused.
+/// A refused call sends none either.
 #[tokio::test]
 async fn a_visit_tells_nobody() {
     let db = Db::postgres().await;

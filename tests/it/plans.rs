@@ -1,5 +1,5 @@
-//! What the statements cost the database: by an index, whatever the size of the table; touches without a
-//! new entry in one; and log-ins in few round trips.
+//! The cost of the statements in the database: by an index, for any size of the table; touches without a new
+//! index entry; and log-ins in few round trips.
 
 use std::{sync::Arc, time::Duration};
 
@@ -51,7 +51,7 @@ async fn filled_sqlite() -> (Db, SqlitePool) {
     (db, pool)
 }
 
-/// The library's own statements for that backend, as its offline data holds them.
+/// The library's own statements for that backend, from its offline data.
 fn statements(backend: &str) -> Vec<String> {
     let folder = std::fs::read_dir(".sqlx").unwrap();
     let files = folder.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
@@ -60,10 +60,10 @@ fn statements(backend: &str) -> Vec<String> {
     ours.map(|statement| statement["query"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Those that are meant to read everything, or to be measured by pages.
+/// The statements that read everything on purpose, or are measured by pages.
 fn reads_all(statement: &str) -> bool {
     let text = statement.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Counting, ending everybody's, sweeping by pages, and ledgers of migrations.
+    // Counting, ending all sessions, sweeping by pages, and ledgers of migrations.
     text.contains("is null or user_id = $1) and realm = $2 and now()")
         || text.contains("is null or user_id = ?1) and realm = ?2 and cast")
         || text.contains("delete from sessile.sessions where realm = $1 and $3::boolean returning")
@@ -72,7 +72,7 @@ fn reads_all(statement: &str) -> bool {
         || text.contains("_migrations")
 }
 
-/// With parameters that the planner does not know, as in a statement that was prepared.
+/// With parameters that are unknown to the planner, as in a prepared statement.
 #[tokio::test]
 async fn postgres_scans_no_table_for_a_request() {
     let (db, pool) = filled_postgres().await;
@@ -165,9 +165,9 @@ fn log_in(to: Option<&Record>) -> LogIn {
     }
 }
 
-/// Sessions that are used all the time, from addresses that change: nothing of it is in an index, but
-/// the sweep's key, which moves every half of an idle timeout. There is room for each version of a
-/// row: how soon the server reuses it depends on what else it does, in other databases too.
+/// Sessions in constant use, from changing addresses: none of this is indexed, except the sweep's key, which
+/// moves every half of an idle timeout. There is room for each version of a row, because other work on the
+/// server decides when it reuses the room.
 #[tokio::test]
 async fn postgres_touches_leave_the_indexes_alone() {
     const SESSIONS: i32 = 200;
@@ -191,7 +191,7 @@ async fn postgres_touches_leave_the_indexes_alone() {
     }
     let all = i64::from(SESSIONS * TOUCHES);
     let counted = async || -> (i64, i64) {
-        // Each connection tells what it did about a second later, or when it closes.
+        // Each connection reports its counts about a second later, or when it closes.
         sqlx::query("select pg_stat_clear_snapshot()").execute(pool).await.unwrap();
         let counts =
             "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relname = 'sessions'";
@@ -213,7 +213,7 @@ async fn postgres_touches_leave_the_indexes_alone() {
     db.drop().await;
 }
 
-/// Whether it makes a row or binds one that is there.
+/// Both for a new row and for an existing one.
 #[tokio::test]
 async fn postgres_logs_in_within_four_round_trips() {
     let db = Db::postgres().await;
@@ -229,7 +229,7 @@ async fn postgres_logs_in_within_four_round_trips() {
             assert!(!is_prepared || made <= 4, "{made} round trips, binds: {}", to.is_some());
             assert!(made >= 3, "{made} cannot be all");
         }
-        // The limit takes one to count, and one more where sessions have to end.
+        // The limit takes one more round trip to count, and another one if sessions must end.
         for limit in [100, 1] {
             trips.begin();
             let limited = LogIn { limit: Some((limit, OnLimit::EndOldest)), ..log_in(None) };
@@ -244,7 +244,7 @@ async fn postgres_logs_in_within_four_round_trips() {
     db.drop().await;
 }
 
-/// What the table was like when the plans were made.
+/// The state of the table when the plans were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WhenPlanned {
     NothingExpired,
@@ -267,9 +267,9 @@ async fn postgres_sweeps_a_table_that_was_empty() {
     sweeps_in_proportion_to_the_limit(WhenPlanned::Empty).await;
 }
 
-/// Rows expire in waves, and a plan may be older than the last one. Whatever it was made for, a statement
-/// handles in proportion to its limit. Rows that are compared in memory show in no count of buffers, so
-/// every row that comes out of a step of the plan, or that is dropped there, counts too.
+/// Rows expire in waves, and a plan may be older than the last wave. With any plan, a statement must handle
+/// rows in proportion to its limit. Buffer counts do not show rows that are compared in memory. So this also
+/// counts every row that a step of the plan returns or drops.
 async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
     const LIMIT: u32 = 200;
     const PAGES: u32 = 10;
@@ -278,7 +278,7 @@ async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
     let mut run = async |text: &str| {
         sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut *connection).await.unwrap();
     };
-    // And a cut-off for each of them is old.
+    // Each of these rows has an old cut-off.
     let expire = |every: u32| {
         format!(
             "update sessile.sessions set valid_until = now() - interval '2 hours', expires_at = now() - interval '1 hour'
@@ -289,7 +289,7 @@ async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
     };
     run("insert into sessile.session_cutoffs (user_id, used_at) select user_id, now() from sessile.sessions;
          delete from sessile.session_cutoffs where user_id = ''").await;
-    // New statistics would end a plan that is kept.
+    // New statistics would end a kept plan.
     run("alter table sessile.sessions set (autovacuum_enabled = off);
          alter table sessile.session_cutoffs set (autovacuum_enabled = off)")
     .await;
@@ -317,19 +317,20 @@ async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
             (_, true) => String::new(),
             _ => format!("({LIMIT}, 1)"),
         };
-        // Those for pages are planned anew each time, as a test of the cleanup tells.
+        // The statements for pages are planned each time, as a test of the cleanup checks.
         let mode = if by_pages { "force_custom_plan" } else { "force_generic_plan" };
         let call =
             (format!("set plan_cache_mode = {mode}"), format!("execute asked_{n}{arguments}"));
         run(&format!("prepare asked_{n} as {statement}")).await;
         run(&format!("{}; begin; {}; rollback", call.0, call.1)).await;
         let most = match (by_pages, reads) {
-            // Up to three times all that is there.
+            // At most three times all rows.
             (true, _) => PAGES * 120,
-            // A plan for no rows reads the tables until the next autovacuum: once, not once for each row.
+            // A plan for an empty table reads the tables until the next autovacuum: once, not once for each
+            // row.
             _ if when == WhenPlanned::Empty => ROWS * 10,
             (_, true) => 1_000,
-            // As many rows as cut-offs, each of them looked for by two indexes, locked and deleted.
+            // As many rows as cut-offs. Each is found by two indexes, locked and deleted.
             _ => 2 * LIMIT * 25,
         };
         calls.push((statement, call, most));
@@ -337,7 +338,8 @@ async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
 
     match when {
         WhenPlanned::NothingExpired => run(&expire(10)).await,
-        // All but a tenth come back. As they were, they are in the index until somebody looks there.
+        // All but a tenth become live again. Their old versions stay in the index until a statement visits
+        // them.
         WhenPlanned::HalfExpired => {
             run("update sessile.sessions set valid_until = now() + interval '1 hour', expires_at = now() + interval '2 hours'
                  where expires_at < now() and substr(user_id, 6)::int % 10 <> 0;
@@ -371,7 +373,7 @@ fn number(step: &serde_json::Value, name: &str) -> f64 {
     step[name].as_f64().unwrap_or_default()
 }
 
-/// Rows in all steps of a plan that was carried out.
+/// The rows in all steps of an executed plan.
 fn handled(step: &serde_json::Value) -> f64 {
     let dropped = ["Filter", "Join Filter", "Index Recheck"];
     let dropped =

@@ -1,4 +1,4 @@
-//! Timeouts, limits and what a handle can do by them.
+//! Timeouts, limits and their effects on a handle.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn remember_me_lasts_and_keeps_its_cookie(db: Db) {
         let CookieChange::Set { max_age, .. } = &change else { panic!("no cookie") };
         assert_eq!(max_age.map(|age| age.as_secs() / 86_400), remember_me.then_some(29));
         browser.keep(change);
-        // A renewal is a cookie like the one before.
+        // A renewal keeps the cookie's lifetime.
         let session = browser.open(&sessions).await;
         session.renew().await.unwrap();
         let change = session.finish().await.unwrap();
@@ -105,7 +105,7 @@ async fn a_visitors_cookie_lasts_where_the_policy_says_so(db: Db) {
         let session = browser.open(&sessions).await;
         session.begin_log_in().user("ada").await.unwrap();
         assert_eq!(is_kept(max_age(&mut browser, &session).await), is_persistent);
-        // A user's does only where the log-in says "remember me".
+        // A user's cookie is kept only if the log-in says "remember me".
         let session = browser.open(&sessions).await;
         session.complete_log_in().await.unwrap();
         assert!(!is_kept(max_age(&mut browser, &session).await));
@@ -231,7 +231,7 @@ async fn a_user_may_have_so_many_sessions(db: Db) {
     }
     assert!(!browsers[0].is_in(&sessions).await, "the oldest has ended");
     assert!(browsers[1].is_in(&sessions).await && browsers[2].is_in(&sessions).await);
-    // A log-in in a session that counts already is not one more.
+    // A log-in to a session that already counts adds none.
     browsers[1].open(&sessions).await.log_in("ada").await.unwrap();
     assert!(browsers[2].is_in(&sessions).await);
 

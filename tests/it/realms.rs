@@ -1,4 +1,5 @@
-//! Several applications over one pool. That their sessions do not meet is promise 12; here, what is behind it.
+//! Several applications on one pool. Promise 12 covers the separation of their sessions; these tests cover
+//! the mechanism.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ cases! {
     sessions_say_which_realm_they_are_of,
 }
 
-/// Over one store: the default realm's, and two more.
+/// On one store: the default realm, and two more.
 fn realms(db: &Db) -> [Sessions; 3] {
     let store: Arc<dyn Store> = db.store();
     ["", "office", "lab"]
@@ -73,7 +74,7 @@ async fn a_begun_log_in_is_of_its_realm(db: Db) {
     let session = browser.open(&shop).await;
     assert_eq!((session.id(), session.pending_log_in()), (None, None));
     assert_eq!(session.complete_log_in().await.unwrap_err().kind(), ErrorKind::NoPendingLogIn);
-    // What is revoked in the shop is no reason here.
+    // A revocation in the shop does not affect this log-in.
     shop.revoke_user("7").await.unwrap();
     shop.revoke_all().await.unwrap();
     let session = browser.open(&office).await;
@@ -88,7 +89,7 @@ async fn a_begun_log_in_is_of_its_realm(db: Db) {
     assert_eq!(session.complete_log_in().await.unwrap_err().kind(), ErrorKind::LogInRefused);
 }
 
-/// Two applications on two ports of one host, whose cookies have one name: a browser sends both to both.
+/// Two applications on two ports of one host, with one cookie name: a browser sends both cookies to both.
 async fn cookies_of_several_realms_in_one_request_do_not_meet(db: Db) {
     let all = realms(&db);
     let mut cookies = Vec::new();
@@ -119,7 +120,7 @@ async fn the_sweep_of_one_serves_all(db: Db) {
     assert!(live.is_in(&all[2]).await);
 }
 
-/// Cut-offs of a realm have keys of their own; a user of the default realm may be called like one.
+/// Cut-offs of a realm have their own keys. A user of the default realm may be named like such a key.
 async fn a_users_name_is_no_way_into_another_realm(db: Db) {
     let [shop, office, lab] = realms(&db);
     let names =
@@ -146,7 +147,7 @@ async fn a_users_name_is_no_way_into_another_realm(db: Db) {
     assert_eq!(lab.count().await.unwrap(), names.len() as u64);
 }
 
-/// Nobody has ever logged in to it, so that the row which everybody locks is not there yet.
+/// No user has ever logged in to this realm, so the row that all log-ins lock does not exist yet.
 async fn the_first_log_ins_of_a_realm_meet_a_revocation_of_all(db: Db) {
     for n in 0..8 {
         let nodes = [db.builder().await, db.builder().await]
@@ -164,7 +165,7 @@ async fn the_first_log_ins_of_a_realm_meet_a_revocation_of_all(db: Db) {
             let kind = result.map_err(|error| error.kind());
             assert!(matches!(kind, Ok(()) | Err(ErrorKind::LogInRefused)), "{kind:?}");
         }
-        // Whoever got in before it has gone with it.
+        // The revocation has also ended the sessions that began before it.
         assert_eq!(nodes[1].count().await.unwrap(), 0);
     }
 }
@@ -181,7 +182,7 @@ async fn a_cut_off_of_a_realm_survives_its_first_log_in(db: Db) {
     Browser::logged_in(&office, "7").await;
 }
 
-/// Which function of the store's module is called.
+/// The called function of the store's module.
 #[derive(Clone, Copy)]
 enum Call<'a> {
     One(sessile::SessionId),
@@ -190,7 +191,7 @@ enum Call<'a> {
     All,
 }
 
-/// In a transaction of the application's own, which it commits.
+/// In the application's own transaction, which the application commits.
 async fn in_transaction(db: &Db, realm: &Realm, call: Call<'_>) -> Result<Revocation> {
     match &db.pool {
         Pool::Postgres(pool) => {
@@ -278,7 +279,7 @@ async fn nothing_is_revoked_in_the_applications_transaction_for_a_bad_user_id(db
         for user_id in ["", "\0", "7\0", &long] {
             let keep = uuid::Uuid::now_v7().into();
             for call in [Call::User(user_id), Call::Others(user_id, keep)] {
-                // The transaction goes on: no statement failed in it.
+                // The transaction continues, because no statement failed in it.
                 let error = in_transaction(&db, realm, call).await.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::InvalidUserId, "{user_id:?}");
             }
@@ -313,7 +314,7 @@ async fn sessions_say_which_realm_they_are_of(db: Db) {
     assert_eq!(db.sessions().await.realm(), &Realm::default());
     let names = realms(&db).map(|sessions| sessions.realm().to_string());
     assert_eq!(names, ["", "office", "lab"]);
-    // So does the view for people, and so do the rows.
+    // The view shows the realm, and the rows contain it.
     Browser::logged_in(&realms(&db)[1], "7").await;
     let shown = db
         .texts("select realm from sessile.active_sessions", "select realm from active_sessions")

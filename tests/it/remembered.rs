@@ -1,4 +1,4 @@
-//! "Remember me", and what a change of the policy makes of sessions that are there.
+//! "Remember me", and the effect of a changed policy on existing sessions.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ cases! {
     a_session_that_does_not_say_is_remembered_by_its_timeout,
 }
 
-/// How long the browser is to keep the cookie; `None` where there is no new one.
+/// How long the browser keeps the cookie; `None` if there is no new cookie.
 async fn max_age(session: &Session, browser: &mut Browser) -> Option<Option<Duration>> {
     let change = session.finish().await.unwrap();
     let age = match &change {
@@ -83,7 +83,7 @@ async fn a_remembered_session_outlives_the_others(db: Db) {
     browser.finish(&session).await;
     db.pass(days(6)).await;
     assert!(browser.is_in(&sessions).await);
-    // And no more when they log in without saying so.
+    // A log-in without "remember me" ends that.
     let session = browser.open(&sessions).await;
     session.log_in("ada").await.unwrap();
     browser.finish(&session).await;
@@ -166,7 +166,7 @@ async fn a_lowered_cap_lets_data_shrink(db: Db) {
     assert_eq!(browser.open(&after).await.keys(), ["small"]);
 }
 
-/// What the browser is told about the cookie when the session is renewed.
+/// The lifetime of the cookie when the session is renewed.
 async fn renewed(sessions: &Sessions, browser: &mut Browser) -> Option<Duration> {
     let session = browser.open(sessions).await;
     session.renew().await.unwrap();
@@ -250,7 +250,7 @@ async fn a_changed_policy_changes_nothing_for_sessions_that_are_there(db: Db) {
     }
 }
 
-/// As the first release wrote them: longer than the policy's is what a log-in asked for.
+/// As the first release wrote them: a timeout longer than the policy's means that the log-in asked for it.
 async fn a_session_that_does_not_say_is_remembered_by_its_timeout(db: Db) {
     let builder = db.builder().await.idle_timeout(hours(1));
     let sessions = builder.remember_me(days(30), days(30)).build().unwrap();
@@ -264,7 +264,7 @@ async fn a_session_that_does_not_say_is_remembered_by_its_timeout(db: Db) {
     assert!(is_about(reauthenticated(&sessions, &mut browser).await, days(30)));
     assert_eq!(renewed(&sessions, &mut other).await, None);
     assert_eq!(renewed(&as_long, &mut browser).await, None, "nothing tells it from the others");
-    // The next log-in says it.
+    // The next log-in writes it into the row.
     let session = browser.open(&sessions).await;
     session.log_in("ada").remember_me(true).await.unwrap();
     assert!(is_about(max_age(&session, &mut browser).await.unwrap(), days(30)));

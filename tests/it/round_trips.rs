@@ -1,4 +1,4 @@
-//! How often a client waits for Postgres: counted on the wire.
+//! The number of times that a client waits for Postgres, counted on the wire.
 
 use std::sync::{
     Arc,
@@ -14,7 +14,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// A way to a server for one connection, which counts how often the client speaks after the server
+/// A proxy to a server for one connection. It counts how often the client sends something after the server
 /// has answered.
 pub(crate) struct RoundTrips {
     options: PgConnectOptions,
@@ -52,7 +52,7 @@ impl RoundTrips {
         Self { options, made }
     }
 
-    /// One connection, which is not pinged.
+    /// A pool of one connection, without pings.
     pub(crate) async fn pool(&self) -> PgPool {
         let options = PgPoolOptions::new().max_connections(1).test_before_acquire(false);
         options.connect_with(self.options.clone()).await.unwrap()

@@ -1,4 +1,4 @@
-//! When the cleanup runs, by tokio's clock, which passes here only when everybody sleeps.
+//! The times of the cleanup's runs, by tokio's clock, which advances here only when all tasks sleep.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::support::{
     tap::{Gate, Hook, Verb, tapped},
 };
 
-/// Tells when it is swept, and is no database.
+/// Reports each sweep, and is not a real database.
 #[derive(Debug)]
 struct Sweeps(UnboundedSender<Instant>);
 
@@ -37,7 +37,7 @@ fn swept() -> (Sessions, UnboundedReceiver<Instant>) {
     (sessions, receiver)
 }
 
-/// How long each of the first runs came after the one before it.
+/// The time of each of the first runs after the run before it.
 async fn intervals(schedule: Schedule, jitter: Option<Duration>, runs: usize) -> Vec<Duration> {
     let (sessions, mut sweeps) = swept();
     let mut cleanup = sessions.cleanup(schedule);
@@ -62,7 +62,7 @@ async fn a_run_comes_after_the_interval_and_at_most_the_jitter_later() {
     let (shortest, longest) = (intervals.iter().min().unwrap(), intervals.iter().max().unwrap());
     assert!(*shortest >= minutes(5), "{shortest:?}");
     assert!(*longest <= minutes(7) + seconds(1), "{longest:?}");
-    // They are spread over all of it: a hundred that are not would be a wonder.
+    // The runs are spread over the whole interval. A hundred random ones are never close together.
     assert!(*shortest < minutes(5) + seconds(30) && *longest > minutes(6) + seconds(30));
 }
 
@@ -137,7 +137,7 @@ async fn a_stop_waits_ten_seconds_at_most() {
     assert!(waited >= seconds(5) && waited <= seconds(10), "{waited:?}");
 }
 
-/// Only the sweep hangs: as where somebody has locked a table.
+/// Only the sweep hangs, as with a locked table.
 #[tokio::test]
 async fn a_stop_writes_touches_though_a_sweep_hangs() {
     let db = Db::sqlite().await;

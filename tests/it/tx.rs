@@ -1,4 +1,4 @@
-//! A transaction of the application's own, on either database.
+//! The application's own transaction, on either database.
 
 use std::time::Duration;
 
@@ -100,8 +100,8 @@ impl Tx {
     }
 }
 
-/// Until that many statements of this database wait for a lock. SQLite tells nobody who waits: what is tested with it there must
-/// hold in either order.
+/// Waits until this many statements of this database wait for a lock. SQLite does not report waiting
+/// statements, so tests on it must accept either order.
 pub(crate) async fn until_waiting(db: &Db, statements: i64) {
     const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     let waiting = async {

@@ -1,4 +1,4 @@
-//! Which values come back as they were, and which are refused.
+//! The values that come back unchanged, and the values that are refused.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ struct Flat {
 
 type Read = Box<dyn FnOnce(&sessile::Session)>;
 
-/// Each goes through the database, and two hundred random floats.
+/// Each value goes through the database, and so do two hundred random floats.
 async fn every_type_comes_back_as_it_was(db: Db) {
     let sessions = db.sessions().await;
     let mut browser = Browser::default();

@@ -1,4 +1,4 @@
-//! What a handle shows of the data, and what comes along at a log-in.
+//! The data that a handle shows, and the data that a log-in takes along.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ async fn what_was_recorded_is_read_back_before_it_is_written(db: Db) {
     assert_eq!(session.keys(), [""; 0]);
     session.insert("d", 4).unwrap();
     assert_eq!(session.data::<Value>().unwrap(), json!({"d": 4}));
-    // Somebody else sees none of it yet.
+    // Other requests see none of it yet.
     assert_eq!(browser.open(&sessions).await.data::<Value>().unwrap(), json!({"a": 1}));
     session.finish().await.unwrap();
     assert_eq!(browser.open(&sessions).await.data::<Value>().unwrap(), json!({"d": 4}));
@@ -114,7 +114,7 @@ async fn the_data_of_another_user_never_comes_along(db: Db) {
     let session = browser.open(&sessions).await;
     session.insert("adas", "secret").unwrap();
     browser.finish(&session).await;
-    // A request of hers that is still on its way, too.
+    // The same applies to a request of hers that is still in flight.
     let slow = browser.open(&sessions).await;
     slow.insert("also adas", 1).unwrap();
 
@@ -166,7 +166,7 @@ async fn a_session_that_was_logged_out_begins_again(db: Db) {
     assert_ne!(next.id(), Some(id));
     assert_eq!((next.user_id(), next.keys()), (None, vec!["message".to_owned()]));
 
-    // Without anything to write, its cookie goes.
+    // If there is nothing to write, the cookie is removed.
     let session = browser.open(&sessions).await;
     session.log_out().await.unwrap();
     browser.finish(&session).await;
@@ -198,7 +198,7 @@ async fn what_is_taken_is_gone(db: Db) {
     assert_eq!(session.take::<String>("flash").await.unwrap().as_deref(), Some("saved"));
     assert!(!session.contains("flash"));
     assert_eq!(session.take::<String>("flash").await.unwrap(), None);
-    // At once, and with nothing else that was recorded.
+    // The change is written at once, without the other recorded changes.
     assert_eq!(browser.open(&sessions).await.keys(), [""; 0]);
     session.finish().await.unwrap();
     assert_eq!(browser.open(&sessions).await.keys(), ["other"]);
@@ -220,7 +220,7 @@ async fn what_is_taken_before_it_was_written_never_is(db: Db) {
     session.finish().await.unwrap();
     assert_eq!(browser.open(&sessions).await.keys(), [""; 0]);
 
-    // What is only recorded to go stays recorded.
+    // A removal that is only recorded stays recorded.
     let (browser, _) = Browser::with(&sessions, "flash", json!(1)).await;
     let session = browser.open(&sessions).await;
     session.clear();
@@ -269,7 +269,7 @@ thread_local! {
     static IN_USE: std::cell::RefCell<Option<sessile::Session>> = const { std::cell::RefCell::new(None) };
 }
 
-/// A value whose type looks at another one.
+/// A value whose type reads another value of the session.
 #[derive(Debug, PartialEq)]
 struct Curious(Option<u64>);
 
@@ -286,7 +286,7 @@ async fn a_type_may_use_the_session_while_it_is_read(db: Db) {
     let session = browser.open(&sessions).await;
     session.insert("other", 2).unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
-    // In a thread of its own, which a deadlock would hold for good.
+    // In a separate thread, which a deadlock would block forever.
     std::thread::spawn(move || {
         IN_USE.set(Some(session.clone()));
         let whole = session.data::<BTreeMap<String, Curious>>().unwrap();

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use crate::{keeper::Keeper, server::Server};
 
-/// A PgBouncer of a test's own, in transaction mode, with four connections to its server.
+/// A PgBouncer for one test, in transaction mode, with four connections to its server.
 #[derive(Debug)]
 pub(crate) struct Bouncer {
     pub(crate) url: String,
@@ -12,8 +12,9 @@ pub(crate) struct Bouncer {
     _folder: TempDir,
 }
 
-/// It has settings of its own, serves only this test's server, and does not run as root. Its log goes to standard
-/// output, where the test waits for the line that it listens; only PgBouncer itself holds that output open.
+/// It has its own settings, serves only this test's server, and does not run as root. Its log goes to
+/// standard output, where the test waits for the line that it listens. Only PgBouncer itself keeps that
+/// output open.
 const RUN: &str = r#"
 user=
 [ "$(id -u)" != 0 ] || user='-u nobody'
@@ -26,12 +27,13 @@ wait "$bouncer"
 "#;
 
 impl Bouncer {
-    /// With further settings, one a line.
+    /// With further settings, one on each line.
     pub(crate) fn before(server: &Server, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let file = folder.path().join("pgbouncer.ini");
-        // Below those ports that the system gives to clients. PgBouncer itself finds out whether one is taken.
+        // A port below those that the system gives to clients. PgBouncer itself finds out whether the port is
+        // taken.
         for _ in 0..10 {
             let port = 20_000 + rand::random::<u16>() % 10_000;
             let text = format!(
@@ -60,7 +62,7 @@ impl Bouncer {
         panic!("PgBouncer does not start: scripts/test installs it");
     }
 
-    /// Whether it keeps its clients' prepared statements apart, where it is told to.
+    /// Whether this version can keep its clients' prepared statements apart.
     pub(crate) fn keeps_prepared_statements() -> bool {
         let output = Command::new("pgbouncer").arg("--version").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

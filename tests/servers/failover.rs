@@ -1,4 +1,4 @@
-//! Connections to a server that takes no writes any more.
+//! Connections to a server that no longer accepts writes.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use crate::{
     visitors::{at_once, visit, whole},
 };
 
-/// Connections of the library's own, and of an application's pool.
+/// The library's own connections, and an application's pool.
 async fn both_pools(url: &str) -> [Sessions; 2] {
     let own: Backend = sessile::connect(url).await.unwrap();
     let shared: PgPool = PgPoolOptions::new().connect(url).await.unwrap();
     [own, shared.into()].map(|backend| Sessions::builder(backend).build().unwrap())
 }
 
-/// Every connection of the pool is there, and has been used for each kind of request.
+/// Every connection of the pool is open, and has been used for each kind of request.
 async fn warm(sessions: &Sessions) {
     at_once(16, |i| {
         let sessions = sessions.clone();
@@ -29,7 +29,7 @@ async fn warm(sessions: &Sessions) {
     .await;
 }
 
-/// The address moves to the standby, and the old server stays, and stays connected, but takes no writes.
+/// The address moves to the standby. The old server stays connected, but accepts no writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_failover_the_next_writes_go_to_the_new_primary() {
     let old = Server::start("").await;
@@ -57,13 +57,13 @@ async fn after_a_failover_the_next_writes_go_to_the_new_primary() {
     assert!(switched.elapsed() < Duration::from_secs(10), "{:?}", switched.elapsed());
     let visits = "select (data->>'visits')::bigint from sessile.sessions where user_id = 'ada'";
     assert_eq!(new.number(visits).await, 40);
-    // Only those that read may still be there: they are found out by the first that writes.
+    // Only connections for reads may still exist: the first write on them finds out.
     let left = "select count(*) from pg_stat_activity
         where backend_type = 'client backend' and application_name <> 'test'";
     assert_eq!(old.number(left).await, 0, "connections to the old server");
 }
 
-/// The address leads to a standby at first, as when a deployment has the wrong one.
+/// At first the address leads to a standby, as in a deployment with a wrong address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_costs_no_write_once_the_address_is_the_primary_s() {
     let primary = Server::start("").await;
@@ -87,7 +87,7 @@ async fn a_standby_costs_no_write_once_the_address_is_the_primary_s() {
     }
 }
 
-/// The setting comes and goes while everybody writes.
+/// The setting changes back and forth while all requests write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn once_the_server_takes_writes_again_they_are_made() {
     let server = Server::start("").await;

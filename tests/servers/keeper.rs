@@ -4,14 +4,14 @@ use std::{
     thread,
 };
 
-/// A program that ends with this value, or with this process, however that ends: its standard input is a pipe
-/// that nobody else holds, and it goes on until that is closed.
+/// A program that ends with this value, or with this process, even if the process is killed: its standard
+/// input is a pipe that only this process holds, and the program continues until the pipe is closed.
 #[derive(Debug)]
 pub(crate) struct Keeper(Child);
 
 impl Keeper {
-    /// Starts the program, and waits for the line by which it says that it is ready. Nothing, if the program ends
-    /// without that line.
+    /// Starts the program, and waits for the line that says that it is ready. Returns nothing if the program
+    /// ends without that line.
     pub(crate) fn start(
         command: &mut Command,
         is_ready: impl Fn(&str) -> bool,
@@ -26,7 +26,7 @@ impl Keeper {
                 return None;
             }
         }
-        // Whatever else it says: nobody reads it, and the program does not wait for a reader.
+        // Reads the rest of the output and drops it, so that the program never waits for a reader.
         thread::spawn(move || io::copy(&mut output, &mut io::sink()));
         Some((keeper, line.trim().to_owned()))
     }

@@ -5,7 +5,7 @@ use sqlx::PgPool;
 
 use crate::{server::Server, support::Browser, visitors::at_once};
 
-/// Most of ten connections: so many log-ins wait for a lock at once.
+/// Opens most of ten connections: this many log-ins wait for a lock at once.
 async fn open_most(server: &Server, sessions: &Sessions) {
     let mut tx = server.admin.begin().await.unwrap();
     let lock = "lock table sessile.session_cutoffs in exclusive mode";
@@ -26,7 +26,7 @@ async fn open_most(server: &Server, sessions: &Sessions) {
 async fn nobody_fails(server: &Server, sessions: &Sessions) {
     let kill = async || {
         open_most(server, sessions).await;
-        // More than a request has tries.
+        // More than the number of tries of a request.
         assert!(server.kill_all().await > 3);
     };
     for round in 0..2 {
@@ -74,7 +74,8 @@ async fn no_request_on_an_application_s_pool_fails() {
     nobody_fails(&server, &Sessions::builder(backend).build().unwrap()).await;
 }
 
-/// Both close what they have opened: the backends die one after the other, while requests go on.
+/// Both pools close the connections that they have opened: the backends die one by one, while requests
+/// continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_reads_goes_on_while_backends_die() {
     let server = Server::start("").await;

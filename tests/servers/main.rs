@@ -1,4 +1,4 @@
-//! The library beside servers, standbys and poolers of its own, whose faults are made for real.
+//! The library with separate servers, standbys and poolers, which have real faults.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../it/capture.rs"]

@@ -34,7 +34,7 @@ async fn sessions(bouncer: &Bouncer, options: ConnectOptions) -> Sessions {
     patient(connect_with(&bouncer.url, options).await.unwrap())
 }
 
-/// How long 32 requests wait for four connections is not what these tests are about.
+/// These tests do not limit how long 32 requests wait for four connections.
 fn patient(backend: Backend) -> Sessions {
     let long = Duration::from_secs(30);
     Sessions::builder(backend).deadline(long).log_in_deadline(long).build().unwrap()
@@ -44,13 +44,14 @@ fn behind_pooler() -> ConnectOptions {
     ConnectOptions::new().behind_pooler(true)
 }
 
-/// Every verb from 32 requests at once, on four connections. Whatever is taken for something else, or done twice, is
-/// missing or too much in one of the sums.
+/// Every verb from 32 requests at once, on four connections. A statement that is confused with another one,
+/// or runs twice, shows in one of the sums.
 async fn everything_works(server: &Server, sessions: &Sessions) {
     sessions.migrate().await.unwrap();
     server.run_all(&["truncate sessile.sessions"]).await;
     let (cart, _) = Browser::with(sessions, "items", json!(0)).await;
-    // First these alone: an update gives up after ten seconds of others' updates, however slow the machine is.
+    // First these alone, because an update gives up after ten seconds of others' updates, even on a slow
+    // machine.
     let results = at_once(32, |_| {
         let (sessions, cart) = (sessions.clone(), cart.clone());
         async move {
@@ -121,7 +122,7 @@ async fn every_verb(sessions: &Sessions, user: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether or not the pooler ignores what sqlx asks for when it connects.
+/// Whether or not the pooler ignores the setting that sqlx asks for when it connects.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_the_option_everything_works() {
     let server = Server::start("").await;
@@ -144,10 +145,10 @@ async fn an_application_s_pool_works_as_it_is_documented() {
     everything_works(&server, &patient(backend)).await;
 }
 
-/// Where PgBouncer can keep prepared statements apart, and does.
+/// PgBouncer keeps prepared statements apart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_statements_are_kept_apart_no_option_is_needed() {
-    // One older than 1.21 does so only where a client keeps its server.
+    // A version before 1.21 does so only if a client keeps its server's connection.
     let apart = match Bouncer::keeps_prepared_statements() {
         true => "max_prepared_statements = 100",
         false => "pool_mode = session\ndefault_pool_size = 100",
@@ -197,9 +198,9 @@ async fn without_the_option_the_start_warns_and_errors_name_it() {
     }
 }
 
-/// Whether the start is told that a pooler is between.
+/// Whether the start logs the warning about a pooler.
 async fn warns(url: &str) -> bool {
-    // Other tests are warned too: it is the span that tells whose it is.
+    // Other tests log this warning too. The span identifies this test's line.
     let name = format!("start {}", Uuid::now_v7());
     let log = Capture::begin();
     let start = tracing::info_span!("start", name);
@@ -215,11 +216,12 @@ async fn a_server_itself_is_not_taken_for_a_pooler() {
     assert!(!warns(&server.url).await);
 }
 
-/// Through a pooler nobody can listen: it would go on for whoever has the server's connection next.
+/// Through a pooler a cache cannot listen: the server would send the notifications to the connection's next
+/// client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cache_goes_by_its_bound() {
     let server = Server::start("-c log_statement=all").await;
-    // With one connection on both sides, nothing is mixed up without the option.
+    // With one connection on both sides, no statements are confused even without the option.
     for options in [ConnectOptions::new().max_connections(1), behind_pooler()] {
         let settings = format!("{IGNORES_DIGITS}\ndefault_pool_size = 1");
         let bouncer = Bouncer::before(&server, &settings);

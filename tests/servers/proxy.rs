@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::server::Server;
 
-/// An address that moves from one server to another. What is connected already stays where it is.
+/// An address that moves from one server to another. Existing connections stay where they are.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) url: String,
@@ -31,7 +31,7 @@ impl Proxy {
                 let to = to.load(SeqCst);
                 tokio::spawn(async move {
                     let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
-                    // Whoever closes first, the other one hears of it.
+                    // When one side closes, the other side is closed too.
                     copy_bidirectional(&mut client, &mut server).await.ok();
                 });
             }

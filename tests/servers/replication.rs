@@ -1,4 +1,4 @@
-//! A standby that follows a moment later.
+//! A standby with a short delay.
 
 use std::time::{Duration, Instant};
 
@@ -40,14 +40,14 @@ async fn a_standby_is_read_and_its_touches_are_lost_with_one_warning() {
     }
     let lost = log.events("touches lost", "");
     assert_eq!(lost.len(), 1, "{lost:?}");
-    // On the primary, they are written.
+    // On the primary, the touches are written.
     ada.open(&sessions).await.finish().await.unwrap();
     sessions.flush().await.unwrap();
     let touched = "select count(*) from sessile.sessions where now() - last_seen_at < '1 minute'";
     assert_eq!(primary.number(touched).await, 1);
 }
 
-/// A standby says so, and may be the primary a moment later: nothing was done.
+/// A standby refuses writes, and may be the primary a moment later: nothing was done.
 fn refused<T: std::fmt::Debug>(result: Result<T, Error>) {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Database, "{error:?}");
@@ -79,8 +79,8 @@ async fn everything_that_writes_is_refused_by_a_standby() {
     assert!(ada.is_in(&there).await);
 }
 
-/// What `docs/operations.md` says about it: only synchronous replication, or an end of all sessions after the
-/// failover, keeps everybody out who was logged out.
+/// `docs/operations.md` says: only synchronous replication, or an end of all sessions after the failover,
+/// makes sure that every logged-out user stays logged out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_that_was_not_replicated_is_undone_by_a_failover() {
     let primary = Server::start("").await;

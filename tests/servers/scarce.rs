@@ -39,7 +39,8 @@ async fn a_role_limit_of_three_under_a_pool_of_ten_is_enough() {
     visits(&Sessions::builder(backend).build().unwrap(), 64, 5).await;
 }
 
-/// Which goes back to the pool every few moments, where whoever tries to connect does not look for it.
+/// The connection goes back to the pool every few moments. While sqlx tries to connect, it does not look for
+/// it there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_it_is_under_an_application_s_pool() {
     let server = Server::alone("").await;
@@ -49,10 +50,10 @@ async fn so_it_is_under_an_application_s_pool() {
     visits(&Sessions::builder(pool).build().unwrap(), 64, 5).await;
 }
 
-/// As eight processes do, which know nothing of each other.
+/// As with eight processes that know nothing of each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_pools_of_ten_share_seventeen_connections() {
-    // The test itself has two of the three that are reserved for superusers.
+    // The test itself uses two of the three connections that are reserved for superusers.
     let server = Server::alone("-c max_connections=20 -c superuser_reserved_connections=3").await;
     server.make_role("application").await;
     let (url, all) = (server.url_of("application"), Arc::new(Barrier::new(8)));
@@ -66,7 +67,7 @@ async fn eight_pools_of_ten_share_seventeen_connections() {
                     .build()
                     .unwrap();
                 runtime.block_on(async {
-                    // Eight processes on two processors: how fast they are is not what this is about.
+                    // Eight processes on two processors: this test does not measure their speed.
                     let long = Duration::from_secs(30);
                     let builder = Sessions::builder(connect(&url).await.unwrap());
                     let sessions = builder.deadline(long).log_in_deadline(long).build().unwrap();

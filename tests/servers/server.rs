@@ -13,35 +13,35 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::keeper::Keeper;
 
-/// Whoever measures time has the machine without the other tests.
+/// A test that measures time runs without the other tests.
 static MACHINE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
 
 #[derive(Debug)]
 enum Turn {
     Shared(#[expect(dead_code)] OwnedRwLockReadGuard<()>),
     Alone(#[expect(dead_code)] OwnedRwLockWriteGuard<()>),
-    /// With the primary's.
+    /// For a standby, which shares its primary's turn.
     None,
 }
 
-/// A Postgres of a test's own, which it may break. It is stopped and deleted when this is dropped.
+/// A Postgres for one test, which the test may break. It is stopped and deleted when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) url: String,
-    /// The test's own way in, by the name of `test`.
+    /// The test's own connections, with the name `test`.
     pub(crate) admin: PgPool,
     _keeper: Keeper,
-    // Given back when the server is gone.
+    // Released when the server has stopped.
     _turn: Turn,
 }
 
 impl Server {
-    /// Migrated, one for a test. The options are the server's, such as `-c max_connections=20`.
+    /// Starts a migrated server for one test. The options are the server's, such as `-c max_connections=20`.
     pub(crate) async fn start(options: &str) -> Self {
         Self::migrated(options, Turn::Shared(MACHINE.clone().read_owned().await)).await
     }
 
-    /// The same, while no other test has one.
+    /// The same, while no other test has a server.
     pub(crate) async fn alone(options: &str) -> Self {
         Self::migrated(options, Turn::Alone(MACHINE.clone().write_owned().await)).await
     }
@@ -53,7 +53,7 @@ impl Server {
         server
     }
 
-    /// One that follows this one, and has caught up.
+    /// Starts a standby of this server, and waits until it has caught up.
     pub(crate) async fn standby(&self) -> Self {
         let mut script = Self::script("");
         script.env("POSTGRES_PRIMARY", &self.url);
@@ -73,7 +73,7 @@ impl Server {
         let (keeper, url) = Keeper::start(&mut script, |line| line.starts_with("postgres://"))
             .expect("Postgres starts");
         let options: PgConnectOptions = url.parse().unwrap();
-        // Kept, since there may be none left for it.
+        // The connections stay open, because the server may have none left later.
         let pool = PgPoolOptions::new().max_connections(2).min_connections(2);
         let admin = pool.connect_lazy_with(options.application_name("test"));
         Self { url, admin, _keeper: keeper, _turn: turn }
@@ -88,7 +88,7 @@ impl Server {
         self.url.replacen("postgres@", &format!("{role}@"), 1)
     }
 
-    /// Statements, of which none is in a transaction with another.
+    /// Runs statements, each in a separate transaction.
     pub(crate) async fn run_all(&self, statements: &[&str]) {
         for statement in statements {
             raw_sql(AssertSqlSafe(*statement)).execute(&self.admin).await.unwrap();
@@ -101,8 +101,8 @@ impl Server {
         let loaded_at =
             async || -> String { query_scalar(loads).fetch_one(&self.admin).await.unwrap() };
         self.run_all(&[&format!("alter system {change}")]).await;
-        // The server tells one connection after the other. When this one hears of the second time, all have heard
-        // of the first.
+        // The server informs one connection after the other. When this connection sees the second reload, all
+        // have seen the first.
         for _ in 0..2 {
             let before = loaded_at().await;
             self.run_all(&["select pg_reload_conf()"]).await;
@@ -131,7 +131,7 @@ impl Server {
         query_scalar(AssertSqlSafe(query)).fetch_one(&self.admin).await.unwrap()
     }
 
-    /// How many lines of the server's log have this.
+    /// The number of lines in the server's log that contain this text.
     pub(crate) async fn logged(&self, text: &str) -> i64 {
         let count = "select count(*) from regexp_split_to_table(
                 pg_read_file(current_setting('data_directory') || '/../server.log'), '\n') as line
@@ -139,7 +139,7 @@ impl Server {
         query_scalar(count).bind(text).fetch_one(&self.admin).await.unwrap()
     }
 
-    /// Waits until a number is that one.
+    /// Waits until the query returns this number.
     pub(crate) async fn wait_for(&self, query: &str, number: i64) {
         let is_so = async {
             while self.number(query).await != number {
@@ -150,7 +150,7 @@ impl Server {
         assert!(in_time.is_ok(), "{query} is {}", self.number(query).await);
     }
 
-    /// Waits until a standby has what was committed here so far.
+    /// Waits until a standby has everything that was committed here so far.
     pub(crate) async fn is_followed_by(&self, standby: &Self) {
         let here: String =
             query_scalar("select pg_current_wal_lsn()::text").fetch_one(&self.admin).await.unwrap();
@@ -163,7 +163,7 @@ impl Server {
         }
     }
 
-    /// A role that may do with sessions as an application does.
+    /// Creates a role with an application's rights on sessions.
     pub(crate) async fn make_role(&self, role: &str) {
         self.run_all(&[
             &format!("create role {role} login"),
@@ -173,8 +173,8 @@ impl Server {
         .await;
     }
 
-    /// Ends every connection but the test's own, and says how many there were at first. Then those too that a pool
-    /// was just opening, until none is left.
+    /// Ends every connection except the test's own, and returns how many there were at first. Also ends the
+    /// connections that a pool was just opening, until none is left.
     pub(crate) async fn kill_all(&self) -> i64 {
         let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity
              where backend_type = 'client backend' and application_name <> 'test'";

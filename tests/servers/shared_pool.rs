@@ -11,7 +11,7 @@ use crate::{
     visitors::{at_once, visit},
 };
 
-/// How long the application waits until it has all connections of the pool at once.
+/// The time until the application has all connections of the pool at once.
 async fn wait_for_all(pool: &PgPool) -> Duration {
     let begun = Instant::now();
     let mut all = Vec::new();
@@ -21,7 +21,7 @@ async fn wait_for_all(pool: &PgPool) -> Duration {
     begun.elapsed()
 }
 
-/// What else the machine does may hold up some of them.
+/// Other work of the machine may delay some of them.
 fn assert_bound(mut waits: Vec<Duration>) {
     waits.sort_unstable();
     assert!(waits[waits.len() / 2] <= Duration::from_millis(50), "{waits:?}");

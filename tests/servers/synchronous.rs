@@ -1,4 +1,4 @@
-//! A synchronous standby that is gone: commits wait for it.
+//! A missing synchronous standby: commits wait for it.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ async fn reads_go_on_and_writes_fail_in_time() {
     let sessions = builder.deadline(DEADLINE).log_in_deadline(DEADLINE).build().unwrap();
     let (ada, id) = Browser::logged_in(&sessions, "ada").await;
     let (cart, _) = Browser::with(&sessions, "items", json!(0)).await;
-    // So that a touch is due with every request: those wait too.
+    // A touch is then due with every request, and these wait too.
     server.pass("5 minutes", "true").await;
     server.alter("set synchronous_standby_names = 'nobody'").await;
 
@@ -70,7 +70,7 @@ async fn reads_go_on_and_writes_fail_in_time() {
     assert!(loads[loads.len() / 2] < Duration::from_millis(100), "{loads:?}");
     let mut unknown = 0;
     for (i, error, elapsed) in writers.await.unwrap() {
-        // What never had a connection, or a turn, has certainly done nothing.
+        // A request that never got a connection, or a turn, has certainly done nothing.
         assert!(
             error.is_transient() || error.kind() == ErrorKind::OutcomeUnknown,
             "{i}: {}",

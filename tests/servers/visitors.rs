@@ -1,4 +1,4 @@
-//! What visitors do, from many requests at once.
+//! The actions of visitors, from many requests at once.
 
 use std::error::Error as _;
 
@@ -25,7 +25,7 @@ pub(crate) async fn visit(sessions: &Sessions, user: &str) -> Result<()> {
     Ok(())
 }
 
-/// The answers to so many requests, each in a task of its own.
+/// The answers to this many requests, each in its own task.
 pub(crate) async fn at_once<T: Send + 'static, F>(
     count: usize,
     request: impl Fn(usize) -> F,
@@ -41,7 +41,7 @@ where
     answers
 }
 
-/// The text of an error and of its sources, one a line.
+/// The text of an error and of its sources, one on each line.
 pub(crate) fn whole(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

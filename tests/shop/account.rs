@@ -66,7 +66,7 @@ async fn a_log_in_makes_the_old_cookie_worthless(db: Db) {
     browser.log_in(&shop, "ada").await;
     assert_ne!(browser.cookie, planted.cookie);
 
-    // For a minute it is told from a wrong one; it opens nothing at any time.
+    // For a minute the old cookie is distinguished from a wrong one. It never gives access.
     planted.get(&shop, "/me").await.refuses(409);
     planted.get(&shop, "/cart").await.refuses(409);
     db.run(

@@ -1,4 +1,4 @@
-//! A client with a cookie jar of one cookie, which sees what is done to it.
+//! A client with a jar for one cookie, which checks every change of it.
 
 use reqwest::{
     Client, Method, RequestBuilder,
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use crate::program::Shop;
 
-/// Whoever clones it has two tabs of one browser, as long as neither gets a new cookie.
+/// A clone is a second tab of the same browser, until one of the two gets a new cookie.
 #[derive(Clone)]
 pub(crate) struct Browser {
     http: Client,
     pub(crate) cookie: Option<String>,
-    /// Everything that was in a cookie.
+    /// Every value that the cookie had.
     pub(crate) seen: Vec<String>,
     agent: Option<&'static str>,
     html: bool,
@@ -44,7 +44,7 @@ impl Browser {
         self
     }
 
-    /// The same browser, as people use it.
+    /// The same browser, with pages and forms.
     pub(crate) fn for_people(&self) -> Self {
         Self { html: true, ..self.clone() }
     }
@@ -62,7 +62,7 @@ impl Browser {
         answer
     }
 
-    /// Who the shop takes it for: a status and, where that is 200, a name.
+    /// The user in the shop's view. If the status is 200, there is a name.
     pub(crate) async fn user(&mut self, shop: &Shop) -> Option<String> {
         let answer = self.get(shop, "/me").await;
         match answer.status {
@@ -182,7 +182,7 @@ impl Answer {
         assert!(!error.is_empty() && json.as_object().unwrap().len() == 1, "{json}");
     }
 
-    /// How many sessions it ended, which is all it says.
+    /// The number of sessions that it ended, which is the whole answer.
     #[track_caller]
     pub(crate) fn ended(&self, sessions: u32) {
         assert_eq!(self.status, 204, "{}", self.text);

@@ -1,5 +1,5 @@
-//! A node whose clock is wrong, beside one whose clock is right. On Postgres: SQLite's clock is the
-//! node's own.
+//! A node with a wrong clock, beside a node with a correct one. On Postgres, because SQLite's clock is the
+//! node's.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::{
     support::Db,
 };
 
-/// A shop by another clock, which sweeps all the time.
+/// A shop with another clock, which sweeps all the time.
 async fn shop_at(db: &Db, offset: &str) -> Shop {
     let mut command = command_at(offset, &["--cleanup-every", "50ms"]);
     command.args(["--database-url", &db.url]);
@@ -46,7 +46,7 @@ async fn a_wrong_clock_changes_nothing(offset: &str) {
     let off = (stamp.timestamp_millis() - now).abs();
     assert!(off > 2 * 24 * 3_600_000, "the clock is right, which tests nothing: {stamp}");
 
-    // It ends nobody and prolongs nobody: seen there an hour later, a session ends twelve hours
+    // It ends no session and prolongs none: a session that is seen there an hour later ends twelve hours
     // after that.
     assert_eq!(ada.user(&wrong).await.as_deref(), Some("ada"));
     db.pass(hours(1)).await;
@@ -57,7 +57,7 @@ async fn a_wrong_clock_changes_nothing(offset: &str) {
     let twelve_hours = 12 * 3_600_000;
     assert!((twelve_hours - 60_000..=twelve_hours).contains(&left), "{left} ms");
 
-    // A log-in there is one like any other, and "five minutes ago" is that everywhere.
+    // A log-in there is like any other, and "five minutes ago" is the same everywhere.
     let mut eve = Browser::logged_in(&wrong, "eve").await;
     let left = end_of(&db, &eve.get(&right, "/me").await.json()).await - now;
     assert!((twelve_hours..twelve_hours + 60_000).contains(&left), "{left} ms");
@@ -65,11 +65,11 @@ async fn a_wrong_clock_changes_nothing(offset: &str) {
     db.pass(minutes(6)).await;
     eve.press(&wrong, "/password").await.refuses(403);
 
-    // It revives nobody: Bob has not been seen for twelve hours and six minutes.
+    // It revives no session: Bob was last seen twelve hours and six minutes ago.
     db.pass(hours(11)).await;
     assert_eq!(bob.user(&wrong).await, None);
     ada.post(&wrong, "/cart", json!({"item": "tea", "quantity": 1})).await;
-    // It sweeps what has ended, Bob's session and Eve's, and nothing else.
+    // It sweeps only the sessions that have ended: Bob's and Eve's.
     db.pass(hours(7)).await;
     let begun = Instant::now();
     while db.rows().await > 1 {

@@ -51,7 +51,7 @@ async fn what_was_acknowledged_survives_a_kill(db: Db) {
             assert!(begun.elapsed() < Duration::from_secs(30), "nothing is acknowledged");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // At a moment that no statement's beginning or end decides.
+        // At a random moment, independent of any statement.
         tokio::time::sleep(Duration::from_micros(rand::random_range(0..50_000))).await;
         shop.signal("KILL");
         visitors.join_all().await;

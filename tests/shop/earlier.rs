@@ -1,5 +1,5 @@
-//! The release before and this one, on one database: as while a deployment replaces the nodes, and
-//! after it was rolled back.
+//! The previous release and this one, on one database: as during a deployment that replaces the nodes, and
+//! after the deployment was rolled back.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use crate::{
     support::{Db, cases},
 };
 
-// On a database that nobody has migrated: the release before does it first.
+// On a database without migrations: the previous release migrates it first.
 cases! { @empty_postgres [
     sessions_of_before_are_kept
     what_one_release_does_the_other_sees
@@ -27,19 +27,19 @@ cases! { @empty_sqlite [
     a_roll_back_reverts_the_migration_first
 ] }
 
-/// The release before, and this one.
+/// The previous release, and this one.
 async fn both(db: &Db, flags: &[&str]) -> [Shop; 2] {
     let earlier = Shop::start_earlier(db, flags).await;
     [earlier, Shop::start(db, flags).await]
 }
 
-/// Where something is done, and where it has to be seen.
+/// The shop in which something is done, and the shop that must see it.
 fn directions([earlier, this]: &[Shop; 2]) -> [(&Shop, &Shop); 2] {
     [(earlier, this), (this, earlier)]
 }
 
-/// Whether its cookie is good there. The browser that asks is thrown away: the release before takes
-/// the cookie of an ended session from it.
+/// Whether its cookie is valid there. The browser is a clone, because the previous release removes the cookie
+/// of an ended session.
 async fn is_in(browser: &Browser, shop: &Shop) -> bool {
     browser.clone().user(shop).await.is_some()
 }
@@ -65,11 +65,11 @@ async fn sessions_of_before_are_kept(db: Db) {
     assert_eq!(cart(&guest, &this).await, json!({"tea": 1}));
     assert_eq!(cart(&ada, &this).await, json!({"tea": 2}));
     assert_eq!(ada.user(&this).await.as_deref(), Some("ada"));
-    // Its row does not say that the log-in was remembered; its timeouts do.
+    // Its row does not say that the log-in was remembered, but its timeouts show it.
     let answer = eve.post(&this, "/confirm", json!({"password": "demo"})).await;
     assert!(answer.set_cookie().unwrap().contains("; Max-Age=25"), "{:?}", answer.set_cookie());
 
-    // Both go on with all of them.
+    // Both releases can use all of these sessions.
     ada.post(&this, "/cart", tea(1)).await;
     ada.post(&earlier, "/cart", tea(1)).await;
     guest.post(&this, "/cart", tea(1)).await;
@@ -139,7 +139,7 @@ async fn a_new_cookie_is_good_at_both(db: Db) {
             assert_ne!(browser.cookie, old.cookie, "{step}");
             assert!(is_in(&browser, here).await && is_in(&browser, there).await, "{step}");
             assert_eq!(cart(&browser, there).await, json!({"tea": 1}), "{step}");
-            // This release may tell that it was overtaken. Neither lets it in.
+            // This release may answer that the request is superseded. Neither release admits it.
             for shop in [there, here] {
                 let status = old.clone().get(shop, "/me").await.status;
                 assert!(matches!(status, 401 | 409), "{step}: {status}");
@@ -163,18 +163,18 @@ async fn a_log_in_in_flight_is_refused_after_a_log_out_at_the_other(db: Db) {
             });
         refused.refuses(401);
         assert_eq!((thief.cookie, db.rows().await), (None, 0));
-        // The one after it is as good as any.
+        // The next log-in succeeds.
         Browser::logged_in(here, "ada").await.press(here, "/logout-everywhere").await.ended(1);
     }
 }
 
-/// The release before knows no newer schema, so it does not start on it again.
+/// The previous release does not know the newer schema, so it does not start on it again.
 async fn a_roll_back_reverts_the_migration_first(db: Db) {
     let [earlier, this] = both(&db, &[]).await;
     let ada = Browser::logged_in(&earlier, "ada").await;
     let mut bob = Browser::logged_in(&this, "bob").await;
     bob.post(&this, "/cart", tea(1)).await;
-    // Of an application that uses a realm already: the release before would let it in everywhere.
+    // An application may already use a realm: the previous release would admit this session everywhere.
     let office = db.builder().await.realm("office").build().unwrap();
     crate::support::Browser::logged_in(&office, "eve").await;
     earlier.kill().await;
@@ -189,12 +189,12 @@ async fn a_roll_back_reverts_the_migration_first(db: Db) {
     assert!(is_in(&ada, &earlier).await && is_in(&bob, &earlier).await);
     assert_eq!(cart(&bob, &earlier).await, json!({"tea": 1}));
     assert_eq!(db.rows().await, 2);
-    // And forward again.
+    // Then the migration runs again.
     let this = Shop::start(&db, &[]).await;
     assert!(is_in(&ada, &this).await && is_in(&bob, &this).await);
 }
 
-/// As an application's operators do it.
+/// As an application's operators do.
 fn revert_to(db: &Db, version: &str) {
     let folder = if db.is_postgres() { "migrations/postgres" } else { "migrations/sqlite" };
     let output = Command::new("sqlx")

@@ -1,4 +1,4 @@
-//! `POST /logout`, `/logout-others`, `/logout-everywhere`, and what is in flight meanwhile.
+//! `POST /logout`, `/logout-others`, `/logout-everywhere`, and requests that are in flight meanwhile.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ async fn logged_out_everywhere_nothing_in_flight_comes_back(db: Db) {
     let shop = Arc::new(Shop::start(&db, &["--slow-param"]).await);
     let mut ada = Browser::logged_in(&shop, "ada").await;
     let other = Browser::logged_in(&shop, "ada").await;
-    // Seen long enough ago that every request has something to write.
+    // Last seen long enough ago that every request has something to write.
     db.pass(sessile::hours(1)).await;
 
     type Step = fn(Browser, Arc<Shop>) -> tokio::task::JoinHandle<(u16, Browser)>;
@@ -106,7 +106,7 @@ async fn logged_out_everywhere_nothing_in_flight_comes_back(db: Db) {
         statuses.push(status);
         assert_eq!(browser.user(&shop).await, None, "{statuses:?}");
     }
-    // What had been read is answered; what is written is refused.
+    // The request that only reads is answered; the writes are refused.
     assert_eq!(statuses, [200, 401, 401, 401, 403]);
     let mut other = other;
     assert_eq!(other.user(&shop).await, None);
@@ -130,6 +130,6 @@ async fn a_log_in_in_flight_does_not_survive_it(db: Db) {
     let (answer, thief) = log_in.await.unwrap();
     answer.refuses(401);
     assert_eq!((thief.cookie, db.rows().await), (None, 0));
-    // The one after it is as good as any.
+    // The next log-in succeeds.
     ada.log_in(&shop, "ada").await;
 }

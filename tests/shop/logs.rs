@@ -1,4 +1,4 @@
-//! Whatever is logged, nobody gets into a session with it.
+//! No line of the log gives access to a session.
 
 use base64::{
     Engine,
@@ -26,7 +26,7 @@ async fn the_log_holds_no_credential(db: Db) {
     browser.post(&shop, "/confirm", json!({"password": "demo"})).await;
     browser.press(&shop, "/password").await.ended(0);
     browser.for_people().get(&shop, "/devices").await;
-    // An old cookie, a wrong one, one that is none, and two at once.
+    // An old cookie, a wrong one, a malformed one, and two at once.
     for cookie in [browser.seen[0].clone(), "A".repeat(64), "none".to_owned()] {
         let mut thief = Browser::new();
         thief.cookie = Some(cookie);
@@ -37,7 +37,7 @@ async fn the_log_holds_no_credential(db: Db) {
     let cookies = [&browser, &bob].map(|browser| browser.cookie.clone().unwrap());
     two.cookie = Some(cookies.join("; id="));
     two.get(&shop, "/me").await.refuses(401);
-    // A database that fails has much to tell.
+    // A failing database causes many lines.
     db.run("alter table sessile.sessions rename to away", "alter table sessions rename to away")
         .await;
     browser.get(&shop, "/me").await.refuses(503);
@@ -49,7 +49,7 @@ async fn the_log_holds_no_credential(db: Db) {
 
     assert_eq!(browser.seen.len(), 4);
     let log = shop.log();
-    // It is the right log, and a complete one.
+    // This is the right log, and it is complete.
     assert!(log.contains(me["session_id"].as_str().unwrap()));
     assert!(log.contains("DEBUG") && log.contains("sqlx::query"));
     for cookie in browser.seen.iter().chain(&bob.seen) {
@@ -59,12 +59,12 @@ async fn the_log_holds_no_credential(db: Db) {
     }
 }
 
-/// All the ways to write down what must not be.
+/// All spellings of the bytes that must not appear.
 fn spellings(cookie: &str) -> Vec<String> {
     let token = URL_SAFE_NO_PAD.decode(cookie).unwrap();
     let secret = &token[16..];
     let hash = Sha256::digest(secret);
-    // The cookie's last two thirds are the secret's.
+    // The last two thirds of the cookie are the secret.
     let mut spellings = vec![cookie[22..].to_owned()];
     for bytes in [secret, hash.as_slice()] {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -72,7 +72,7 @@ fn spellings(cookie: &str) -> Vec<String> {
         spellings.push(hex);
         spellings.push(URL_SAFE_NO_PAD.encode(bytes));
         spellings.push(STANDARD_NO_PAD.encode(bytes));
-        // As Debug shows bytes: without the brackets, which differ, and over one line.
+        // The bytes in the form of `Debug`, without the brackets, which differ, and on one line.
         let list = format!("{bytes:?}");
         spellings.push(list[1..list.len() - 1].to_owned());
     }

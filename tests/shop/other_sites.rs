@@ -1,4 +1,4 @@
-//! What other sites make a visitor's browser send.
+//! Requests that other sites make a visitor's browser send.
 
 use reqwest::Method;
 use serde_json::json;
@@ -20,7 +20,7 @@ async fn other_sites_change_nothing(db: Db) {
     let refused: [&[(&str, &str)]; 7] = [
         &[("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "same-site")],
-        // The newer header decides where there are both.
+        // If both headers are there, the newer one decides.
         &[("sec-fetch-site", "cross-site"), ("origin", here)],
         &[("origin", "null")],
         &[("origin", "https://evil.example")],

@@ -15,7 +15,7 @@ use crate::{
 
 cases! { without_its_table_the_shop_says_so }
 
-/// 503 for everything, in both languages, and nobody loses a cookie over it.
+/// 503 for every request, in both formats, and no browser loses its cookie.
 async fn is_down(shop: &Arc<Shop>, browser: &Browser) {
     let requests = [
         (Method::GET, "/me", None),
@@ -38,7 +38,7 @@ async fn is_down(shop: &Arc<Shop>, browser: &Browser) {
             refused(&browser.send(request).await);
         }
     });
-    // A stranger hears of it as soon as there is something to keep.
+    // A visitor without a cookie notices it at the first write.
     let changes = [
         (Method::POST, "/cart", json!({"item": "tea", "quantity": 1})),
         (Method::PUT, "/preferences/x", json!({"value": 1})),
@@ -113,7 +113,7 @@ mod sqlite_only {
         let Pool::Sqlite(pool) = &db.pool else { unreachable!() };
         let mut lock = pool.begin_with("begin immediate").await.unwrap();
         sqlx::query("update sessions set user_id = 'eve'").execute(&mut *lock).await.unwrap();
-        // Readers need no lock; who writes gives up after five seconds.
+        // Readers need no lock. A writer gives up after five seconds.
         assert_eq!(browser.user(&shop).await.as_deref(), Some("ada"));
         refused(&browser.post(&shop, "/cart", json!({"item": "tea", "quantity": 1})).await);
         lock.rollback().await.unwrap();

@@ -1,4 +1,4 @@
-//! The same for people: pages, forms, redirects.
+//! The same in a browser: pages, forms, redirects.
 
 use crate::{
     browser::Browser,

@@ -32,7 +32,7 @@ async fn a_preference_is_kept(db: Db) {
     let answer = browser.get(&shop, "/preferences").await;
     let expected = json!({"theme": "dark", "size": "normal", "of-a-client": [1, null]});
     assert_eq!(answer.json(), expected);
-    // A top-level key of its own for each.
+    // Each preference has its own top-level key.
     let count = db
         .number(
             "select count(*) from sessile.sessions, json_object_keys(data) key
@@ -48,7 +48,7 @@ async fn preferences_set_at_the_same_time_are_all_kept(db: Db) {
     let shop = Arc::new(Shop::start(&db, &["--slow-param"]).await);
     let mut browser = Browser::new();
     browser.put(&shop, "/preferences/theme", json!({"value": "dark"})).await;
-    // Each has loaded the session before any of them writes to it.
+    // Each request has loaded the session before any of them writes.
     let writes = (0..20).map(|n| {
         let (mut browser, shop) = (browser.clone(), shop.clone());
         async move {
@@ -70,7 +70,7 @@ async fn a_preference_follows_its_user(db: Db) {
     let theme = async |browser: &mut Browser| {
         browser.get(&shop, "/preferences").await.json()["theme"].clone()
     };
-    // Chosen before the log-in, it is there after it, and on the next device.
+    // A preference that was chosen before the log-in is kept by it, and appears on the next device.
     let mut laptop = Browser::new();
     laptop.put(&shop, "/preferences/theme", json!({"value": "dark"})).await;
     laptop.log_in(&shop, "ada").await;
@@ -78,7 +78,8 @@ async fn a_preference_follows_its_user(db: Db) {
     let mut phone = Browser::logged_in(&shop, "ada").await;
     assert_eq!(theme(&mut phone).await, "dark");
 
-    // Chosen while logged in, it is there after the next log-in, whatever the visitor had chosen.
+    // A preference that was chosen while logged in appears after the next log-in, whatever the visitor has
+    // chosen.
     phone.put(&shop, "/preferences/theme", json!({"value": "light"})).await;
     phone.press(&shop, "/logout").await.ended(1);
     assert_eq!(theme(&mut phone).await, "auto");
@@ -86,7 +87,7 @@ async fn a_preference_follows_its_user(db: Db) {
     phone.log_in(&shop, "ada").await;
     assert_eq!(theme(&mut phone).await, "light");
 
-    // It is nobody else's, not even in the same browser.
+    // It is not visible to another user, not even in the same browser.
     assert_eq!(theme(&mut Browser::logged_in(&shop, "bob").await).await, "auto");
     phone.log_in(&shop, "bob").await;
     assert_eq!(theme(&mut phone).await, "auto");

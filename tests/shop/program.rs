@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::support::Db;
 
-/// Longer than anything takes here: what waits for more is stuck.
+/// Longer than every wait here: a longer wait never ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running shop. Dropping it kills it.
@@ -33,15 +33,15 @@ struct Log {
     grown: Notify,
 }
 
-/// What a shop leaves behind.
+/// The output of a shop that has ended.
 pub(crate) struct Remains {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<String>,
     pub(crate) log: String,
 }
 
-/// The shop as its source is now. `cargo test --all-targets` and `--test shop` leave it unbuilt, or
-/// as it was the last time: so it is built here, where this test was.
+/// The shop, built from its present source. `cargo test --all-targets` and `--test shop` leave it unbuilt or
+/// out of date, so it is built here, in the same folder as this test.
 fn program() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
         let test = std::env::current_exe().unwrap();
@@ -62,13 +62,13 @@ fn program() -> &'static Path {
     &PROGRAM
 }
 
-/// The shop of the release before, which runs beside this one while a deployment replaces the nodes.
+/// The previous release's shop, which runs beside this one while a deployment replaces the nodes.
 fn earlier_program() -> PathBuf {
     let path = std::env::var_os("SESSILE_EARLIER_SHOP");
     path.expect("SESSILE_EARLIER_SHOP has to name the shop of the release before: run scripts/test, which builds it").into()
 }
 
-/// `shop` with arguments, on a port of its own unless they say another.
+/// `shop` with arguments, on a free port unless they name one.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     command_of(program(), arguments)
 }
@@ -82,10 +82,10 @@ fn command_of(program: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The same, by a clock that is wrong by this much: "+3 days".
+/// The same, with a clock that is wrong by this much: "+3 days".
 pub(crate) fn command_at(offset: &str, arguments: &[&str]) -> Command {
-    // Only asked what it would set: as a parent it would survive the shop, or the shop it. The
-    // runtime's timers go by the monotonic clock, which no administrator sets.
+    // Only asks faketime for the variables that it would set: as a parent process it could outlive the shop,
+    // or the shop it. The runtime's timers use the monotonic clock, which no administrator sets.
     let asked = std::process::Command::new("faketime")
         .args(["--exclude-monotonic", "-f", offset, "env"])
         .output()
@@ -140,7 +140,7 @@ impl Shop {
         Self { child, url, stdout, log }
     }
 
-    /// Waits until that many lines of the log hold a text.
+    /// Waits until this many lines of the log contain a text.
     pub(crate) async fn has_logged(&self, text: &str, times: usize) {
         let wait = async {
             loop {
@@ -184,12 +184,12 @@ impl Shop {
     }
 }
 
-/// Runs a shop that is not going to start.
+/// Runs a shop that will not start.
 pub(crate) async fn fails(database_url: &str, arguments: &[&str]) -> Remains {
     gives_up(database_url, command(arguments)).await
 }
 
-/// The same, of the release before.
+/// The same, with the previous release.
 pub(crate) async fn earlier_fails(database_url: &str) -> Remains {
     gives_up(database_url, command_of(&earlier_program(), &[])).await
 }

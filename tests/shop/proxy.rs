@@ -1,5 +1,5 @@
-//! A wire between the shop and its database that can be cut, so that the server which all tests
-//! share goes on.
+//! A wire between the shop and its database that can be cut, so that the server, which all tests share, keeps
+//! running.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio::{
 
 pub(crate) struct Proxy {
     whole: Arc<watch::Sender<bool>>,
-    /// The database's URL, by way of the wire.
+    /// The database's URL, through the wire.
     pub(crate) url: String,
 }
 

@@ -1,4 +1,4 @@
-//! What holds for every address.
+//! The properties of every address.
 
 use serde_json::json;
 

@@ -19,7 +19,7 @@ async fn it_says_one_line_and_ends_when_asked(db: Db) {
         let shop = Shop::spawn(command).await;
         let port = shop.url.strip_prefix("http://127.0.0.1:").unwrap();
         assert_ne!(port.parse::<u16>().unwrap(), 0);
-        // A connection that stays open does not hold it up.
+        // An open connection does not delay the stop.
         let mut browser = Browser::logged_in(&shop, "ada").await;
         browser.get(&shop, "/").await;
         shop.signal(signal);

@@ -1,4 +1,4 @@
-//! Two tabs, slow requests, a double click, a second shop: what one browser does at once.
+//! Two tabs, slow requests, a double click, a second shop: concurrent requests of one browser.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,7 +19,7 @@ cases! {
     two_shops_on_one_host_have_two_cookies,
 }
 
-/// A request that has its session by now, and takes its time.
+/// A slow request that has already loaded its session.
 async fn slow_post(
     shop: &Arc<Shop>,
     browser: &Browser,
@@ -40,7 +40,7 @@ async fn a_slow_request_does_not_log_out_who_confirms_meanwhile(db: Db) {
     let shop = Arc::new(Shop::start(&db, &["--slow-param"]).await);
     let mut browser = Browser::logged_in(&shop, "ada").await;
     browser.post(&shop, "/cart", json!({"item": "tea", "quantity": 1})).await;
-    // One acts at once; of the other one, the layer writes what it recorded.
+    // The first request acts at once. The layer writes the change that the second one recorded.
     let acts = slow_post(&shop, &browser, "/cart", json!({"item": "tea", "quantity": 1})).await;
     let records = slow_post(&shop, &browser, "/preferences/theme", json!({"value": "dark"})).await;
     browser.post(&shop, "/confirm", json!({"password": "demo"})).await;
@@ -80,7 +80,7 @@ async fn who_comes_with_the_cookie_before_is_told_to_reload(db: Db) {
     assert_eq!(browser.user(&shop).await.as_deref(), Some("ada"));
     assert_eq!(browser.get(&shop, "/cart").await.json(), json!({"items": {"tea": 1}}));
 
-    // Whoever gives the password gets in all the same.
+    // A user who gives the password is admitted all the same.
     assert_eq!(overtaken.for_people().get(&shop, "/login").await.status, 200);
     overtaken.log_in(&shop, "bob").await;
     assert_eq!(overtaken.user(&shop).await.as_deref(), Some("bob"));
@@ -106,7 +106,7 @@ async fn a_double_clicked_log_in_is_one_device(db: Db) {
     assert_eq!(db.rows().await, 1);
 }
 
-/// A jar, as browsers keep it: one for the host, whatever the port.
+/// A cookie jar like a browser's: one for the host, for all ports.
 #[derive(Default)]
 struct Jar(BTreeMap<String, String>);
 

@@ -18,8 +18,7 @@ cases! {
     expired_sessions_are_swept_by_themselves,
 }
 
-/// Waits until the database knows who was seen just now: that is written a moment after the
-/// response.
+/// Waits until the database has recorded the last request, which happens a moment after the response.
 pub(crate) async fn seen(db: &Db) {
     let unseen = async || {
         db.number(
@@ -45,7 +44,7 @@ async fn who_is_not_seen_is_logged_out(db: Db) {
     }
     db.pass(seconds(61)).await;
     assert_eq!(browser.user(&shop).await, None);
-    // Only who logs out loses the cookie. A dead one opens nothing, and the next log-in replaces it.
+    // Only a log-out removes the cookie. A dead cookie gives no access, and the next log-in replaces it.
     assert_eq!(browser.seen.last(), browser.cookie.as_ref());
     browser.log_in(&shop, "ada").await;
     assert_eq!(browser.user(&shop).await.as_deref(), Some("ada"));
@@ -78,7 +77,7 @@ async fn an_anonymous_cart_has_a_timeout_of_its_own(db: Db) {
     assert_eq!(user.user(&shop).await.as_deref(), Some("ada"));
 }
 
-/// With real time, and the shortest there is.
+/// With real time, and the shortest possible timeouts.
 async fn expired_sessions_are_swept_by_themselves(db: Db) {
     let flags = ["--idle-timeout", "2s", "--cleanup-every", "100ms"];
     let shop = Shop::start(&db, &flags).await;

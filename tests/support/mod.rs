@@ -1,4 +1,4 @@
-//! A database of its own for every test, and what tests do to it behind the library's back.
+//! A separate database for every test, and changes of it that the library does not see.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod tap;
@@ -16,9 +16,9 @@ use sessile::{
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool, postgres::PgPoolOptions};
 use uuid::Uuid;
 
-/// Runs each case on every backend: `cases! { a_case, another_case }` makes the tests
-/// `postgres::a_case`, `sqlite::a_case`, and so on, of functions `async fn a_case(db: Db)`. With
-/// `and_wrapped:` before them, also with a cache in every node: `postgres_wrapped::a_case`, ….
+/// Runs each case on every backend: `cases! { a_case, another_case }` makes the tests `postgres::a_case`,
+/// `sqlite::a_case`, and so on, of functions `async fn a_case(db: Db)`. With `and_wrapped:` before the cases,
+/// they also run with a cache in every node: `postgres_wrapped::a_case`, ….
 macro_rules! cases {
     (and_wrapped: $($case:ident),* $(,)?) => {
         crate::support::cases! { $($case),* }
@@ -45,7 +45,7 @@ pub(crate) use cases;
 /// How old a copy of a wrapped store may be.
 const BOUND: Duration = Duration::from_millis(30);
 
-/// Writes what the batched store holds back as soon as it has it.
+/// Writes the touches that the batched store holds back at once.
 #[derive(Debug)]
 struct TouchesAtOnce(Arc<dyn Store>);
 
@@ -58,7 +58,7 @@ impl tap::Hook for TouchesAtOnce {
     }
 }
 
-/// A migrated database that nobody else uses.
+/// A migrated database for one test alone.
 #[derive(Clone, Debug)]
 pub struct Db {
     pub url: String,
@@ -69,20 +69,20 @@ pub struct Db {
     _folder: Option<std::sync::Arc<tempfile::TempDir>>,
 }
 
-/// The test's own way in, beside the library's.
+/// The test's own connections, beside the library's.
 #[derive(Clone, Debug)]
 pub enum Pool {
     Postgres(PgPool),
     Sqlite(SqlitePool),
 }
 
-/// The server that scripts/test started, or another one that may be filled with databases.
+/// The server that scripts/test started, or another one on which tests may create databases.
 pub fn postgres_url() -> String {
     std::env::var("TEST_POSTGRES_URL")
         .expect("the tests need a Postgres: run scripts/test, or set TEST_POSTGRES_URL to a server they may fill")
 }
 
-/// It refuses what Citus refuses: a unique index without the column by which the rows are distributed.
+/// It refuses what Citus refuses: a unique index without the column that distributes the rows.
 const STAND_IN_FOR_CITUS: &str = r"
 set allow_system_table_mods = on;
 create table pg_catalog.pg_dist_partition (logicalrelid regclass primary key);
@@ -154,8 +154,8 @@ impl Db {
         Self { is_wrapped: true, ..Self::sqlite().await }
     }
 
-    /// Its tables are distributed: by Citus where `TEST_CITUS` says that the server has it, else by a stand-in,
-    /// with which they stay where they are.
+    /// Its tables are distributed: by Citus if `TEST_CITUS` says that the server has it, otherwise by a
+    /// stand-in, which leaves them where they are.
     pub async fn postgres_distributed() -> Self {
         let db = Self::postgres().await;
         let has_citus = std::env::var_os("TEST_CITUS").is_some();
@@ -165,7 +165,7 @@ impl Db {
         for sql in [citus, include_str!("../../docs/citus.sql")] {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await.unwrap();
         }
-        // It has settings that no other test may see.
+        // It has settings that other tests must not see.
         connection.close().await.unwrap();
         db
     }
@@ -174,7 +174,7 @@ impl Db {
         self.sessions().await.migrate().await.unwrap();
     }
 
-    /// Another node: a pool of its own, opened by the library.
+    /// Another node: a separate pool, opened by the library.
     pub async fn node(&self) -> Backend {
         sessile::connect(&self.url).await.unwrap()
     }
@@ -187,8 +187,8 @@ impl Db {
         }
     }
 
-    /// Lets every node hear of what the others did, or forget what it knows: at once where none has
-    /// a cache.
+    /// Waits until every node has learned of the others' changes, or has dropped its copies. Without a cache,
+    /// this takes no time.
     pub async fn heard(&self) {
         if self.is_wrapped {
             tokio::time::sleep(BOUND).await;
@@ -222,7 +222,7 @@ impl Db {
         Arc::new(Cached::new(at_once, CacheOptions::default().bound(BOUND)))
     }
 
-    /// A node whose every call goes through the hook.
+    /// A node that sends every call through the hook.
     pub fn tapped(&self, hook: &Arc<impl tap::Hook>) -> SessionsBuilder {
         Sessions::builder(tap::tapped(self.store(), hook))
     }
@@ -241,7 +241,7 @@ impl Db {
                 sqlx::query(AssertSqlSafe(sqlite)).execute(pool).await.unwrap().rows_affected()
             }
         };
-        // No store did this.
+        // No store has sent this statement, so caches did not learn of it.
         self.heard().await;
         rows
     }
@@ -258,7 +258,7 @@ impl Db {
         }
     }
 
-    /// Texts, one a row: one statement for each database.
+    /// Texts, one from each row: one statement for each database.
     pub async fn texts(&self, postgres: &str, sqlite: &str) -> Vec<String> {
         match &self.pool {
             Pool::Postgres(pool) => {
@@ -270,7 +270,8 @@ impl Db {
         }
     }
 
-    /// The database's clock: microseconds since 1970 on Postgres, milliseconds on SQLite, as fine as each of them is.
+    /// The database's clock: microseconds since 1970 on Postgres, milliseconds on SQLite, the precision of
+    /// each.
     pub async fn clock(&self) -> i64 {
         self.number(
             "select (extract(epoch from clock_timestamp()) * 1000000)::bigint",
@@ -319,7 +320,7 @@ impl Db {
         .await;
     }
 
-    /// Every text and every byte that the tables hold, for a search: rows as JSON, bytes as hex.
+    /// Every text and every byte in the tables, for a search: rows as JSON, bytes as hex.
     pub async fn dump(&self) -> String {
         match &self.pool {
             Pool::Postgres(pool) => sqlx::query_scalar(
@@ -402,7 +403,7 @@ impl Browser {
         (browser, session.id().unwrap())
     }
 
-    /// Whether the cookie still gets into a session.
+    /// Whether the cookie still gives access to a session.
     pub async fn is_in(&self, sessions: &Sessions) -> bool {
         self.open(sessions).await.id().is_some()
     }

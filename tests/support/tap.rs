@@ -1,4 +1,4 @@
-//! A store around another one, which counts, holds or fails the calls that go through it.
+//! A store around another one, which counts, holds or fails calls.
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +41,7 @@ pub enum Verb {
     Migrate,
 }
 
-/// What happens around every call.
+/// The hook around every call.
 #[async_trait]
 pub trait Hook: fmt::Debug + Send + Sync + 'static {
     async fn before(&self, _verb: Verb) -> Result<()> {
@@ -50,7 +50,7 @@ pub trait Hook: fmt::Debug + Send + Sync + 'static {
 
     async fn after(&self, _verb: Verb) {}
 
-    /// Whether a change that the database tells of reaches the node.
+    /// Whether a change that the database reports reaches the node.
     fn hears(&self) -> bool {
         true
     }
@@ -187,7 +187,7 @@ impl Spy {
         Arc::default()
     }
 
-    /// The calls since the last time it was asked.
+    /// The calls since the last question.
     pub fn calls(&self) -> Vec<(Verb, u32)> {
         std::mem::take(&mut *self.0.lock().unwrap()).into_iter().collect()
     }
@@ -201,8 +201,8 @@ impl Hook for Spy {
     }
 }
 
-/// Holds the first call of one verb, before it reaches the database or after it has its answer, until it is let go.
-/// Later calls pass.
+/// Holds the first call of one verb, before it reaches the database or after its answer, until the test
+/// releases it. Later calls pass.
 #[derive(Debug)]
 pub struct Gate {
     verb: Verb,
@@ -265,7 +265,7 @@ impl Hook for Gate {
     }
 }
 
-/// A database that can be switched off: every call fails as when no connection is to be had.
+/// A database that can be switched off: every call then fails as if no connection were available.
 #[derive(Debug, Default)]
 pub struct Switch(AtomicBool);
 

@@ -1,4 +1,4 @@
-//! What a run costs, in time on a processor.
+//! The processor time of a run.
 
 use std::{fs, time::Duration};
 
@@ -9,7 +9,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-/// This process's so far, in user mode and in the kernel.
+/// This process's processor time so far, in user mode and in the kernel.
 pub fn own() -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     let time = |time: nix::sys::time::TimeVal| {
@@ -21,20 +21,20 @@ pub fn own() -> Result<Duration> {
     Ok(time(usage.user_time()) + time(usage.system_time()))
 }
 
-/// The calling thread's so far.
+/// The calling thread's processor time so far.
 pub fn of_thread() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
-/// Where the server's part of the work is done.
+/// The process or the place that does the server's part of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Server {
-    /// In the client's process, where it was counted.
+    /// The client's process, whose time is counted already.
     None,
-    /// On another machine, or behind another container's wall: not known.
+    /// Another machine or another container: its time is unknown.
     Elsewhere,
-    /// In a process and its children.
+    /// A process and its children.
     Process(i32),
 }
 
@@ -51,7 +51,7 @@ impl Server {
         }
     }
 
-    /// What it has spent so far; `None` where that is not known.
+    /// The time spent so far; `None` if it is unknown.
     pub fn spent(self) -> Option<Duration> {
         match self {
             Self::None => Some(Duration::ZERO),
@@ -61,14 +61,14 @@ impl Server {
     }
 }
 
-/// Children that have ended by now are in their parent's sum; those that live are asked one by one.
+/// Children that have ended are in their parent's sum; running ones are read one by one.
 fn process_and_children(parent: i32) -> Result<Duration> {
     let mut sum = running(parent)? + stat(parent)?.ended_children;
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // A process may end between the listing and the question.
+        // A process may end between the listing and the reading.
         if stat(pid).is_ok_and(|stat| stat.parent == parent) {
             sum += running(pid).unwrap_or_default();
         }
@@ -76,7 +76,7 @@ fn process_and_children(parent: i32) -> Result<Duration> {
     Ok(sum)
 }
 
-/// To the nanosecond, which a hundredth of a second of a run's quarter needs.
+/// To the nanosecond: ticks of a hundredth of a second are too coarse for a run of a quarter of a second.
 fn running(pid: i32) -> Result<Duration> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -95,11 +95,11 @@ struct Stat {
 }
 
 fn stat(pid: i32) -> Result<Stat> {
-    /// What Linux shows to user space, whatever its own timer does.
+    /// The unit that Linux shows to user space, independent of its own timer.
     const TICK: Duration = Duration::from_millis(10);
 
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The program's name comes in parentheses and may hold anything; what follows it is numbers.
+    // The program's name is in parentheses and may contain any character. Numbers follow it.
     let Some((_, numbers)) = text.rsplit_once(')') else { bail!("/proc/{pid}/stat has no name") };
     let numbers: Vec<&str> = numbers.split_whitespace().collect();
     let number = |i: usize| numbers.get(i).and_then(|n| n.parse::<i64>().ok()).unwrap_or(0);

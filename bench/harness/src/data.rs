@@ -3,10 +3,10 @@ use std::collections::HashMap;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-/// What every load ends with and every save begins with, whatever the store keeps in between.
+/// Every load ends with this and every save begins with it, in every store's format.
 pub type Values = HashMap<String, Value>;
 
-/// What a small shop keeps in a session: 283 bytes as JSON.
+/// The session data of a small shop: 283 bytes as JSON.
 pub fn values() -> Values {
     let values = json!({
         "user": { "id": 48_151_623, "name": "Ada Lovelace", "roles": ["customer", "editor"] },
@@ -26,7 +26,7 @@ pub fn values() -> Values {
     }
 }
 
-/// Makes the data another one of the same length.
+/// Changes the data, and keeps its length.
 pub fn change(values: &mut Values, n: u64) {
     values.insert("seen".to_owned(), Value::from(1_000_000_000 + n % 1_000_000_000));
 }

@@ -16,7 +16,7 @@ pub struct Plan {
     /// Not measured: connections are opened, statements prepared, caches filled.
     pub warm_up: Duration,
     pub measured: Duration,
-    /// Makes the choice of sessions another one in each round, and the same one for each store.
+    /// Changes the choice of sessions from round to round. It is the same for each store.
     pub seed: u64,
     pub server: cpu::Server,
 }
@@ -25,17 +25,17 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
-    /// A closed loop: so many tasks, each of which begins when its last operation is answered.
+    /// A closed loop: this many tasks, each of which begins when its last operation is answered.
     AtOnce(usize),
-    /// An open loop: at moments that no answer delays.
+    /// An open loop: operations begin at moments that no answer delays.
     AtRate {
         per_s: u32,
-        /// What the request's handler computes after the operation, on the same threads.
+        /// The time that the request's handler computes after the operation, on the same threads.
         compute: Duration,
     },
 }
 
-/// What one measurement saw.
+/// The results of one measurement.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Sample {
     pub ops: usize,
@@ -51,7 +51,7 @@ pub struct Sample {
 ///
 /// # Errors
 ///
-/// The first that any operation returned.
+/// The first error of any operation.
 pub async fn drive<P: Peer>(peer: &Arc<P>, plan: &Plan) -> Result<Sample> {
     if !plan.warm_up.is_zero() {
         phase(peer, plan, plan.warm_up, plan.seed ^ u64::MAX).await?;
@@ -92,7 +92,7 @@ pub(crate) fn nanoseconds(latency: Duration) -> u32 {
 pub(crate) struct Phase {
     /// Of each operation, in nanoseconds.
     pub(crate) latencies: Vec<u32>,
-    /// This process's processor time that was not the operations'.
+    /// This process's processor time outside the operations.
     pub(crate) aside: Duration,
 }
 
@@ -132,7 +132,7 @@ async fn closed<P: Peer>(
                 }
                 task.once().await?;
                 latencies.push(nanoseconds(begun.elapsed()));
-                // What needed no wait keeps nobody from their turn for long.
+                // An operation that never waits must not delay the others for long.
                 tokio::task::coop::consume_budget().await;
             }
             anyhow::Ok(latencies)

@@ -1,5 +1,4 @@
-//! What is measured, and how: shared by the benchmark and by the peers that need a process of their
-//! own.
+//! The measurements and their plans: shared by the benchmark and by the peers that need a separate process.
 
 pub mod cpu;
 mod data;

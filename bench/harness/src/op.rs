@@ -2,22 +2,22 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One operation, which is what a request asks of a store.
+/// One operation: a request's call of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Op {
-    /// Of a session that is there.
+    /// Loads a session that exists.
     Load,
-    /// Of a session that is there, durable when it returns.
+    /// Saves a session that exists, durable when it returns.
     Save,
-    /// A new session, durable when it returns.
+    /// Creates a session, durable when it returns.
     Create,
     /// 90 % load, 9 % load and then save, 1 % create and then delete.
     Mix,
-    /// A user who has no session logs in, durable when it returns.
+    /// Logs in a user without a session, durable when it returns.
     #[serde(rename = "log-in")]
     LogIn,
-    /// A visitor's session is made, loaded by the next request, and logged in to.
+    /// Creates a visitor's session, which the next request loads and logs in to.
     #[serde(rename = "visitor")]
     Visitor,
 }
@@ -26,7 +26,7 @@ impl Op {
     pub const ALL: [Self; 6] =
         [Self::Load, Self::Save, Self::Create, Self::Mix, Self::LogIn, Self::Visitor];
 
-    /// Whether it is a log-in, for which not every store has a way of its own.
+    /// Whether it is a log-in: not every store has a call for that.
     pub fn logs_in(self) -> bool {
         matches!(self, Self::LogIn | Self::Visitor)
     }

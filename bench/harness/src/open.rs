@@ -1,5 +1,5 @@
-//! Requests that come when they come. A closed loop asks less of a store that is slow, and never sees the
-//! queue that the store makes. Here a request is late from the moment that it was due.
+//! Requests at given times. A closed loop sends fewer requests to a slow store, and never sees the queue that
+//! the store builds up. Here a request's latency counts from the moment when it was due.
 
 use std::{
     sync::Arc,
@@ -20,7 +20,7 @@ use crate::{
 
 struct Answered {
     latency: u32,
-    /// Processor time of the handler's own work.
+    /// The processor time of the handler's own work.
     computed: Duration,
 }
 
@@ -33,7 +33,8 @@ pub(crate) async fn run<P: Peer>(
     seed: u64,
 ) -> Result<Phase> {
     let runtime = Handle::current();
-    // A thread of its own, as the runtime's timers are a millisecond wide. Its time is the harness's.
+    // In a separate thread, because the runtime's timers have steps of a millisecond. Its time is the
+    // harness's.
     let send = move || {
         let before = cpu::of_thread()?;
         let requests = arrivals(&runtime, &peer, op, per_s, compute, length, seed)?;
@@ -59,10 +60,10 @@ fn arrivals<P: Peer>(
     length: Duration,
     seed: u64,
 ) -> Result<Vec<JoinHandle<Result<Answered>>>> {
-    // Linux wakes a sleeper up to 50 µs late unless it is told not to.
+    // By default, Linux wakes a sleeper up to 50 µs late.
     prctl::set_timerslack(1)?;
     let mut random = fastrand::Rng::with_seed(seed);
-    // One after the other, so that no two requests in flight are for one session.
+    // Each session in turn, so that no two requests in flight are for one session.
     let mut sessions: Vec<usize> = (0..peer.sessions()).collect();
     random.shuffle(&mut sessions);
     let template = Arc::new(values());
@@ -94,7 +95,7 @@ fn arrivals<P: Peer>(
     Ok(requests)
 }
 
-/// Computes for so long, as a handler does that renders a page. Returns what it took.
+/// Computes for this long, as a handler does that renders a page. Returns the time that it took.
 fn busy(length: Duration) -> Result<Duration> {
     if length.is_zero() {
         return Ok(length);
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
     use crate::{Arrivals, Plan, Sample, Values, drive};
 
-    /// Answers nobody before so many have asked.
+    /// Answers no request before this many have arrived.
     struct Reluctant {
         asked: AtomicUsize,
         before: usize,
@@ -170,7 +171,7 @@ mod tests {
     fn requests_come_before_others_are_answered_and_are_late_from_when_they_were_due() {
         let sample = at_rate(50, Duration::ZERO);
         assert!((70..130).contains(&sample.ops), "{} requests", sample.ops);
-        // The first waits for about fifty milliseconds, and half of them for none.
+        // The first request waits for about fifty milliseconds, and half of the others not at all.
         assert!(sample.p99_us > 25_000.0, "{} µs", sample.p99_us);
     }
 

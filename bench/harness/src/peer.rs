@@ -2,27 +2,27 @@ use anyhow::Result;
 
 use crate::Values;
 
-/// A store under test, with sessions in it that are called 0, 1, 2, …
+/// A store under test, with sessions that are called 0, 1, 2, …
 ///
-/// Each method does all that a request has to wait for, and fails where the store did not do it: a
-/// session that is not found, or a save that was not made, ends the run.
+/// Each method does all the work that a request waits for. It fails if the store did not do it: a session
+/// that is not found, or a save that was not made, ends the run.
 pub trait Peer: Send + Sync + 'static {
-    /// What a session is called that the run makes and deletes.
+    /// The name of a session that the run creates and deletes.
     type Created: Send;
 
-    /// How many sessions there are to begin with.
+    /// The number of sessions at the beginning.
     fn sessions(&self) -> usize;
 
     fn load(&self, session: usize) -> impl Future<Output = Result<Values>> + Send;
 
-    /// No session is saved by two tasks at once.
+    /// No two tasks save one session at once.
     fn save(&self, session: usize, values: Values) -> impl Future<Output = Result<()>> + Send;
 
     fn create(&self, values: Values) -> impl Future<Output = Result<Self::Created>> + Send;
 
     fn delete(&self, created: Self::Created) -> impl Future<Output = Result<()>> + Send;
 
-    /// A log-in without a session. What a store without users does for it is to make a session.
+    /// A log-in without a session. A store without users creates a session instead.
     fn log_in(&self, values: Values) -> impl Future<Output = Result<()>> + Send {
         async { self.create(values).await.map(drop) }
     }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{Op, Peer, Values, change};
 
-/// Who does the operations: one of so many tasks that never use each other's sessions.
+/// The task that does the operations: one of several, which never use each other's sessions.
 pub(crate) struct Task<P> {
     pub(crate) peer: Arc<P>,
     pub(crate) op: Op,
@@ -39,7 +39,7 @@ impl<P: Peer> Task<P> {
         }
     }
 
-    /// Any of the sessions that are this task's alone, spread over the whole.
+    /// Any of the sessions that only this task uses, spread over all sessions.
     fn any_session(&mut self) -> usize {
         let sessions = self.peer.sessions() / self.tasks;
         self.number + self.tasks * self.random.usize(0..sessions)

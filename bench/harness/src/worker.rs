@@ -1,4 +1,4 @@
-//! A peer in a process of its own: plans come in on standard input, one a line, samples go out.
+//! A peer in a separate process: plans come in on standard input, one on each line, and samples go out.
 
 use std::{
     io::{BufRead, Write, stdin, stdout},

@@ -1,4 +1,4 @@
-//! `pavex_session_sqlx` under test, told what to do by the benchmark.
+//! `pavex_session_sqlx` under test, controlled by the benchmark.
 
 mod seed;
 
@@ -17,7 +17,7 @@ struct Arguments {
     /// An empty database.
     #[arg(long)]
     url: String,
-    /// To begin with.
+    /// The number of sessions at the beginning.
     #[arg(long)]
     sessions: usize,
 }
@@ -25,8 +25,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<()> {
     let Arguments { url, sessions } = Arguments::parse();
-    // As an application's own code would make the pool: with sqlx's defaults, ten connections among
-    // them.
+    // A pool as an application would create it: with sqlx's defaults, such as ten connections.
     let (store, ids) = if url.starts_with("sqlite:") {
         let pool = seed::sqlite_pool(&url).await?;
         let store = SqliteSessionStore::new(pool.clone());

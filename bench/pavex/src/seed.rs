@@ -1,4 +1,4 @@
-//! The sessions that are there to begin with, written past the store: it writes one at a time.
+//! The sessions at the beginning. They are written without the store, which writes one at a time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the cache answers, and how soon it hears of a revocation on another node.
+//! The cache's answers, and the time until the cache learns of a revocation on another node.
 
 use std::{
     sync::Arc,
@@ -44,7 +44,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// One session over and over: as a store answers, and as a request asks.
+/// Loads one session again and again: as a store, and as a request.
 async fn hits(url: &str, ids: &[SessionId]) -> Result<Vec<Figure>> {
     let store = stores::cached(stores::open(url).await?);
     is_listening(&store, ids[0]).await?;
@@ -63,7 +63,7 @@ async fn hits(url: &str, ids: &[SessionId]) -> Result<Vec<Figure>> {
     let CookieChange::Set { value: cookie, .. } = session.finish().await? else {
         anyhow::bail!("no cookie");
     };
-    // The first loads find no listener yet.
+    // During the first loads, the cache does not listen yet.
     for _ in 0..2_000 {
         sessions.open(Some(cookie.as_bytes()), Client::new()).await?;
     }
@@ -81,7 +81,7 @@ async fn hits(url: &str, ids: &[SessionId]) -> Result<Vec<Figure>> {
     .concat())
 }
 
-/// One node has a copy, the other one ends the session: how long the copy still serves.
+/// One node has a copy, and the other one ends the session: how long the copy is still used.
 async fn revocations(
     case: &str,
     [here, there]: [Arc<dyn Store>; 2],

@@ -1,4 +1,4 @@
-//! What makes the requests: `wrk` where it is installed, and otherwise a plain client of our own.
+//! The source of the requests: `wrk` if it is installed, otherwise a plain client of our own.
 
 use std::{
     path::{Path, PathBuf},
@@ -43,7 +43,7 @@ pub(super) enum Client {
     Own,
 }
 
-/// What the client saw.
+/// The client's results.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) requests: usize,

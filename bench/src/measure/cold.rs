@@ -1,4 +1,4 @@
-//! Loads of sessions whose pages are in no cache, and of the same ones again.
+//! Loads of sessions whose pages are in no cache, and then of the same sessions again.
 
 use std::{fs::File, path::PathBuf, sync::Arc, time::Instant};
 
@@ -22,7 +22,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
     let original = on.filled("cold_original", on.scale.postgres_sessions, Seen::Now).await?;
     let ids = fill::ids(&original.pool, LOADS).await?;
     original.pool.close().await;
-    // A copy's pages are new to Postgres: nothing of them is in its cache.
+    // A copy's pages are new to Postgres: none of them is in its cache.
     let database = on.postgres.copy(&original, "cold").await?;
     on.postgres.checkpoint().await?;
     let whose = if forget(&database).await? { "any cache" } else { "Postgres's cache" };
@@ -69,7 +69,7 @@ async fn once_each(store: &Arc<dyn Store>, ids: &[SessionId], case: String) -> R
     ))
 }
 
-/// Asks the system to drop the database's files from its cache, where this user may open them.
+/// Asks the system to drop the database's files from its cache, if this user may open them.
 async fn forget(database: &Database) -> Result<bool> {
     let folder: String = sqlx::query_scalar(
         "select current_setting('data_directory') || '/base/' || oid

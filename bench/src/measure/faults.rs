@@ -1,4 +1,4 @@
-//! Requests at a fixed rate while something else goes wrong, which they are no part of.
+//! Requests at a fixed rate during a fault that does not concern them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,17 +25,17 @@ use crate::{
     sqlite, stores,
 };
 
-/// Requests a second, and those that meet the fault.
+/// Requests a second, and those of them that meet the fault.
 const PER_S: u32 = 1_000;
 const MEET_IT: u32 = 50;
-/// What the 99th percentile beside a fault of others is held to, as a multiple of the one before it.
+/// The limit of the 99th percentile beside a fault of others, as a multiple of the one before the fault.
 const AT_MOST: f64 = 3.0;
-/// Longer than the library's deadlines: what met the fault of the last measurement is over.
+/// Longer than the library's deadlines, so that no request of the last measurement is left.
 const SETTLED: Duration = Duration::from_secs(6);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// Somebody holds a session's row, and saves of that session wait for it.
+    /// A transaction holds a session's row, and saves of that session wait for it.
     LockedRow,
     /// An application's transaction has revoked a user's sessions, and is not committed while that user logs in.
     OpenRevocation,
@@ -63,10 +63,10 @@ impl Fault {
         }
     }
 
-    /// With what others ask for meanwhile.
+    /// With the requests that others send meanwhile.
     fn cases(self) -> impl Iterator<Item = (Self, Op)> {
         let ops: &[Op] = match self {
-            // Who writes is part of it.
+            // The writer is a part of the fault.
             Self::BusyFile => &[Op::Load],
             _ => &[Op::Load, Op::Mix],
         };
@@ -85,11 +85,11 @@ impl Fault {
     }
 }
 
-/// A store whose sessions are asked for, but for one.
+/// A store whose sessions are loaded, except for one.
 struct Subject {
     peer: Arc<peers::Sessile>,
     store: Arc<dyn Store>,
-    /// The one that meets the faults.
+    /// The session that meets the faults.
     met: SessionId,
     home: Home,
     server: cpu::Server,
@@ -120,7 +120,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
         for ((fault, op), samples) in cases.iter().zip(&samples) {
             let case = format!("{backend}, {op}: {}", fault.text());
             figures.extend(summary(&case, samples));
-            // Of that one everybody is a part.
+            // This fault concerns all requests.
             if *fault != Fault::EndedConnections {
                 figures.extend(row("faults", case, [("at most", AT_MOST)]));
             }
@@ -199,7 +199,7 @@ impl Subject {
         }
     }
 
-    /// Goes on until it is dropped.
+    /// Continues until it is dropped.
     async fn go_wrong(&self, fault: Fault, middle: Duration) -> Result<()> {
         match (&self.home, fault) {
             (Home::Postgres(database), Fault::LockedRow) => {
@@ -251,8 +251,8 @@ impl Subject {
         }
     }
 
-    /// Sends what meets the fault, each at its time. Whether it may be carried out: else a fault that is none
-    /// would be measured.
+    /// Sends the requests that meet the fault, each at its time. `may_succeed` tells whether they may
+    /// succeed. If not, a success ends the run: a fault without effect would be measured.
     async fn meet<F>(
         &self,
         call: fn(Arc<dyn Store>, SessionId) -> F,
@@ -295,7 +295,7 @@ impl Subject {
     }
 }
 
-/// Whose sessions are revoked.
+/// The user whose sessions are revoked.
 const USER: &str = "user-1";
 
 /// A trigger that runs at the commit, as a wait for another server does.

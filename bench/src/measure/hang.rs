@@ -1,4 +1,4 @@
-//! What a process keeps in memory while the database answers nobody, and afterwards.
+//! The memory of a process while the database answers no request, and afterwards.
 
 use std::{
     sync::Arc,
@@ -21,7 +21,7 @@ use crate::{
     fill, stores,
 };
 
-/// What comes meanwhile, and how long each client waits.
+/// The requests that come meanwhile, and the time that each client waits.
 const PER_S: u32 = 1_000;
 const BYTES: usize = 8 << 10;
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
     Ok(row("hang", case, columns))
 }
 
-/// That this process has in memory.
+/// The memory of this process.
 fn megabytes() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/self/status")?;
     let resident = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -89,7 +89,7 @@ fn megabytes() -> Result<f64> {
     Ok(kilobytes.context("the kernel does not say")?.trim().parse::<f64>()? / 1e3)
 }
 
-/// A process that stands still until this is dropped.
+/// A process that is stopped until this is dropped.
 pub(super) struct Stopped(Pid);
 
 impl Stopped {

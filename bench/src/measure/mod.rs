@@ -1,4 +1,4 @@
-//! Everything that is measured beside the comparison: one module a question.
+//! All measurements except the comparison: one module for each question.
 
 mod cached;
 mod client;
@@ -32,32 +32,32 @@ use crate::{
 /// The questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Measure {
-    /// What Postgres itself answers with: `pgbench -S -M prepared`.
+    /// The rate of Postgres itself: `pgbench -S -M prepared`.
     Pgbench,
-    /// Touches: how many stay heap-only, and what they do to the indexes.
+    /// Touches: how many stay heap-only, and how they change the indexes.
     Touch,
     /// The sweep: with nothing to do, and with a backlog beside running requests.
     Sweep,
     /// Loads from tables of several sizes.
     Rows,
-    /// Loads of what is in no cache.
+    /// Loads of sessions that are in no cache.
     Cold,
-    /// What the cache answers, and how soon it hears of a revocation elsewhere.
+    /// The cache's answers, and the time until the cache learns of a revocation elsewhere.
     Cached,
     /// Requests through the whole HTTP stack, with and without the layer.
     Http,
-    /// Loads at a fixed rate, which go on whatever the store does.
+    /// Loads at a fixed rate, which continue however slow the store is.
     Rates,
-    /// The same with the mix. Only where it is asked for.
+    /// The same with the mix. Only on request.
     RatesMix,
-    /// Requests while something goes wrong that they are no part of. Only where it is asked for.
+    /// Requests during a fault that does not concern them. Only on request.
     Faults,
-    /// Memory while the server stands still, for a minute. Only where it is asked for.
+    /// Memory while the server stands still, for a minute. Only on request.
     Hang,
 }
 
 impl Measure {
-    /// The quickest and those that most is promised of first: a quick run may not come to all.
+    /// The quickest and most important ones first: a quick run may not reach all of them.
     pub(crate) const ALL: [Self; 8] = [
         Self::Pgbench,
         Self::Touch,
@@ -105,7 +105,7 @@ impl Measure {
     }
 }
 
-/// Where it is measured, and how much.
+/// The place and the amount of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct On<'a> {
     pub(crate) postgres: &'a Postgres,
@@ -116,7 +116,7 @@ pub(crate) struct On<'a> {
 }
 
 impl On<'_> {
-    /// A database of its own with so many sessions.
+    /// A separate database with this many sessions.
     async fn filled(&self, name: &str, sessions: usize, seen: Seen) -> Result<Database> {
         let database = self.postgres.database(name).await?;
         stores::open(&database.url).await?.migrate().await?;

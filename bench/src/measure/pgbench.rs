@@ -1,4 +1,4 @@
-//! What the same server answers to the simplest query there is, through its own tool.
+//! The rate of the same server with the simplest query, measured by the server's own tool.
 
 use anyhow::{Context, Result, ensure};
 use tokio::process::Command;

@@ -1,4 +1,4 @@
-//! Requests at a fixed rate, which come whether or not those before them are answered.
+//! Requests at a fixed rate, which come whether or not earlier ones are answered.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::{
 
 struct Rate {
     per_s: u32,
-    /// What each request's handler computes.
+    /// The time that each request's handler computes.
     compute: Duration,
-    /// What loads are held to, as multiples of tower-sessions': 99th percentile, processor time.
+    /// The limits of loads, as multiples of tower-sessions': 99th percentile, processor time.
     at_most: (f64, f64),
 }
 
@@ -32,7 +32,7 @@ const RATES: [Rate; 5] = [
 
 const STORES: [Name; 2] = [Name::TowerSessions, Name::Sessile];
 
-/// What the rounds saw of one store at one rate.
+/// The results of all rounds for one store at one rate.
 type Samples = Vec<Sample>;
 
 pub(super) async fn run(on: &On<'_>, measure: &str, op: Op) -> Result<Vec<Figure>> {
@@ -60,7 +60,7 @@ pub(super) async fn run(on: &On<'_>, measure: &str, op: Op) -> Result<Vec<Figure
     Ok(figures)
 }
 
-/// By rate and store. The stores follow each other at each rate, another one first in each round.
+/// By rate and store. The stores follow each other at each rate. Each round begins with another store.
 async fn rounds(
     on: &On<'_>,
     backend: Backend,

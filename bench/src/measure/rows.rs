@@ -16,7 +16,7 @@ use crate::{
     stores,
 };
 
-/// Loaded over and over, so that what is measured is the depth of the index and not the disk.
+/// Loaded again and again, so that the depth of the index is measured and not the disk.
 const WORKING_SET: usize = 50_000;
 
 struct Table {

@@ -1,4 +1,4 @@
-//! The application that is put under load: a process of its own, as it would be.
+//! The application under load: a separate process, as in production.
 
 use std::{io::Write, path::PathBuf};
 
@@ -12,7 +12,7 @@ use tower_sessions::{Expiry, SessionManagerLayer, SessionStore, session::Id};
 
 use crate::peers;
 
-/// What is around the handlers.
+/// The layer around the handlers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Stack {
     /// Nothing.
@@ -37,14 +37,14 @@ pub(crate) struct Arguments {
     stack: Stack,
     #[arg(long)]
     url: String,
-    /// Written before the port is told: so many sessions' `Cookie` headers, one a line.
+    /// Written before the port is printed: the `Cookie` headers of this many sessions, one on each line.
     #[arg(long)]
     cookies: PathBuf,
     #[arg(long)]
     sessions: usize,
 }
 
-/// Serves until the process is killed. Tells its port on standard output.
+/// Serves until the process is killed. Prints its port on standard output.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let (router, cookies) = match arguments.stack {
         Stack::Bare => (Router::new().route("/untouched", get(untouched)), Vec::new()),

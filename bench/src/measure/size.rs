@@ -1,4 +1,4 @@
-//! How much room a session takes.
+//! The room that a session takes.
 
 use anyhow::Result;
 use sqlx::Row;
@@ -28,7 +28,7 @@ pub(crate) async fn of(backend: Backend, store: &Contender, scale: &Scale) -> Re
 }
 
 async fn postgres(database: &Database, case: &str, sessions: f64) -> Result<Vec<Figure>> {
-    // The sessions are in whatever table is the largest.
+    // The largest table contains the sessions.
     let sizes = sqlx::query(
         "select pg_table_size(c.oid)::float8 as heap,
              coalesce(sum(pg_relation_size(i.indexrelid)) filter (where i.indisprimary), 0)::float8

@@ -37,7 +37,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
 
     let cases = [("sessile's sweep", How::Sessile), ("one DELETE", How::OneStatement)];
     let mut runs = cases.map(|_| Vec::new());
-    // Each of them first once: who comes first meets what the filling left to be done.
+    // One run of each first: the first run does work that the filling has left.
     for which in [0, 1, 1, 0] {
         let (case, how) = cases[which];
         on.progress.doing(format!("sweep: {case}"));
@@ -51,7 +51,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Of runs that all have the same figures.
+/// The medians of runs that all have the same figures.
 fn medians(runs: Vec<Vec<Figure>>) -> Vec<Figure> {
     let of = |(i, figure): (usize, &Figure)| Figure {
         value: median(runs.iter().map(|run| run[i].value).collect()),
@@ -105,7 +105,7 @@ async fn backlog(
 ) -> Result<Vec<Figure>> {
     let store = stores::open(&database.url).await?;
     let loaders = Loaders::start(&store, ids);
-    // The first loads fill the cache of what is a copy.
+    // The first loads fill the cache of the copied database.
     tokio::time::sleep(on.scale.measured * 2).await;
     loaders.latencies();
     tokio::time::sleep(on.scale.measured * 2).await;
@@ -152,7 +152,7 @@ async fn wal(database: &Database) -> Result<f64> {
         .await?)
 }
 
-/// Requests that go on all the while.
+/// Requests that continue during the sweep.
 struct Loaders {
     latencies: Arc<Mutex<Vec<u32>>>,
     stop: Arc<AtomicBool>,
@@ -182,7 +182,7 @@ impl Loaders {
         Self { latencies, stop, tasks }
     }
 
-    /// Since the last time that they were asked for.
+    /// Since the last call.
     fn latencies(&self) -> Vec<u32> {
         std::mem::take(&mut self.latencies.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 const TOUCHES: i32 = 10;
-/// About what comes together in a statement of the write-behind.
+/// About as many touches as share a statement in the background.
 const BATCH: usize = 200;
 
 pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
@@ -42,7 +42,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
         }
     }
     let elapsed = begun.elapsed();
-    // A backend tells its counts when it ends, at the latest.
+    // A backend reports its counts at its end, at the latest.
     pool.close().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
 

@@ -13,7 +13,7 @@ use crate::{postgres::Database, sqlite};
 const TABLE: &str = "sessions";
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
-/// As the crate keeps a session: each value as a text of its own, in one JSON object. Its own type
+/// The crate's format of a session: each value as a separate text, in one JSON object. The crate's own type
 /// for that has no public constructor.
 #[derive(Debug, Serialize, Deserialize)]
 struct Data {
@@ -39,7 +39,7 @@ pub(super) struct Axum<D> {
     expires: i64,
 }
 
-/// On a pool with sqlx's defaults, as its documentation makes it.
+/// On a pool with sqlx's defaults, as in the crate's documentation.
 pub(super) async fn postgres(database: &Database, sessions: usize) -> Result<Axum<SessionPgPool>> {
     let pool = SessionPgPool::from(sqlx::PgPool::connect(&database.url).await?);
     pool.initiate(TABLE).await?;

@@ -1,4 +1,4 @@
-//! The stores under test: one a file, all behind [`harness::Peer`].
+//! The stores under test: one in each file, all behind [`harness::Peer`].
 
 mod axum;
 mod pavex;
@@ -65,7 +65,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// The databases that a run compares in.
+/// The databases on which a run compares.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
 )]
@@ -85,7 +85,7 @@ impl Backend {
         }
     }
 
-    /// The stores that run there. Redis stands beside Postgres, which it would replace.
+    /// The stores that run on a database. Redis stands beside Postgres, which it would replace.
     fn names(self) -> &'static [Name] {
         use Name::*;
         match self {
@@ -104,7 +104,7 @@ impl Backend {
         }
     }
 
-    /// Those of them that this machine and the user's choice allow.
+    /// The stores of these that this machine and the user's choice allow.
     pub(crate) fn stores(self, chosen: &[Name]) -> Vec<Name> {
         let has_redis = Redis::is_installed();
         let runs = |name: &Name| {
@@ -134,7 +134,7 @@ impl<P: Peer> Runs for Arc<P> {
     }
 }
 
-/// A store that is ready to be measured, with what it lives in.
+/// A store that is ready for measurement, and the resources that it needs.
 pub(crate) struct Contender {
     pub(crate) name: Name,
     pub(crate) server: cpu::Server,
@@ -142,7 +142,7 @@ pub(crate) struct Contender {
     peer: Box<dyn Runs>,
 }
 
-/// Where a store's sessions are.
+/// The place of a store's sessions.
 #[derive(Debug)]
 pub(crate) enum Home {
     Postgres(Database),
@@ -151,7 +151,7 @@ pub(crate) enum Home {
 }
 
 impl Contender {
-    /// Makes the store and fills it with as many sessions as the scale says.
+    /// Creates the store and fills it with as many sessions as the scale says.
     pub(crate) async fn filled(
         backend: Backend,
         name: Name,
@@ -225,7 +225,7 @@ impl Contender {
         self.peer.run(plan).await
     }
 
-    /// Leaves nothing behind, but for what is in the run's folder, which goes as a whole.
+    /// Removes everything, except for files in the run's folder, which is deleted as a whole.
     pub(crate) async fn drop(self) -> Result<()> {
         drop(self.peer);
         match self.home {

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Running, Runs};
 
-/// `pavex_session_sqlx`, in a process of its own: pavex cannot be built together with axum.
+/// `pavex_session_sqlx`, in a separate process: pavex cannot be built together with axum.
 #[derive(Debug)]
 pub(super) struct Pavex(Mutex<Process>);
 
@@ -23,7 +23,7 @@ struct Process {
 }
 
 impl Pavex {
-    /// Starts it on an empty database, and waits until it has filled that.
+    /// Starts it on an empty database, and waits until it has filled the database.
     pub(super) async fn start(url: &str, sessions: usize) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("bench-pavex");
         let mut child = Command::new(&program)

@@ -10,7 +10,7 @@ use crate::{
     stores,
 };
 
-/// Statements over one row, in sessile's table: what an application would write by hand.
+/// Statements over one row, in sessile's table, as an application would write them by hand.
 pub(super) const LOAD: &str =
     "select id, secret_hash, user_id, data, revision, created_at, authenticated_at,
         last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at
@@ -42,7 +42,7 @@ type Row = (
     DateTime<Utc>,
 );
 
-/// One query a request through sqlx, without the ping that its pool does by default.
+/// One query for each request through sqlx, without the ping that its pool sends by default.
 #[derive(Debug)]
 pub(super) struct Raw {
     pool: PgPool,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{fill, sqlite, stores};
 
-/// Statements over one row, in sessile's table: what an application would write by hand.
+/// Statements over one row, in sessile's table, as an application would write them by hand.
 const LOAD: &str = "select id, secret_hash, user_id, data, revision, created_at, authenticated_at,
         last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at
     from sessions where id = ?1 and unixepoch('subsec') * 1000 < valid_until";
@@ -24,7 +24,7 @@ const DELETE: &str = "delete from sessions where id = ?1";
 
 type Row = (Uuid, Vec<u8>, Option<String>, String, i64, i64, Option<i64>, i64, i64, i64, i64, i64);
 
-/// One query a request through sqlx, as the application's own pool does it without the ping.
+/// One query for each request through sqlx, on a pool like an application's, without the ping.
 #[derive(Debug)]
 pub(super) struct Raw {
     pool: SqlitePool,

@@ -9,7 +9,7 @@ use tower_sessions_redis_store::{
 use super::tower::{self, Tower, record};
 use crate::redis::Redis;
 
-/// On six connections, as its documentation makes it.
+/// On six connections, as in its documentation.
 pub(super) async fn peer(redis: &Redis, sessions: usize) -> Result<Tower<RedisStore<Pool>>> {
     let pool = Pool::new(Config::from_url(&redis.url)?, None, None, None, 6)?;
     pool.init().await?;

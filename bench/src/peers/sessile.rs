@@ -24,14 +24,13 @@ use crate::{
 pub(crate) struct Sessile {
     store: Arc<dyn Store>,
     ids: Vec<SessionId>,
-    /// A save needs the revision that the request has read; this is where it is kept between the
-    /// two.
+    /// A save needs the revision that the request has read. This keeps the revision between the two.
     revisions: Vec<AtomicI64>,
     /// Any of the sessions: all begin with the same times.
     first: Record,
 }
 
-/// Sessions that are asked for again and again, which is what a cache is for.
+/// Sessions that are loaded again and again, as a cache expects.
 const HOT: usize = 256;
 
 pub(super) async fn postgres(database: &Database, sessions: usize) -> Result<Sessile> {
@@ -55,7 +54,7 @@ pub(super) fn cached(mut peer: Sessile) -> Sessile {
 }
 
 impl Sessile {
-    /// Over a store whose sessions have just been written.
+    /// On a store whose sessions have just been written.
     pub(crate) async fn new(store: Arc<dyn Store>, ids: Vec<SessionId>) -> Result<Self> {
         let first = store.load(&ids[..1]).await?.pop().context("no session")?;
         let revisions = ids.iter().map(|_| AtomicI64::new(first.revision)).collect();
@@ -63,7 +62,7 @@ impl Sessile {
     }
 }
 
-/// No two are of one user: the log-ins of one wait for each other.
+/// No two log-ins are of one user, because such log-ins wait for each other.
 pub(crate) fn log_in(id: Uuid, old_hash: Option<SecretHash>) -> LogIn {
     LogIn {
         id: id.into(),

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::raw_postgres::{CREATE, DELETE, LOAD, SAVE, fill as fill_table};
 use crate::{fill, postgres::Database};
 
-/// One query a request through tokio-postgres, which sends what is asked of it without waiting for
-/// the answer to what was asked before: pipelined on two connections.
+/// One query for each request through tokio-postgres, which does not wait for the answer to the query before:
+/// pipelined on two connections.
 pub(super) struct Raw {
     connections: [Connection; 2],
     turn: AtomicUsize,

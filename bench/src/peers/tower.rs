@@ -21,7 +21,7 @@ pub(crate) fn record(id: Id, data: Values) -> Record {
     Record { id, data, expiry_date: OffsetDateTime::now_utc() + Duration::WEEK }
 }
 
-/// On a pool with sqlx's defaults, as its documentation makes it.
+/// On a pool with sqlx's defaults, as in the crate's documentation.
 pub(crate) async fn postgres_store(url: &str) -> Result<PostgresStore> {
     let store = PostgresStore::new(sqlx_08::PgPool::connect(url).await?);
     store.migrate().await?;
@@ -35,7 +35,7 @@ pub(super) async fn postgres(database: &Database, sessions: usize) -> Result<Tow
     Ok(Tower::new(store, ids))
 }
 
-/// The store alone, with so many sessions in it.
+/// The store alone, with this many sessions in it.
 pub(crate) async fn filled(database: &Database, sessions: usize) -> Result<PostgresStore> {
     let store = postgres_store(&database.url).await?;
     fill(database, &new_ids(sessions)).await?;
@@ -84,7 +84,7 @@ pub(super) fn new_ids(n: usize) -> Vec<Id> {
     std::iter::repeat_with(Id::default).take(n).collect()
 }
 
-/// As the stores of this family keep a record.
+/// The format of a record in this family of stores.
 fn encode(ids: &[Id]) -> Result<(Vec<String>, Vec<Vec<u8>>)> {
     let encode = |id: &Id| Ok((id.to_string(), rmp_serde::to_vec(&record(*id, values()))?));
     ids.iter().map(encode).collect()
@@ -126,7 +126,7 @@ impl<S: SessionStore> Peer for Tower<S> {
         Ok(self.store.delete(&created).await?)
     }
 
-    /// As its `cycle_id` and the save after it do: the record gets another id, which is another row.
+    /// As its `cycle_id` and the save after it: the record gets another id, and so another row.
     async fn visit_and_log_in(&self, values: Values) -> Result<()> {
         let id = self.create(values).await?;
         let mut record = self.store.load(&id).await?.context("no such session")?;

@@ -1,4 +1,4 @@
-//! The charts: one panel an operation, one bar a store.
+//! The charts: one panel for each operation, one bar for each store.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ const PANEL: f64 = LABELS + BARS + VALUES;
 const HEAD: f64 = 34.0;
 const FOOT: f64 = 26.0;
 
-/// Draws what the cells suffice for. Returns the names of the files.
+/// Draws the charts for which there are cells. Returns the names of the files.
 pub(crate) fn draw(folder: &Path, cells: &[Cell]) -> Result<Vec<String>> {
     std::fs::create_dir_all(folder).context(folder.display().to_string())?;
     let tables = Table::all(cells);
@@ -105,7 +105,7 @@ fn processor_time(table: &Table<'_>, concurrency: usize) -> Option<Panel> {
 }
 
 fn panel(table: &Table<'_>, bar: impl Fn(&Name) -> Option<Bar>) -> Option<Panel> {
-    // A hit in the cache is not the same work, and would leave nothing to see of the others.
+    // A hit in the cache is not the same work, and its bar would dwarf the others.
     let charted = table.stores.iter().filter(|&&store| store != Name::SessileCached);
     let bars: Vec<Bar> = charted.filter_map(bar).collect();
     (!bars.is_empty()).then(|| Panel { title: table.op.name().to_owned(), bars })

@@ -1,4 +1,4 @@
-//! Fills the tables of a Markdown page from a run, so that no figure in it was typed.
+//! Fills the tables of a Markdown page from a run, so that no figure in it is typed by hand.
 //!
 //! A table stands between `<!-- table: NAME -->` and `<!-- end -->`, and is replaced as a whole.
 
@@ -29,7 +29,7 @@ fn filled(page: &str, table: impl Fn(&str) -> Result<Option<String>>) -> Result<
         let (name, after) = after.split_once(" -->").context("a table's name has no end")?;
         let (old, after) =
             after.split_once(END).with_context(|| format!("the table {name} has no end"))?;
-        // What was not measured this time stays as it was.
+        // A table that was not measured this time stays as it was.
         let new = table(name)?.map_or_else(|| old.to_owned(), |table| format!("\n{table}"));
         write!(text, "{before}{BEGIN}{name} -->{new}{END}")?;
         rest = after;
@@ -46,7 +46,7 @@ fn table(name: &str, cells: &[Cell], figures: Option<&Figures>) -> Result<Option
         tables.iter().find(|table| table.backend.text() == backend && table.op.name() == op)
     };
     Ok(match words[..] {
-        // A run of single measures says nothing of the comparison.
+        // A run of single measurements has no comparison.
         ["machine" | "cpu"] if cells.is_empty() => None,
         ["machine"] => figures.map(machine),
         ["cpu"] => Some(processor_time(&tables)),
@@ -121,7 +121,7 @@ fn processor_time(tables: &[Table<'_>]) -> String {
     )
 }
 
-/// One row a case, one column a figure.
+/// One row for each case, one column for each figure.
 fn pivot(figures: &Figures, measure: &str) -> Option<String> {
     let figures: Vec<_> =
         figures.figures.iter().filter(|figure| figure.measure == measure).collect();

@@ -1,5 +1,4 @@
-//! What becomes of the results: a table on the terminal, charts, and the tables of the
-//! documentation.
+//! The presentation of the results: a table on the terminal, charts, and the tables of the documentation.
 
 pub(crate) mod charts;
 pub(crate) mod docs;
@@ -22,7 +21,7 @@ pub(crate) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// All that there are, in their order.
+    /// All tables, in their order.
     pub(crate) fn all(cells: &'a [Cell]) -> Vec<Self> {
         let of = |backend, op| {
             let cells: Vec<&Cell> =
@@ -60,7 +59,7 @@ pub(crate) fn thousands(value: f64) -> String {
     text
 }
 
-/// As many digits as are worth reading.
+/// With only as many digits as are useful.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         x if x >= 100.0 => thousands(value),

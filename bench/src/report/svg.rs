@@ -1,8 +1,8 @@
-//! A drawing with text and bars that reads on a light page and on a dark one.
+//! A drawing with text and bars that suits a light page and a dark one.
 
 use std::fmt::{self, Write};
 
-/// Colours by what they mean, so that the style sheet can tell day from night.
+/// Colours by their meaning, so that the style sheet can distinguish light and dark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ink {
     Text,
@@ -10,10 +10,10 @@ pub(super) enum Ink {
     /// Sessile's.
     Ours,
     OursPale,
-    /// Everybody else's.
+    /// All other stores'.
     Theirs,
     TheirsPale,
-    /// What is no SQL database.
+    /// Stores that are not SQL databases.
     Other,
     OtherPale,
 }

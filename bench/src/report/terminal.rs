@@ -1,4 +1,4 @@
-//! The end of a run: ratios to tower-sessions, and how far the rounds were apart.
+//! The end of a run: ratios to tower-sessions, and the spread between the rounds.
 
 use std::fmt::Write;
 

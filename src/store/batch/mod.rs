@@ -1,4 +1,4 @@
-//! What arrives while a statement is in flight forms the next one.
+//! Requests that arrive while a statement is in flight share the next one.
 
 mod queue;
 mod touches;
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{error::Result, realm::Realm, token::SessionId};
 
-/// Rows of a statement at most. More gain nothing, and make the first of them wait.
+/// At most this many rows in a statement. More rows gain nothing, and delay the first ones.
 const MAX_ROWS: usize = 256;
 
 /// How a [`Batched`] store works.
@@ -41,59 +41,58 @@ impl Default for BatchOptions {
 }
 
 impl BatchOptions {
-    /// Whether requests share statements, and touches are written behind. Default: yes.
+    /// Whether requests share statements, and touches are written in the background. Default: yes.
     pub fn combines(mut self, combines: bool) -> Self {
         self.combines = combines;
         self
     }
 
-    /// How long a call may take, everything included: waiting, and tries. Default: 2 seconds.
+    /// How long a call may take, with all waiting and retries. Default: 2 seconds.
     ///
-    /// Not for [`revoke`](Store::revoke) of everybody, [`count`](Store::count), sweeps and migrations,
-    /// which take as long as they take.
+    /// Does not apply to [`revoke`](Store::revoke) of everybody, [`count`](Store::count), sweeps and
+    /// migrations: these have no limit.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The same for log-ins and for the revocation of a user's sessions, which wait for each other.
-    /// Default: 5 seconds.
+    /// The same for log-ins and for the revocation of a user's sessions, which wait for each other. Default:
+    /// 5 seconds.
     pub fn log_in_deadline(mut self, deadline: Duration) -> Self {
         self.log_in_deadline = deadline;
         self
     }
 
-    /// Both, with their names.
+    /// Both deadlines, with their names.
     pub(crate) fn deadlines(&self) -> [(&'static str, Duration); 2] {
         [("deadline", self.deadline), ("log_in_deadline", self.log_in_deadline)]
     }
 }
 
-/// A store that combines what many requests ask for into few statements, and answers each of them in
-/// time. [`Sessions`](crate::Sessions) has one around whatever store it gets.
+/// A store that combines many requests into few statements, and answers each request in time.
+/// [`Sessions`](crate::Sessions) puts one around every store.
 ///
-/// - **Loads, saves, creates and ends** of one row: one that comes alone has a statement of its own at
-///   once. What arrives meanwhile goes as one statement of up to 256 rows in the order of their ids: in
-///   another of the verb's [lanes](Store::lanes) as soon as two wait, or when the statement before has
-///   taken 5 ms, and else as soon as that is done.
-/// - **Every call runs in a task of its own**; its caller only waits for the answer. One that is
-///   dropped, or not polled any more, holds up nobody. What waited leaves the queue then; a
-///   statement that was begun comes to its end, and so does every log-out and revocation.
-/// - **Every call is answered by its [deadline](BatchOptions::deadline)**, with an error that tells
-///   whether nothing was done or the [outcome is unknown](crate::ErrorKind::OutcomeUnknown). Its
-///   connection is closed then.
-/// - A row that another transaction has locked is left out of its statement, and asked for again until
-///   the deadline: the others don't wait for it.
-/// - What waits is bounded: 8,192 requests or 32 MiB of a verb. Beyond that, calls fail at once as
+/// - **Loads, saves, creates and ends** of one row: a request that comes alone gets its own statement at
+///   once. Requests that arrive meanwhile share one statement of up to 256 rows, sorted by id. That statement
+///   starts in another of the verb's [lanes](Store::lanes) as soon as two requests wait, or when the running
+///   statement has taken 5 ms. Otherwise it starts when the running statement ends.
+/// - **Every call runs in its own task**, and its caller only waits for the answer. A caller that is dropped,
+///   or no longer polled, delays no other caller. A request whose caller is dropped leaves the queue. But a
+///   statement that has begun runs to its end, and so does every log-out and revocation.
+/// - **Every call is answered by its [deadline](BatchOptions::deadline)**, with an error that tells whether
+///   nothing was done or the [outcome is unknown](crate::ErrorKind::OutcomeUnknown). Its connection is then
+///   closed.
+/// - A statement leaves out a row that another transaction has locked, so that requests for other rows do not
+///   wait for it. The request for the locked row is tried again until its deadline.
+/// - The queue is bounded: 8,192 requests or 32 MiB for each verb. Beyond that, calls fail at once as
 ///   [overloaded](crate::ErrorKind::Overloaded).
-/// - A load joins only a statement that begins after it was asked for, so it sees every revocation
-///   that returned before.
-/// - A row that makes a statement fail fails alone; a database that fails does so to everybody,
+/// - A load joins only a statement that begins after the load was asked for. So it sees every revocation that
+///   returned before.
+/// - If one row makes a statement fail, only that row's call fails. If the database fails, every call fails,
 ///   each with the source.
-/// - **Touches** are written behind: the call returns at once, and what comes together in a tenth
-///   of a second is one statement, without the rows that are locked. [`flush`](Store::flush) writes
-///   what is left. Touches that are lost make their sessions end at most a twentieth of the idle
-///   timeout early.
+/// - **Touches** are written in the background: the call returns at once. The touches of a tenth of a second
+///   share one statement, which skips locked rows. [`flush`](Store::flush) writes the rest. If touches are
+///   lost, their sessions end early by at most a twentieth of the idle timeout.
 #[derive(Debug)]
 pub struct Batched {
     store: Arc<dyn Store>,
@@ -106,7 +105,7 @@ pub struct Batched {
 }
 
 impl Batched {
-    /// Over another store.
+    /// Puts a batch around another store.
     pub fn new(store: Arc<dyn Store>, options: BatchOptions) -> Self {
         let lanes = store.lanes();
         let deadline = options.deadline;
@@ -126,7 +125,7 @@ impl Batched {
     }
 }
 
-/// The store's own verb, in a task of its own. Arguments before the semicolon go by reference.
+/// Calls the store's own verb, in its own task. Arguments before the semicolon go by reference.
 macro_rules! in_task {
     ($self:ident.$verb:ident($($argument:ident),* $(; $value:ident)?), $writes:expr, $limit:expr) => {{
         let store = $self.store.clone();
@@ -188,7 +187,7 @@ impl Store for Batched {
     async fn end(&self, ends: &[End]) -> Result<Changed> {
         match ends {
             [end] => {
-                // In a task, since who waits in a queue leaves it when it is dropped.
+                // In its own task: a dropped caller leaves the queue, but a log-out must finish anyway.
                 let (queue, id, end) = (self.ends.clone(), end.id, end.clone());
                 let was_live = task::run(None, WRITES, async move { queue.submit(end).await });
                 Ok(Changed::of(was_live.await?.then_some(id)))

@@ -22,30 +22,30 @@ use crate::{
     store::task,
 };
 
-/// Bytes of data in a statement at most, but for a single row that is larger.
+/// At most this many bytes of data in a statement, unless a single row is larger.
 const MAX_BYTES: usize = 1 << 20;
-/// What may wait at most, in items and in bytes of data.
+/// At most this many items, and bytes of data, may wait.
 const MAX_WAITING: usize = 8_192;
 const MAX_WAITING_BYTES: usize = 32 << 20;
-/// So many have to wait for another lane to open: one alone goes with the next statement of a lane that is there.
-/// But it does not wait for that longer than a moment, nor for a statement that has taken so long already.
+/// Another lane opens if this many requests wait. A single request waits for the next statement of a lane
+/// that exists, but for at most `A_MOMENT`, and not for a statement that has already taken as long.
 const ENOUGH: usize = 2;
 const A_MOMENT: Duration = Duration::from_millis(5);
-/// How often it is seen to that there still is a lane. Further off than most timers of a process: one that is nearer
-/// than all others wakes a thread, which costs a lone request as much as a round trip.
+/// How often a waiting request checks that there still is a lane. Later than most timers of a process: the
+/// nearest timer of all wakes a thread, which costs a lone request as much as a round trip.
 const A_WHILE: Duration = Duration::from_secs(1);
-/// The pauses before a locked row is asked for again. They begin with the first and double.
+/// The pauses before a locked row is tried again. Each pause is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-/// How long before its deadline it is asked for no more: an answer that is not in by then would say that nobody knows
-/// whether anything was done.
+/// In this time before its deadline, a locked row is not tried again: an answer that came too late would
+/// leave the outcome unknown.
 const LAST_TRY: Duration = Duration::from_millis(100);
 
-/// Items of one verb on their way into statements.
+/// The items of one verb, on their way into statements.
 ///
-/// Every statement runs in a lane: a task that goes on until nothing waits. A caller is only ever a
-/// receiver, so that one which is dropped, or not polled any more, holds up nobody. Each runtime has
-/// lanes of its own: one that ends takes nothing with it that another one waits for.
+/// Every statement runs in a lane: a task that continues until nothing waits. A caller only waits for the
+/// answer, so a caller that is dropped, or no longer polled, delays no other caller. Each runtime has its own
+/// lanes, so that a runtime that ends takes no other runtime's items with it.
 #[derive(Debug)]
 pub(super) struct Queue<V: Verb>(Arc<Shared<V>>);
 
@@ -53,16 +53,16 @@ pub(super) struct Queue<V: Verb>(Arc<Shared<V>>);
 struct Shared<V: Verb> {
     verb: V,
     limits: Limits,
-    /// Never given twice: whoever leaves a place leaves no other one's.
+    /// No ticket is used twice, so that a caller never removes another caller's item.
     tickets: AtomicU64,
     state: Mutex<HashMap<runtime::Id, State<V>>>,
 }
 
 #[derive(Debug)]
 struct State<V: Verb> {
-    /// When each began its statement.
+    /// When each lane began its statement.
     lanes: BTreeMap<u64, Instant>,
-    /// By the order in which they came.
+    /// By the order of arrival.
     waiting: BTreeMap<u64, Waiting<V>>,
     waiting_bytes: usize,
 }
@@ -73,12 +73,12 @@ struct Waiting<V: Verb> {
     answer: Sender<V>,
 }
 
-/// What a queue keeps to.
+/// The limits of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Statements in flight at once, in each runtime.
+    /// How many statements are in flight at once, in each runtime.
     pub(super) lanes: usize,
-    /// Rows of a statement.
+    /// How many rows a statement has.
     pub(super) rows: usize,
     /// How long a call may take, and how long a statement.
     pub(super) deadline: Duration,
@@ -90,7 +90,7 @@ type Receiver<V> = oneshot::Receiver<Result<Reply<V>>>;
 #[derive(Debug)]
 enum Reply<V: Verb> {
     Done(V::Output),
-    /// Another transaction has its row; nothing was done.
+    /// Another transaction has locked the row; nothing was done.
     Locked(V::Item),
 }
 
@@ -99,7 +99,7 @@ impl<V: Verb> Queue<V> {
         Self(Arc::new(Shared { verb, limits, tickets: AtomicU64::new(0), state: Mutex::default() }))
     }
 
-    /// The answer, or an error at the deadline.
+    /// Returns the answer, or an error at the deadline.
     pub(super) async fn submit(&self, mut item: V::Item) -> Result<V::Output> {
         let (limit, mut pause) = (self.0.limits.deadline, FIRST_PAUSE);
         let deadline = Instant::now() + limit;
@@ -130,13 +130,13 @@ impl<V: Verb> Queue<V> {
 }
 
 impl<V: Verb> Shared<V> {
-    /// Changes what a runtime has, and forgets it once it has nothing.
+    /// Changes the state of a runtime, and removes the state when it is empty.
     fn change<T>(
         &self,
         runtime: runtime::Id,
         change: impl FnOnce(&mut State<V>) -> T,
     ) -> Option<T> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         let mut states = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = states.get_mut(&runtime)?;
         let changed = change(state);
@@ -148,7 +148,7 @@ impl<V: Verb> Shared<V> {
 
     fn enter(self: &Arc<Self>, item: V::Item) -> Result<(Place<V>, Receiver<V>)> {
         let runtime = Handle::current().id();
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         let mut states = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = states.entry(runtime).or_insert_with(|| State {
             lanes: BTreeMap::new(),
@@ -169,8 +169,8 @@ impl<V: Verb> Shared<V> {
         Ok((Place { shared: self.clone(), runtime, ticket }, answer))
     }
 
-    /// Where one is free, and so many wait, or there is none that they could wait for. And after what time that
-    /// should be looked at again.
+    /// Opens a lane if one is free, and if this many items wait or no existing lane has begun its statement
+    /// recently. Returns the time after which the caller must check again.
     fn open_lane(self: &Arc<Self>, runtime: runtime::Id, for_as_many: usize) -> Duration {
         let (number, now) = (self.tickets.fetch_add(1, Relaxed), Instant::now());
         let look = |state: &mut State<V>| {
@@ -184,7 +184,7 @@ impl<V: Verb> Shared<V> {
         };
         let (can, may) = self.change(runtime, look).unwrap_or_default();
         if can && may {
-            // A runtime that shuts down drops the task here and now, which takes the lock.
+            // A runtime that shuts down drops the task inside `spawn`, and that takes the lock.
             tokio::spawn(Lane { shared: self.clone(), runtime, number }.run());
         }
         if may || !can { A_WHILE } else { A_MOMENT }
@@ -193,15 +193,15 @@ impl<V: Verb> Shared<V> {
     async fn run(&self, batch: Vec<Waiting<V>>) {
         let (items, mut answers): (Vec<V::Item>, Vec<Option<Sender<V>>>) =
             batch.into_iter().map(|waiting| (waiting.item, Some(waiting.answer))).unzip();
-        // Whoever is gone does not want to know.
+        // A caller that is gone needs no answer.
         let mut send = |i: usize, answer| answers[i].take().map(|sender| sender.send(answer).ok());
         let mut parts = Vec::from_iter(std::iter::once(0..items.len()));
         while let Some(part) = parts.pop() {
             let (rows, begun) = (&items[part.clone()], Instant::now());
             let run = task::within(self.limits.deadline, V::WRITES, self.verb.run(rows));
             let replies = run.await.or_else(|error| match error.kind() {
-                // The lock of the queue of notifications, where `lock_timeout` is short; or a row's on Citus, which
-                // does not say whose. Nothing was done.
+                // A short `lock_timeout` can refuse the lock of the queue of notifications. Or a row is
+                // locked on Citus, which does not say which row. Nothing was done.
                 ErrorKind::Contention if V::WRITES && begun.elapsed() < LAST_TRY => {
                     Ok(rows.iter().map(|_| Answer::Locked).collect())
                 }
@@ -217,7 +217,7 @@ impl<V: Verb> Shared<V> {
                         send(i, Ok(reply));
                     }
                 }
-                // One of them may be to blame: the others shall not suffer for it.
+                // One row may be the cause: the others must not fail with it.
                 Err(error) if part.len() > 1 && is_of_one_row(&error) => {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
@@ -229,7 +229,7 @@ impl<V: Verb> Shared<V> {
 }
 
 impl<V: Verb> State<V> {
-    /// Takes what fits into one statement, oldest first, in the order of their ids.
+    /// Takes the oldest items that fit into one statement, sorted by id.
     fn take_batch(&mut self, rows: usize) -> Vec<Waiting<V>> {
         let (mut bytes, mut ids, mut tickets) = (0, HashSet::new(), Vec::new());
         for (ticket, waiting) in &self.waiting {
@@ -254,7 +254,7 @@ impl<V: Verb> State<V> {
     }
 }
 
-/// The place of an item among those that wait. Whoever is dropped leaves it.
+/// The place of an item in the queue. A caller that is dropped leaves it.
 struct Place<V: Verb> {
     shared: Arc<Shared<V>>,
     runtime: runtime::Id,
@@ -262,7 +262,7 @@ struct Place<V: Verb> {
 }
 
 impl<V: Verb> Place<V> {
-    /// Whether the item still waited.
+    /// Removes the item. Returns whether it still waited.
     fn leave(&self) -> bool {
         let left = self.shared.change(self.runtime, |state| state.remove(self.ticket));
         left.flatten().is_some()
@@ -287,13 +287,14 @@ impl<V: Verb> Lane<V> {
     async fn run(self) {
         while let Some(batch) = self.take_batch() {
             self.shared.run(batch).await;
-            // Those that have just been answered may bring what makes the next statement a larger one.
+            // The callers that were just answered may send further requests, which make the next batch
+            // larger.
             task::others_first().await;
         }
     }
 
-    /// What waits, or nothing, and then the lane is given back: under one lock, so that nobody counts on it
-    /// in between.
+    /// Takes a batch. If nothing waits, gives the lane back under the same lock, so that no caller counts on
+    /// the lane in between.
     fn take_batch(&self) -> Option<Vec<Waiting<V>>> {
         self.shared.change(self.runtime, |state| {
             let batch = state.take_batch(self.shared.limits.rows);
@@ -306,14 +307,16 @@ impl<V: Verb> Lane<V> {
     }
 }
 
-/// Before its end too: by a panic, or with its runtime. Who waits, and is still polled, opens another one.
+/// A lane may also end early: by a panic, or with its runtime. A caller that waits and is polled then opens
+/// another.
 impl<V: Verb> Drop for Lane<V> {
     fn drop(&mut self) {
         self.shared.change(self.runtime, |state| state.lanes.remove(&self.number));
     }
 }
 
-/// A failure of a row's own: of everything else, every single statement would fail the same way.
+/// Whether one row caused the failure. After any other failure, each single statement would fail the same
+/// way.
 fn is_of_one_row(error: &Error) -> bool {
     error.kind() == ErrorKind::Database && !error.is_transient()
 }

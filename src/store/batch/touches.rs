@@ -13,12 +13,12 @@ use crate::{
     token::SessionId,
 };
 
-/// How long touches are collected. Short beside any idle timeout, which is a second at least.
+/// How long touches are collected. Short compared with any idle timeout, which is at least a second.
 const DELAY: Duration = Duration::from_millis(100);
-/// Rows of a statement at most.
+/// At most this many rows in a statement.
 const MAX_ROWS: usize = 500;
 
-/// Touches on their way into the database, one a session's secret.
+/// Touches that wait to be written, one for each secret of a session.
 #[derive(Debug)]
 pub(super) struct Touches(Arc<Shared>);
 
@@ -26,14 +26,13 @@ pub(super) struct Touches(Arc<Shared>);
 struct Shared {
     store: Arc<dyn Store>,
     deadline: Duration,
-    /// By the secret too: the touch of a replaced one takes no other's place.
+    /// The key includes the secret, so that a replaced secret's touch takes no other touch's place.
     waiting: Mutex<HashMap<(SessionId, [u8; 32]), Touch>>,
-    /// Whether a task is there that will write what waits.
+    /// Whether a task exists that will write the waiting touches.
     is_scheduled: AtomicBool,
-    /// Whether the last ones were lost: said once, not ten times a second.
+    /// Whether the last touches were lost. This is logged once, not ten times a second.
     is_failing: AtomicBool,
-    /// Held while they are written, so that a flush ends after those that were under way when it
-    /// began.
+    /// Held during a write, so that a flush also waits for a write that began before it.
     writing: tokio::sync::Mutex<()>,
 }
 
@@ -65,27 +64,27 @@ impl Touches {
         }
     }
 
-    /// Within the deadline: what was not written by then is lost.
+    /// Writes the touches. Those that are not written by the deadline are lost.
     pub(super) async fn flush(&self) -> Result<()> {
         let shared = self.0.clone();
         task::run(Some(self.0.deadline), false, async move { shared.write().await }).await
     }
 }
 
-/// Touches that are to be written in a moment. Where the runtime ends before, the next one that is added is
-/// the occasion to write them all.
+/// A task that will write the touches in a moment. If its runtime ends first, the next touch starts another
+/// task, which writes them all.
 struct Scheduled(Arc<Shared>);
 
 impl Scheduled {
     async fn write(self) {
         tokio::time::sleep(DELAY).await;
         let shared = self.0.clone();
-        // What comes from now on wants a task of its own.
+        // Later touches need another task.
         drop(self);
         let result = task::within(shared.deadline, false, shared.write()).await;
         let was_failing = shared.is_failing.swap(result.is_err(), AcqRel);
         match result {
-            // The next request of such a session finds that a touch is due, and makes another one.
+            // The next request of each session finds that a touch is due, and makes another one.
             Err(error) if !was_failing => {
                 tracing::warn!(target: "sessile", error = %error, "touches lost");
             }

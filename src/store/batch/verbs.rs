@@ -1,4 +1,4 @@
-//! The verbs that can be batched: how a statement over many rows answers each of them.
+//! The verbs that can be batched, and how a statement over many rows answers each row's caller.
 
 use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
@@ -12,29 +12,29 @@ pub(super) trait Verb: Debug + Send + Sync + 'static {
     type Item: Clone + Debug + Send + Sync;
     type Output: Debug + Send;
 
-    /// Whether items of the same id can be in one statement: else the second waits for the next
-    /// one.
+    /// Whether items with the same id can share a statement. If not, the second item waits for the next
+    /// statement.
     const SHARES: bool;
-    /// Whether it matters if a statement without an answer was carried out.
+    /// Whether the verb writes: then the outcome of a statement without an answer is unknown.
     const WRITES: bool;
 
     fn id(item: &Self::Item) -> SessionId;
 
-    /// How much of a statement the item takes.
+    /// The bytes of data that the item adds to a statement.
     fn bytes(item: &Self::Item) -> usize;
 
-    /// An answer for each of `items`, which are in the order of their ids.
+    /// Returns an answer for each of `items`, which are sorted by id.
     fn run(
         &self,
         items: &[Self::Item],
     ) -> impl Future<Output = Result<Vec<Answer<Self::Output>>>> + Send;
 }
 
-/// What a statement says about one of its items.
+/// A statement's answer for one of its items.
 #[derive(Debug)]
 pub(super) enum Answer<T> {
     Done(T),
-    /// Another transaction has the row. Nothing was done.
+    /// Another transaction has locked the row. Nothing was done.
     Locked,
 }
 
@@ -94,14 +94,14 @@ impl Verb for Create {
     }
 }
 
-/// Of the saves of one session that wait together, only one can find its revision. The others are told so
-/// without a statement each: a thousand of them would be a thousand.
+/// If several saves of one session wait together, only one of them can find its revision. The others are
+/// answered without a statement: otherwise a thousand saves would cost a thousand statements.
 #[derive(Debug)]
 pub(super) struct Save(pub(super) Arc<dyn Store>);
 
 impl Verb for Save {
     type Item = SaveRow;
-    /// Whether it was written.
+    /// Whether the data was written.
     type Output = bool;
     const SHARES: bool = true;
     const WRITES: bool = true;
@@ -116,7 +116,7 @@ impl Verb for Save {
 
     async fn run(&self, items: &[SaveRow]) -> Result<Vec<Answer<bool>>> {
         let of_one = || items.chunk_by(|a, b| a.holder.id == b.holder.id);
-        // The first of the newest ones.
+        // The first save with the newest revision.
         let best = |same: &[SaveRow]| (0..same.len()).rev().max_by_key(|&i| same[i].revision);
         let asked: Vec<_> = of_one().filter_map(|same| Some(same[best(same)?].clone())).collect();
         let changed = self.0.save(&asked).await?;
@@ -137,7 +137,7 @@ pub(super) struct End(pub(super) Arc<dyn Store>);
 
 impl Verb for End {
     type Item = EndRow;
-    /// Whether it was live.
+    /// Whether the session was live.
     type Output = bool;
     const SHARES: bool = false;
     const WRITES: bool = true;
@@ -165,7 +165,7 @@ fn of_each(changed: &Changed, ids: impl Iterator<Item = SessionId>) -> Vec<Answe
     ids.map(answer).collect()
 }
 
-/// By their ids, as the items are: so that both are walked side by side.
+/// Sorts the records by id, as the items are, so that both can be walked side by side.
 fn in_order(mut records: Vec<Record>) -> std::vec::IntoIter<Record> {
     records.sort_unstable_by_key(|record| record.id);
     records.into_iter()

@@ -7,17 +7,17 @@ use std::{
 
 use crate::{store::Invalidation, token::SessionId};
 
-/// When what was last invalidated, by a clock that every invalidation moves on by one.
+/// The last invalidations, as values of a counter that every invalidation increases by one.
 ///
-/// A copy carries the time from before its load began, and is of no use once anything that concerns
-/// it has a later one: so a slow load puts nothing back, and no copy has to be found to be
-/// forgotten. Sessions and users share entries by hash: those that share one lose a copy to each
-/// other now and then.
+/// A copy carries the value from before its load began, and is invalid after any later invalidation that
+/// concerns it. So a slow load never brings an old record back, and no copy has to be found to be dropped.
+/// Sessions and users share entries by hash, so an invalidation of one sometimes also invalidates copies of
+/// another.
 pub(super) struct Generations {
     clock: AtomicU64,
     sessions: Box<[AtomicU64]>,
     users: Box<[AtomicU64]>,
-    /// The last one of any user: for a load under way, whose user nobody knows yet.
+    /// The last invalidation of any user: for a load in flight, whose user is not known yet.
     any_user: AtomicU64,
     all: AtomicU64,
     hasher: RandomState,
@@ -44,7 +44,7 @@ impl Generations {
         self.clock.load(Ordering::Acquire)
     }
 
-    /// Once what it is about is done: a load that begins afterwards finds it done.
+    /// Called after the change: a load that begins later sees the change.
     pub(super) fn invalidate(&self, invalidation: &Invalidation) {
         let now = self.clock.fetch_add(1, Ordering::AcqRel) + 1;
         let set = |entry: &AtomicU64| {
@@ -60,8 +60,8 @@ impl Generations {
         }
     }
 
-    /// Whether a copy whose load began then still holds. `user` is `None` while the load is under
-    /// way, and then `Some` of whose it is.
+    /// Whether a copy whose load began at `then` is still valid. `user` is `None` while the load is in
+    /// flight, and afterwards `Some` of the record's user.
     pub(super) fn holds_since(&self, then: u64, id: SessionId, user: Option<Option<&str>>) -> bool {
         let is_before = |entry: &AtomicU64| entry.load(Ordering::Acquire) <= then;
         let user_is_before = match user {

@@ -1,4 +1,4 @@
-//! Copies of what loads returned, for a moment.
+//! Copies of loaded records, kept for a short time.
 
 mod generations;
 mod watcher;
@@ -53,33 +53,32 @@ impl CacheOptions {
         self
     }
 
-    /// How old a copy may be, and so the longest that a revocation on another node can go
-    /// unnoticed, when all else fails. Default: 1 second.
+    /// The greatest age of a copy. So a revocation by another node stays unnoticed for at most this long,
+    /// even if all else fails. Default: 1 second.
     pub fn bound(mut self, bound: Duration) -> Self {
         self.bound = bound;
         self
     }
 }
 
-/// A store that answers a load from memory where the same session was loaded a moment ago.
+/// A store that answers a load from memory if the same session was loaded a moment ago.
 ///
-/// Off by default. It holds only what a load returned, never what was written, and a copy serves
+/// Off by default. The cache keeps only loaded records, never written ones. It uses a copy
 ///
-/// - while it is younger than the [bound](CacheOptions::bound), and its session is live by the
+/// - while the copy is younger than the [bound](CacheOptions::bound), and its session is live by the
 ///   database's time;
-/// - until this process saves, renews, logs in or ends the session, which holds when the call
-///   returns;
-/// - until another process renews, logs in or ends it, as soon as that is heard of: by `LISTEN` on
-///   Postgres, by polling on SQLite. While nobody listens, because the connection is lost, every
-///   load asks the database.
+/// - until this process saves, renews, logs in or ends the session. This takes effect when that call returns;
+/// - until another process renews, logs in or ends the session, as soon as the cache learns of it: by
+///   `LISTEN` on Postgres, by polling on SQLite. While the connection for this is lost, every load queries
+///   the database.
 ///
-/// A save by another process is not heard of on Postgres: the copy is then up to the bound behind.
-/// It is never written back: the save of stale data finds another revision, reads the row and tries
-/// again. A cookie that a copy does not know is looked up in the database, so that a log-in at
-/// another node holds at once.
+/// On Postgres the cache does not learn of a save by another process, so a copy can be out of date by up to
+/// the bound. A stale copy is never written back: the save finds another revision, reads the row and tries
+/// again. If a copy does not know a cookie's secret, the library reads the row from the database. So a log-in
+/// at another node takes effect at once.
 ///
-/// Requests that miss the same session at once share one load, if it began after the last change
-/// that this process knows of.
+/// Requests that miss the same session at the same time share one load, if the load began after the last
+/// change that this process knows of.
 #[derive(Debug)]
 pub struct Cached {
     store: Arc<dyn Store>,
@@ -92,7 +91,7 @@ struct Shared {
     copies: moka::sync::Cache<SessionId, Arc<Copy>>,
     generations: Generations,
     bound: Duration,
-    /// Whether changes elsewhere are heard of.
+    /// Whether the cache learns of changes by other processes.
     listening: AtomicBool,
     /// Is told of every change that is heard of.
     teller: Teller,
@@ -108,17 +107,17 @@ impl fmt::Debug for Teller {
     }
 }
 
-/// A load that is under way, or what it returned.
+/// A load in flight, or its result.
 #[derive(Debug)]
 struct Copy {
-    /// Both from before the load began.
+    /// The time and the generation, both from before the load began.
     began: Instant,
     generation: u64,
     record: OnceCell<Option<Record>>,
 }
 
 impl Cached {
-    /// Over another store, most usefully a [`Batched`](super::Batched) one.
+    /// Puts a cache around another store, usually a [`Batched`](super::Batched) one.
     pub fn new(store: Arc<dyn Store>, options: CacheOptions) -> Self {
         Self::telling(store, options, |_| ())
     }
@@ -129,8 +128,7 @@ impl Cached {
         options: CacheOptions,
         tell: impl Fn(&Invalidation) + Send + Sync + 'static,
     ) -> Self {
-        // One measure for both limits: an entry weighs its bytes, or its part of them if that is
-        // more.
+        // One measure for both limits: an entry weighs its bytes, or its share of all bytes if that is more.
         let part = u32::try_from(options.bytes / options.entries).unwrap_or(u32::MAX);
         let weigh = move |_: &SessionId, copy: &Arc<Copy>| copy.bytes().max(part);
         let copies = moka::sync::Cache::builder()
@@ -148,8 +146,8 @@ impl Cached {
         Self { store, shared, watcher: Watcher::default() }
     }
 
-    /// Makes copies useless when it is dropped: when the call has returned, or was given up with
-    /// its statement perhaps made.
+    /// Invalidates copies when it is dropped: when the call has returned, or when the call was dropped and
+    /// its statement may have run.
     fn invalidating<'a>(&'a self, invalidations: &'a [Invalidation]) -> Invalidating<'a> {
         Invalidating { shared: &self.shared, invalidations }
     }
@@ -169,7 +167,7 @@ impl Drop for Invalidating<'_> {
 }
 
 impl Shared {
-    /// The copy to use, or a new one to load into.
+    /// Returns the copy to use, or a new one to load into.
     fn copy(&self, id: SessionId) -> Arc<Copy> {
         if let Some(copy) = self.copies.get(&id).filter(|copy| self.serves(copy, id)) {
             return copy;
@@ -186,7 +184,7 @@ impl Shared {
             Some(Some(record)) if record.now() < record.lifetime.valid_until => {
                 Some(record.user_id.as_deref())
             }
-            // Expired, or not found: what nobody wants to hear again.
+            // Expired or not found: such an answer is not repeated.
             Some(_) => return false,
             None => None,
         };
@@ -196,7 +194,7 @@ impl Shared {
 
 impl Copy {
     fn bytes(&self) -> u32 {
-        // What the cache itself takes for an entry, roughly.
+        // About the size of an entry of the cache itself.
         const OVERHEAD: usize = 300;
         let data = self.record.get().and_then(Option::as_ref).map_or(0, |record| record.data.len());
         u32::try_from(data + OVERHEAD).unwrap_or(u32::MAX)
@@ -216,7 +214,7 @@ impl Store for Cached {
         if let Some(record) = copy.record.get() {
             return Ok(record.iter().map(as_copy).collect());
         }
-        // In a task: who waits for another request's load waits for one that is polled.
+        // In a task: a request that waits for another request's load then waits for a task that is polled.
         let (store, loaded) = (self.store.clone(), copy.clone());
         let load = async move {
             let mut is_own = false;
@@ -230,10 +228,10 @@ impl Store for Cached {
         let is_own = task::run(None, READS, load).await?;
         let record = copy.record.get().and_then(Option::as_ref);
         if !is_own {
-            // It may have begun before this one was asked.
+            // The load may have begun before this call.
             return Ok(record.map(as_copy).into_iter().collect());
         }
-        // It was weighed while it was empty.
+        // The copy was weighed while it was empty.
         if record.is_some() {
             self.shared.copies.insert(id, copy.clone());
         } else {
@@ -242,7 +240,7 @@ impl Store for Cached {
         Ok(record.cloned().into_iter().collect())
     }
 
-    /// Whoever asks for it knows that a copy may be old: it is not used again.
+    /// The caller knows that a copy may be old, so the copy is not used again.
     async fn load_now(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         for id in ids {
             self.shared.generations.invalidate(&Invalidation::Session(*id));
@@ -278,7 +276,7 @@ impl Store for Cached {
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
-        // The user's other sessions may be ended by the limit.
+        // The limit may end the user's other sessions.
         let changed =
             [Invalidation::Session(log_in.id), Invalidation::User(log_in.user_id.clone())];
         let _invalidating = self.invalidating(&changed);

@@ -14,12 +14,11 @@ use crate::{
     store::{Invalidation, Store},
 };
 
-/// The first pause before listening is tried again; they double up to the longest.
+/// The first pause before another attempt to listen. Pauses double up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The task that listens for what other nodes change, from the first load until the cache is
-/// dropped.
+/// The task that listens for changes by other nodes, from the first load until the cache is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     is_running: Arc<AtomicBool>,
@@ -27,7 +26,7 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Where there is none: none was, or its runtime has ended.
+    /// Starts the task unless it runs: at first, and again after its runtime has ended.
     pub(super) fn start(&self, store: &Arc<dyn Store>, shared: &Arc<Shared>) {
         if self.is_running.load(Ordering::Acquire) || self.is_running.swap(true, Ordering::AcqRel) {
             return;
@@ -46,7 +45,7 @@ impl Drop for Watcher {
     }
 }
 
-/// Held by the task: however it ends, nobody listens any more.
+/// Held by the task. However the task ends, the cache then no longer listens.
 struct Running {
     is_running: Arc<AtomicBool>,
     shared: Arc<Shared>,
@@ -75,7 +74,7 @@ async fn watch(store: Arc<dyn Store>, running: Running) {
         if let Err(error) = &result {
             tracing::warn!(target: "sessile", error = %error, "the cache is off: it does not hear of revocations");
             if error.kind() == ErrorKind::Configuration {
-                // For good: it would fail the same way each time.
+                // For good: every further attempt would fail the same way.
                 std::future::pending::<()>().await;
             }
         }

@@ -8,10 +8,10 @@ use tokio::{
 
 use super::{Shared, WAIT};
 
-/// The task that asks the pool on behalf of all that wait, for one connection at a time. It is nobody's own: sqlx
-/// closes a connection whose acquisition is dropped on its way, and whoever waits is often helped by somebody
-/// else first. So the pool grows only as far as there are waiting ones, and a server that has no more to give is
-/// asked by one task of each process.
+/// The task that asks the pool on behalf of all waiting requests, for one connection at a time. No request
+/// asks for itself: sqlx closes a connection whose acquisition is dropped, and a waiting request often gets a
+/// connection from another request first. So the pool grows only while requests wait, and a server that has
+/// no more connections is asked by one task of each runtime.
 pub(super) struct Asking<DB: Database> {
     shared: Arc<Shared<DB>>,
     runtime: runtime::Id,
@@ -27,14 +27,15 @@ impl<DB: Database> Asking<DB> {
         while self.somebody_waits() {
             match timeout(WAIT, self.shared.acquire_or_find()).await {
                 Ok(Ok(connection)) => self.shared.keep(connection, Instant::now()),
-                // Whoever waits has a time of their own.
+                // Each waiting request has its own time limit.
                 Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => {}
                 Ok(Err(error)) => self.refuse(error),
             }
         }
     }
 
-    /// Else it ends: under the lock, so that nobody counts on it in between.
+    /// Returns whether a request waits. If none does, ends the task under the lock, so that no request counts
+    /// on it in between.
     fn somebody_waits(&mut self) -> bool {
         let mut state = self.shared.state();
         state.waiting.retain(|(_, sender)| !sender.is_closed());
@@ -45,7 +46,8 @@ impl<DB: Database> Asking<DB> {
         !self.is_over
     }
 
-    /// Tells it to the one that has waited longest. For the next one the pool is asked again.
+    /// Gives the error to the request that has waited longest. For the next request, the task asks the pool
+    /// again.
     fn refuse(&self, error: sqlx::Error) {
         let mut state = self.shared.state();
         let first = state.waiting.iter().position(|(at, _)| *at == self.runtime);
@@ -55,7 +57,7 @@ impl<DB: Database> Asking<DB> {
     }
 }
 
-/// Before its end: with its runtime, or by a panic.
+/// If the task is dropped before its end: with its runtime, or by a panic.
 impl<DB: Database> Drop for Asking<DB> {
     fn drop(&mut self) {
         if !self.is_over {

@@ -13,10 +13,10 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use super::{Shared, Statements};
 use crate::store::failure;
 
-/// A connection in use. Dropped, it goes back to the pool, or is closed where something did not come to its
-/// end.
+/// A connection in use. When it is dropped, it goes back to the pool. It is closed instead if a statement or
+/// a transaction did not end properly.
 pub(in crate::store) struct Lease<DB: Database> {
-    /// There until it is dropped.
+    /// `Some` until the lease is dropped.
     connection: Option<PoolConnection<DB>>,
     out_since: Instant,
     shared: Arc<Shared<DB>>,
@@ -24,17 +24,17 @@ pub(in crate::store) struct Lease<DB: Database> {
     _permits: Vec<OwnedSemaphorePermit>,
 }
 
-/// How a transaction comes to its end.
+/// How a transaction should end.
 pub(in crate::store) enum End<T> {
     Commit(T),
     Rollback(T),
 }
 
-/// What a transaction came to.
+/// How a transaction ended.
 pub(in crate::store) enum Ended<T> {
-    /// As it wanted to.
+    /// As intended.
     As(T),
-    /// Its commit failed: perhaps after it was made.
+    /// The commit failed, perhaps after it had taken effect.
     NotCommitted(sqlx::Error),
 }
 
@@ -62,7 +62,7 @@ impl<DB: Database> Lease<DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
-    /// Runs one statement, in a transaction of its own where a pooler is in the way: it gives the next
+    /// Runs one statement. Behind a pooler it runs in its own transaction, because the pooler sends the next
     /// message to another server.
     pub(in crate::store) async fn single<T>(
         mut self,
@@ -76,8 +76,8 @@ where
         let result = statement(&mut Statements::new(&mut *self, false)).await;
         match &result {
             Ok(_) => self.keep(),
-            // Postgres tells the error before it has undone the statement. Whoever hears of it may go on at once, on
-            // another connection: the locks must be gone by then.
+            // Postgres reports the error before it has undone the statement. The caller may continue at once
+            // on another connection, and the locks must be released by then.
             Err(error) => {
                 self.is_clean = !failure::spoils(error) && self.ping().await.is_ok();
             }
@@ -162,7 +162,8 @@ where
 }
 
 impl<DB: Database> Lease<DB> {
-    /// For more than a transaction: the connection is closed, unless [`end_use`](Self::end_use) is reached.
+    /// For a use longer than a transaction. The connection is closed, unless [`end_use`](Self::end_use) is
+    /// called.
     #[cfg(feature = "sqlite")]
     pub(in crate::store) fn begin_use(&mut self) -> &mut DB::Connection {
         self.is_clean = false;
@@ -174,7 +175,7 @@ impl<DB: Database> Lease<DB> {
         self.is_clean = true;
     }
 
-    /// Keeps it for the next one: its statement, or its transaction, came to its end.
+    /// Keeps the connection for the next request: its statement or transaction has ended properly.
     pub(super) fn keep(mut self) {
         if let Some(connection) = self.connection.take() {
             self.shared.keep(connection, self.out_since);

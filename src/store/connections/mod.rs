@@ -35,23 +35,24 @@ pub(super) use self::{
 
 /// How long a connection may rest before it goes back to its pool.
 const REST: Duration = Duration::from_secs(1);
-/// How long it stays out at most: its pool knows how old it may grow.
+/// How long a connection stays out of its pool at most, so that the pool can apply its limit of age.
 const OUT: Duration = Duration::from_secs(60);
-/// Both, where others wait for the same pool. What is out for too long goes back at the next look, one rest later
-/// at most: so nobody waits for longer than 50 ms for a connection that only rests, however often it was used.
+/// Both limits, for a pool that others use too. A connection that was out for too long goes back at the next
+/// check, at most one rest later. So no request waits longer than 50 ms for a connection that only rests,
+/// however often that connection is used.
 const REST_OF_SHARED: Duration = Duration::from_millis(15);
 const OUT_OF_SHARED: Duration = Duration::from_millis(30);
-/// How long a request waits for a connection at most, and a log-in or a revocation: shorter than their deadlines
-/// by default, so that whoever did not get one knows that nothing was done.
+/// How long a request, and a log-in or a revocation, waits for a connection at most. This is shorter than the
+/// default deadlines, so that a request without a connection can report that nothing was done.
 const WAIT: Duration = Duration::from_millis(1500);
 const WAIT_OF_TRANSACTION: Duration = Duration::from_secs(3);
-/// How often the pool is looked at, while it tries to connect, for what was given back to it.
+/// While the pool tries to connect, how often to check it for connections that were given back.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What a connection is wanted for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
-    /// A statement that reads, and does not wait for anybody.
+    /// A statement that reads, and waits for no other transaction.
     Read,
     /// A statement that writes: its commit may wait for a disk, or for another server.
     Write,
@@ -59,47 +60,48 @@ pub(super) enum Use {
     Transaction,
 }
 
-/// The connections of a pool, some of which are kept at hand after their use.
+/// The connections of a pool, some of which are kept ready after their use.
 ///
-/// A pool of sqlx asks every connection that comes back whether it still works, in a task that it
-/// spawns: a second round trip for each statement, as long as the first. Here, one whose statement
-/// was carried out is handed to the next statement as it is: to one that waits already, wherever it
-/// waits. What nobody has used for a second goes back, and everything when the pool is closed.
+/// A pool of sqlx pings every connection that comes back, in a task that it spawns: a second round trip for
+/// each statement, as long as the first. Here, a connection whose statement succeeded goes to the next
+/// statement unchecked, and directly to a request that already waits. A connection that has rested for a
+/// second goes back to the pool. All of them go back when the pool is closed.
 ///
-/// A connection whose statement or transaction did not come to its end (a deadline, a dropped
-/// future, a rollback that failed) is closed: nobody can say what state it is in.
+/// A connection whose statement or transaction did not end properly (a deadline, a dropped future, a rollback
+/// that failed) is closed, because its state is unknown.
 ///
-/// Each [`Use`] has its part: those that may wait for others leave some to those that don't.
+/// Each [`Use`] has its part of the pool: statements that may wait for others leave connections to those that
+/// do not.
 pub(super) struct Connections<DB: Database>(Arc<Shared<DB>>);
 
 struct Shared<DB: Database> {
     pool: Pool<DB>,
-    /// As many as the pool may have connections, then those of which may write, and those of which may be
-    /// transactions. Who waits for one, waits here, and takes over what the one before has kept.
+    /// Permits: as many as the pool may have connections, fewer for writes, and still fewer for transactions.
+    /// A request waits here for a permit, and then takes the connection that the request before has kept.
     all: Arc<Semaphore>,
     writes: Arc<Semaphore>,
     transactions: Arc<Semaphore>,
     at_most: usize,
-    /// Whether nobody else uses the pool.
+    /// Whether only this store uses the pool.
     is_dedicated: bool,
     rest: Duration,
     out: Duration,
-    /// How a transaction around each single statement begins, where there has to be one.
+    /// The `begin` of a transaction around each single statement, if such a transaction is necessary.
     single_in: Option<&'static str>,
-    /// Whether everything is lost with the connection: a database in memory.
+    /// Whether the database is lost with the connection: a database in memory.
     is_all_there_is: bool,
-    /// Whether a connection is of use in any runtime: it has no socket.
+    /// Whether a connection works in every runtime, because it has no socket.
     is_of_any_runtime: bool,
     state: Mutex<State<DB>>,
 }
 
 struct State<DB: Database> {
     resting: Vec<Resting<DB>>,
-    /// Those that wait for a connection, each in its runtime.
+    /// The requests that wait for a connection, each with its runtime.
     waiting: VecDeque<(runtime::Id, Sender<DB>)>,
-    /// The runtimes in which a task asks the pool on behalf of those.
+    /// The runtimes in which a task asks the pool on behalf of these requests.
     asking: Vec<runtime::Id>,
-    /// Whether a task is there that gives back what has rested enough.
+    /// Whether a task exists that gives back rested connections.
     is_watched: bool,
     runtimes: Runtimes,
 }
@@ -107,7 +109,7 @@ struct State<DB: Database> {
 type Sender<DB> = oneshot::Sender<Result<Resting<DB>, sqlx::Error>>;
 type Receiver<DB> = oneshot::Receiver<Result<Resting<DB>, sqlx::Error>>;
 
-/// Whether connections may meet those of another runtime.
+/// Whether connections of several runtimes can meet in the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Runtimes {
     None,
@@ -117,21 +119,21 @@ enum Runtimes {
 
 struct Resting<DB: Database> {
     connection: PoolConnection<DB>,
-    /// Its socket is read by this runtime, and dies with it.
+    /// The runtime that reads the connection's socket. The socket dies with it.
     runtime: runtime::Id,
     out_since: Instant,
     since: Instant,
 }
 
 impl<DB: Database> Connections<DB> {
-    /// Of a pool that others use too: a fifth of its connections may be kept, and none of less than
-    /// five.
+    /// On a pool that others use too: a fifth of its connections may be kept, and none if the pool has fewer
+    /// than five.
     pub(super) fn shared(pool: Pool<DB>) -> Self {
         let at_most = pool.options().get_max_connections() / 5;
         Self::new(pool, at_most, REST_OF_SHARED, OUT_OF_SHARED)
     }
 
-    /// Of a pool that nobody else uses.
+    /// On a pool that only this store uses.
     pub(super) fn dedicated(pool: Pool<DB>) -> Self {
         let at_most = pool.options().get_max_connections();
         Self::new(pool, at_most, REST, OUT)
@@ -163,21 +165,21 @@ impl<DB: Database> Connections<DB> {
         }))
     }
 
-    /// Of a database that ends with its connection, which is then never closed here.
+    /// For a database that is lost with its connection: the connection is never closed here.
     #[cfg(feature = "sqlite")]
     pub(super) fn never_closing(mut self) -> Self {
         self.settings().is_all_there_is = true;
         self
     }
 
-    /// Of a database without sockets.
+    /// For a database without sockets.
     #[cfg(feature = "sqlite")]
     pub(super) fn of_any_runtime(mut self) -> Self {
         self.settings().is_of_any_runtime = true;
         self
     }
 
-    /// Through a pooler: each statement goes without a name, in a transaction that begins so.
+    /// Behind a pooler: each statement goes without a name, in a transaction that begins with `begin`.
     #[cfg(feature = "postgres")]
     pub(super) fn single_in(mut self, begin: &'static str) -> Self {
         self.settings().single_in = Some(begin);
@@ -192,11 +194,11 @@ impl<DB: Database> Connections<DB> {
         &self.0.pool
     }
 
-    /// One to use, as soon as there is one.
+    /// Takes a connection, as soon as one is free.
     ///
     /// # Errors
     ///
-    /// Nothing was sent then. As the pool's own; after a second and a half at most, or three seconds.
+    /// As the pool's own, after 1.5 seconds at most (a transaction: 3 seconds). Nothing was sent then.
     pub(super) async fn take(&self, wanted: Use) -> Result<Lease<DB>, sqlx::Error> {
         let wait = if wanted == Use::Transaction { WAIT_OF_TRANSACTION } else { WAIT };
         let at_most = self.0.pool.options().get_acquire_timeout().min(wait);
@@ -220,7 +222,7 @@ impl<DB: Database> Connections<DB> {
         Ok(Lease::new(connection, out_since, self.0.clone(), permits))
     }
 
-    /// Closes what rests here: it is of a server that is gone, or that became another one.
+    /// Closes the resting connections, because their server is gone or has changed.
     #[cfg(feature = "postgres")]
     pub(super) fn close_resting(&self) {
         let resting = std::mem::take(&mut self.0.state().resting);
@@ -242,11 +244,11 @@ impl<DB: Database> fmt::Debug for Connections<DB> {
 
 impl<DB: Database> Shared<DB> {
     fn state(&self) -> MutexGuard<'_, State<DB>> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// In one order, so that nobody waits in a circle.
+    /// Takes the permits in one order, so that requests never wait in a circle.
     async fn permits(&self, wanted: Use) -> Result<Vec<OwnedSemaphorePermit>, sqlx::Error> {
         let needed: &[&Arc<Semaphore>] = match wanted {
             Use::Read => &[&self.all],
@@ -261,7 +263,7 @@ impl<DB: Database> Shared<DB> {
         Ok(permits)
     }
 
-    /// Has the pool asked for as long as anybody waits, unless it is asked already.
+    /// Starts the task that asks the pool for as long as requests wait, unless it runs already.
     fn ask(self: &Arc<Self>) {
         let here = Handle::current().id();
         let mut state = self.state();
@@ -272,7 +274,7 @@ impl<DB: Database> Shared<DB> {
         }
     }
 
-    /// From the pool, but none of a runtime that has ended.
+    /// Takes a connection from the pool, but none of a runtime that has ended.
     async fn acquire(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
         loop {
             let mut connection = self.pool.acquire().await?;
@@ -283,8 +285,8 @@ impl<DB: Database> Shared<DB> {
         }
     }
 
-    /// sqlx tries to connect again and again where the server refuses, and does not look meanwhile at what the
-    /// application gives back to the pool.
+    /// While a server refuses, sqlx tries to connect again and again, and does not check for connections that
+    /// the application gives back to the pool. So this checks for them.
     async fn acquire_or_find(&self) -> Result<PoolConnection<DB>, sqlx::Error> {
         let given_back = async {
             loop {
@@ -302,8 +304,9 @@ impl<DB: Database> Shared<DB> {
         }
     }
 
-    /// With the second runtime, what the first one has given back to the pool is closed: it would die in the hands of
-    /// others when its own ends, and nobody could say what became of its statement.
+    /// When a second runtime appears, closes the connections that the first one gave back to the pool. They
+    /// would fail in the second runtime when the first one ends, and the outcome of their statements would be
+    /// unknown.
     fn note_runtime(&self) {
         if self.is_of_any_runtime {
             return;
@@ -329,7 +332,8 @@ impl<DB: Database> Shared<DB> {
         self.state().runtimes == Runtimes::Several
     }
 
-    /// To the pool, for whoever comes next. In an application's pool, connections of several runtimes meet anyway.
+    /// Gives the connection back to the pool. In an application's pool, connections of several runtimes meet
+    /// anyway.
     fn give_back(&self, connection: PoolConnection<DB>) {
         match self.is_dedicated && self.may_meet_others() && !self.pool.is_closed() {
             true => self.close(connection),
@@ -337,7 +341,7 @@ impl<DB: Database> Shared<DB> {
         }
     }
 
-    /// The connection that was used last, or a place among those that wait for one.
+    /// Returns the connection that was used last, or a place among the waiting requests.
     fn resting_or_wait(&self) -> Result<Resting<DB>, Receiver<DB>> {
         let here = Handle::current().id();
         let mut state = self.state();
@@ -350,7 +354,7 @@ impl<DB: Database> Shared<DB> {
         let (sender, receiver) = oneshot::channel();
         state.waiting.retain(|(_, sender)| !sender.is_closed());
         state.waiting.push_back((here, sender));
-        // One of another runtime is of no use here, and may take the place of one that would be.
+        // A connection of another runtime is of no use here, and may take the place of a usable one.
         let of_other = |resting: &Resting<DB>| !self.is_of_use(resting.runtime, here);
         let in_the_way = match self.is_full() {
             true => state.resting.iter().position(of_other).map(|i| state.resting.remove(i)),
@@ -367,13 +371,13 @@ impl<DB: Database> Shared<DB> {
         self.is_of_any_runtime || of == here
     }
 
-    /// Whether the pool can neither hand out nor make a connection.
+    /// Whether the pool can neither hand out nor open a connection.
     fn is_full(&self) -> bool {
         let most = self.pool.options().get_max_connections();
         self.pool.size() >= most && self.pool.num_idle() == 0
     }
 
-    /// Hands it on, keeps it for the next one, or gives it back.
+    /// Hands the connection to a waiting request, keeps it, or gives it back.
     fn keep(self: &Arc<Self>, connection: PoolConnection<DB>, out_since: Instant) {
         if out_since.elapsed() >= self.out || self.pool.is_closed() {
             self.give_back(connection);
@@ -408,21 +412,21 @@ impl<DB: Database> Shared<DB> {
         }
     }
 
-    /// At once, and without a task. The pool may make another one; a statement that still runs on this
-    /// one is the server's affair.
+    /// Closes the connection at once, without a task. The pool may open another one. A statement that still
+    /// runs on this connection is left to the server.
     fn close(&self, connection: PoolConnection<DB>) {
         let wants_a_task = self.pool.options().get_min_connections() > 0;
         if wants_a_task && Handle::try_current().is_err() {
-            // The pool would replace it, in a runtime that is not there: the socket is left to the end
-            // of the process.
+            // The pool would replace the connection, in a runtime that does not exist. So the socket stays
+            // open until the process ends.
             std::mem::forget(connection);
         } else {
             drop(connection.detach());
         }
     }
 
-    /// Why there was no connection. sqlx says only that time is up, so it is tried once more: by one
-    /// caller at a time, and for a moment.
+    /// Finds out why there was no connection. sqlx only reports a time-out, so this tries to connect once
+    /// more: one caller at a time, and for a moment.
     async fn why_not(&self) -> sqlx::Error {
         static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
         const A_MOMENT: Duration = Duration::from_millis(200);
@@ -437,7 +441,7 @@ impl<DB: Database> Shared<DB> {
     }
 }
 
-/// What somebody hands to a request that waits, which may have given up by then.
+/// A connection that is handed to a waiting request, which may have given up by then.
 struct Handed<'a, DB: Database> {
     receiver: Receiver<DB>,
     shared: &'a Shared<DB>,
@@ -460,8 +464,8 @@ impl<DB: Database> Drop for Shared<DB> {
     }
 }
 
-/// Held by the task that gives back what has rested. If that ends early, its runtime does: what rests would
-/// be given back by nobody, and the pool could not be closed.
+/// Held by the task that gives back rested connections. If that task ends early, its runtime has ended. Then
+/// no task would give back the resting connections, and the pool could not be closed.
 struct Watch<DB: Database>(Weak<Shared<DB>>);
 
 impl<DB: Database> Drop for Watch<DB> {
@@ -475,7 +479,7 @@ impl<DB: Database> Drop for Watch<DB> {
     }
 }
 
-/// Gives back what has rested enough, for as long as anything rests.
+/// Gives back connections that have rested long enough, while any connection rests.
 async fn give_back_rested<DB: Database>(mut watch: Watch<DB>, mut closed: CloseEvent) {
     loop {
         let Some(rest) = watch.0.upgrade().map(|shared| shared.rest) else { return };
@@ -493,7 +497,7 @@ async fn give_back_rested<DB: Database>(mut watch: Watch<DB>, mut closed: CloseE
         };
         let rested: Vec<_> = state.resting.extract_if(.., has_rested).collect();
         let is_done = state.resting.is_empty();
-        // Whoever keeps one after this makes a new task.
+        // The next request that keeps a connection starts another task.
         state.is_watched = !is_done;
         drop(state);
         rested.into_iter().for_each(|resting| shared.give_back(resting.connection));

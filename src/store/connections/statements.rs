@@ -9,11 +9,12 @@ use sqlx::{
 
 /// A connection, for statements that are each read to their end.
 ///
-/// A statement that writes has to be: on Postgres it is committed after its last row, and on SQLite undone where
-/// it is not read to its end.
+/// A statement that writes must be read to its end: Postgres commits it after its last row, and SQLite undoes
+/// it otherwise.
 pub(in crate::store) struct Statements<'c, DB: Database> {
     connection: &'c mut DB::Connection,
-    /// Whether nothing may stay behind on the server, which a pooler gives to others.
+    /// Whether no prepared statement may stay on the server, because a pooler gives the server's connection
+    /// to others.
     is_unnamed: bool,
 }
 
@@ -22,7 +23,7 @@ impl<'c, DB: Database> Statements<'c, DB> {
         Self { connection, is_unnamed }
     }
 
-    /// In the application's transaction, on a connection of which nothing is known.
+    /// In the application's transaction, on a connection about which nothing is known.
     pub(in crate::store) fn of_application(connection: &'c mut DB::Connection) -> Self {
         Self::new(connection, true)
     }
@@ -48,7 +49,7 @@ where
         }
     }
 
-    /// The row of a statement that has one at most.
+    /// The row of a statement that has at most one.
     pub(in crate::store) async fn optional<'q, F, O, A>(
         &mut self,
         query: Map<'q, DB, F, A>,
@@ -61,7 +62,7 @@ where
         Ok(self.all(query).await?.pop())
     }
 
-    /// The row of a statement that has one.
+    /// The row of a statement that has exactly one.
     pub(in crate::store) async fn one<'q, F, O, A>(
         &mut self,
         query: Map<'q, DB, F, A>,
@@ -74,8 +75,9 @@ where
         self.optional(query).await?.ok_or(Error::RowNotFound)
     }
 
-    /// The first row of a statement that only reads. SQLite's thread tells a row, the end and its readiness one by one,
-    /// and each wakes whoever waits: here it stops after the row, and tells that.
+    /// The first row of a statement that only reads. SQLite's thread reports a row, the end and its readiness
+    /// one by one, and each report wakes the caller. Here the thread stops after the row and reports only
+    /// that.
     #[cfg(feature = "sqlite")]
     pub(in crate::store) async fn first_of_read<'q, F, O, A>(
         &mut self,
@@ -106,7 +108,7 @@ where
     }
 }
 
-/// Sends statements without a name, which sqlx otherwise prepares for the next time.
+/// Sends statements without a name. Otherwise sqlx prepares them for the next time.
 struct Unnamed<'c, DB: Database>(&'c mut DB::Connection);
 
 impl<DB: Database> fmt::Debug for Unnamed<'_, DB> {

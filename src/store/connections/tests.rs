@@ -1,4 +1,4 @@
-//! On databases in memory: each connection has one of its own, and can be told by it.
+//! On databases in memory: each connection has its own database, which identifies it.
 
 use sqlx::{Sqlite, query, query_scalar, sqlite::SqlitePoolOptions};
 use tokio::{
@@ -14,7 +14,7 @@ async fn pool(connections: u32) -> Pool<Sqlite> {
     options.connect("sqlite::memory:").await.unwrap()
 }
 
-/// How many the pool has in hand, when it has that many.
+/// Waits until the pool has this many idle connections.
 async fn has_in_hand(pool: &Pool<Sqlite>, connections: usize) {
     let there = async {
         while pool.num_idle() != connections {
@@ -24,7 +24,7 @@ async fn has_in_hand(pool: &Pool<Sqlite>, connections: usize) {
     assert!(timeout(Duration::from_secs(20), there).await.is_ok(), "{} idle", pool.num_idle());
 }
 
-/// Lets every task go as far as it can: the tests' runtime has one thread.
+/// Lets every task run as far as it can: the tests' runtime has one thread.
 async fn settle() {
     for _ in 0..50 {
         yield_now().await;
@@ -83,11 +83,11 @@ async fn who_waits_takes_over_what_is_kept() {
     settle().await;
     assert!(!second.is_finished());
     first.keep();
-    // Long before anything is given back for having rested.
+    // Long before any connection goes back because it has rested.
     timeout(REST / 2, second).await.unwrap().unwrap().unwrap();
 }
 
-/// sqlx goes on trying to connect, and looks at nothing else meanwhile.
+/// sqlx continues to try to connect, and checks nothing else meanwhile.
 #[tokio::test]
 async fn who_waits_for_the_pool_takes_over_what_is_kept() {
     let connections = Connections::shared(pool(5).await);
@@ -105,8 +105,8 @@ async fn who_waits_for_the_pool_takes_over_what_is_kept() {
     timeout(REST / 2, waiting).await.unwrap().unwrap().unwrap();
 }
 
-/// Whoever waits is often helped by somebody else first, sooner than a connection can be made. It is made all the same: many
-/// at once would share a few for ever.
+/// A waiting request often gets a kept connection before a new one is made. The new one is made all the same:
+/// otherwise many concurrent requests would share a few connections for ever.
 #[tokio::test]
 async fn the_pool_grows_though_others_help_first() {
     let connections = Connections::dedicated(pool(3).await);
@@ -128,7 +128,7 @@ async fn the_pool_grows_though_others_help_first() {
     assert!(connections.0.state().asking.is_empty(), "nobody asks any more");
 }
 
-/// Of ten: eight at most write, six of them in transactions.
+/// Of ten connections, at most eight write, and six of these are in transactions.
 #[tokio::test]
 async fn those_that_may_wait_leave_some_to_those_that_do_not() {
     let connections = Connections::dedicated(pool(10).await);
@@ -140,7 +140,7 @@ async fn those_that_may_wait_leave_some_to_those_that_do_not() {
         }
         assert!(timeout(REST / 20, connections.take(wanted)).await.is_err(), "{wanted:?}");
     }
-    // And what somebody has given back is there for the next one.
+    // A connection that was given back is available to the next request.
     leases.swap_remove(0).keep();
     timeout(REST / 2, connections.take(Use::Transaction)).await.unwrap().unwrap();
 }
@@ -153,7 +153,7 @@ async fn one_connection_is_enough_for_everything() {
     }
 }
 
-/// Nobody waits for longer than 50 ms for what only rests.
+/// No request waits longer than 50 ms for a connection that only rests.
 #[tokio::test]
 async fn an_applications_connection_soon_goes_back() {
     let connections = Connections::shared(pool(5).await);
@@ -165,15 +165,16 @@ async fn an_applications_connection_soon_goes_back() {
     passes(REST_OF_SHARED).await;
     has_in_hand(connections.pool(), 1).await;
     assert!(OUT_OF_SHARED + REST_OF_SHARED < Duration::from_millis(50));
-    // Nor is it handed from one to the next for longer.
+    // Nor does it pass from one request to the next for longer.
     let lease = connections.take(Use::Write).await.unwrap();
     passes(OUT_OF_SHARED).await;
     lease.keep();
     has_in_hand(connections.pool(), 1).await;
 }
 
-/// It is used again and again, for the last time shortly before it would not be kept any more, and the looks at what
-/// has rested began with another connection: the last one comes just before it has rested enough.
+/// The connection is used again and again, the last time shortly before the limit. The checks for rested
+/// connections began with another connection, so that one of them comes just before this connection has
+/// rested long enough.
 #[tokio::test]
 async fn an_applications_connection_goes_back_though_it_was_just_used() {
     let connections = Connections::shared(pool(10).await);
@@ -226,14 +227,14 @@ async fn what_did_not_come_to_its_end_is_closed() {
     assert_eq!(there().await, 0, "another one");
 }
 
-/// As of a full disk: the rollback itself fails, and sqlx would take the transaction for an open one.
+/// As with a full disk: the rollback itself fails, and sqlx would take the transaction for an open one.
 #[tokio::test]
 async fn a_transaction_that_cannot_be_rolled_back_costs_its_connection() {
     let connections = Connections::dedicated(pool(1).await);
     for commits in [true, false] {
         let lease = connections.take(Use::Transaction).await.unwrap();
         let ended = lease.transaction("begin immediate", async |connection| {
-            // What SQLite does by itself where it cannot go on.
+            // SQLite does this by itself if it cannot continue.
             connection.execute(query("rollback")).await?;
             if commits { Ok(End::Commit(())) } else { Err(sqlx::Error::RowNotFound) }
         });
@@ -244,7 +245,7 @@ async fn a_transaction_that_cannot_be_rolled_back_costs_its_connection() {
     assert!(matches!(ended.await, Ok(Ended::As(()))));
 }
 
-/// What is in memory is gone with its connection.
+/// A database in memory is lost with its connection.
 #[tokio::test]
 async fn the_only_connection_of_a_database_in_memory_is_never_closed() {
     let connections = Connections::dedicated(pool(1).await).never_closing();
@@ -274,7 +275,7 @@ async fn what_was_out_for_long_goes_back() {
     let lease = connections.take(Use::Write).await.unwrap();
     passes(OUT).await;
     lease.keep();
-    // Long before it would go back for having rested.
+    // Long before it would go back because it has rested.
     timeout(REST / 2, has_in_hand(connections.pool(), 1)).await.unwrap();
 }
 
@@ -286,7 +287,7 @@ async fn the_pool_can_be_closed() {
     assert!(matches!(connections.take(Use::Write).await.map(drop), Err(sqlx::Error::PoolClosed)));
 }
 
-/// What rests when a runtime ends would be given back by nobody.
+/// Without its runtime, no task would give back a resting connection.
 #[test]
 fn a_pool_can_be_closed_in_the_next_runtime() {
     let first = Runtime::new().unwrap();
@@ -302,7 +303,7 @@ fn a_pool_can_be_closed_in_the_next_runtime() {
     });
 }
 
-/// Its socket is read by the runtime that made it.
+/// The runtime that made a connection reads its socket.
 #[test]
 fn what_rests_is_for_its_own_runtime() {
     let (first, second) = (Runtime::new().unwrap(), Runtime::new().unwrap());

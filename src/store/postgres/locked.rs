@@ -1,4 +1,4 @@
-//! Statements over several rows, of which another transaction may have one locked.
+//! Statements over several rows, some of which another transaction may have locked.
 
 use std::{
     collections::HashSet,
@@ -18,12 +18,12 @@ use crate::{
     },
 };
 
-/// When a row was last met that another transaction had locked.
+/// When a statement last met a row that another transaction had locked.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LockedRows(Arc<Mutex<Option<Instant>>>);
 
 impl LockedRows {
-    /// For as long, statements ask first which rows are locked.
+    /// For this long, statements check first which rows are locked.
     const LATELY: Duration = Duration::from_secs(10);
 
     fn were_met_lately(&self) -> bool {
@@ -36,11 +36,11 @@ impl LockedRows {
     }
 }
 
-/// Runs a statement over several rows so that it waits for none of them. The statement returns the ids of the rows
-/// that it changed, and gives up after a twentieth of a second where a row is locked. Only then, and for a while,
-/// another statement locks the rows first and skips those that somebody else has locked.
+/// Runs a statement over several rows so that it waits for none of them. The statement returns the ids of the
+/// rows that it changed, and gives up after 50 ms if a row is locked. After that, and for a while, another
+/// statement first locks the rows and skips those that another transaction has locked.
 ///
-/// Where the table is distributed, no statement can skip a locked row: the call fails as a whole.
+/// If the table is distributed, no statement can skip a locked row: the call fails as a whole.
 pub(super) async fn passing_by<T>(
     store: &PostgresStore,
     rows: &[T],
@@ -54,7 +54,7 @@ pub(super) async fn passing_by<T>(
         let done =
             store.write(|connection| connection.single(async |tx| statement(tx, all).await)).await;
         match done {
-            // What took longer was no row's lock: the whole table's, which would be waited for twice.
+            // A longer wait was not for a row's lock but for the whole table's. It must not happen twice.
             Err(error)
                 if error.kind() == ErrorKind::Contention
                     && begun.elapsed() < Duration::from_secs(1)
@@ -80,7 +80,7 @@ pub(super) async fn passing_by<T>(
         .await
 }
 
-/// Which of these rows are this transaction's now, and which are another one's.
+/// Returns the rows that this transaction has locked now, and the rows that another transaction has locked.
 async fn lock(
     tx: &mut Statements<'_, Postgres>,
     ids: &[Uuid],

@@ -19,11 +19,11 @@ use crate::{
     token::SecretHash,
 };
 
-/// The row is written by the statement that takes the locks, and what decides comes back with it:
-/// nobody sees the row before the commit.
+/// The statement that takes the locks also writes the row, and returns the values that decide. The row is
+/// invisible to others until the commit.
 pub(super) async fn log_in(store: &PostgresStore, log_in: &LogIn) -> Result<LogInOutcome> {
     let keys = &[log_in.realm.cutoff_key(&log_in.user_id), log_in.realm.cutoff_key("")];
-    // As they were before the first lock.
+    // The cut-offs from before the first lock.
     let before = &OnceLock::new();
     loop {
         let attempt = store.transaction(|connection| {
@@ -54,9 +54,9 @@ pub(super) async fn log_in(store: &PostgresStore, log_in: &LogIn) -> Result<LogI
 
 enum Attempt {
     Ended(LogInOutcome),
-    /// And there are cut-offs that are ahead of this time.
+    /// And some cut-offs are later than this time.
     Refused(LogInOutcome, Option<Moment>),
-    /// The first log-in of this realm that there ever was: nothing has locked anything.
+    /// The first log-in of this realm: there is no row of everybody to lock yet.
     NoRowOfAll,
 }
 
@@ -101,11 +101,11 @@ async fn attempt(
     Ok(End::Commit(Attempt::Ended(outcome)))
 }
 
-/// The row, if it was written, and what its log-in is decided by.
+/// The row, if it was written, and the values that decide its log-in.
 ///
-/// `before` sees what was committed before the statement began, `locked` what is committed once it
-/// has its locks: the user's, then everybody's, since the count makes the second wait for the first.
-/// `now` is missing where the row of everybody is.
+/// `before` sees the commits from before the statement began. `locked` sees the commits from before the
+/// statement got its locks: the user's, then everybody's, because the count makes the second wait for the
+/// first. `now` is missing if the row of everybody is missing.
 struct Written {
     user_before: Option<Moment>,
     all_before: Option<Moment>,
@@ -174,7 +174,7 @@ async fn add_row_of_all(
     Ok(())
 }
 
-/// The clock was set back since they were written.
+/// Sets cut-offs that are in the future to now, because the clock was set back after they were written.
 async fn take_as_now(
     tx: &mut Statements<'_, Postgres>,
     keys: &[String],
@@ -189,7 +189,7 @@ async fn take_as_now(
     Ok(())
 }
 
-/// How many live sessions the user has without this one.
+/// The number of the user's other live sessions.
 async fn others(
     tx: &mut Statements<'_, Postgres>,
     log_in: &LogIn,
@@ -244,9 +244,9 @@ async fn end_oldest(
     .await
 }
 
-/// The row has the secret, or replaced it within the last minute and is the same user's by now.
-/// Either way the secret is the replaced one afterwards; in the second case the one that replaced
-/// it goes on being good. Tells other nodes in the same statement.
+/// Binds the user to the row if the row has the secret, or has replaced it within the last minute and belongs
+/// to the same user. In both cases the secret becomes the replaced one. In the second case the row's present
+/// secret stays valid as a twin. Notifies other nodes in the same statement.
 async fn bind(
     tx: &mut Statements<'_, Postgres>,
     log_in: &LogIn,
@@ -328,7 +328,7 @@ async fn bind(
     .await
 }
 
-/// Tells nobody: a new row is in nobody's cache.
+/// Sends no notification: a new row is in no cache.
 async fn insert(
     tx: &mut Statements<'_, Postgres>,
     log_in: &LogIn,

@@ -1,7 +1,7 @@
-//! Sessions in Postgres 14 or newer, in a schema of their own.
+//! Sessions in Postgres 14 or newer, in their own schema.
 //!
-//! The functions of this module end sessions inside the application's own transaction, so that
-//! "disable the account and end its sessions" commits or rolls back as one.
+//! The functions of this module end sessions inside the application's own transaction. So an application can
+//! disable an account and end its sessions in one transaction.
 
 mod locked;
 mod log_in;
@@ -50,13 +50,13 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// On the application's own pool, with its settings and its limit of connections. Of ten
-    /// connections, sessions keep up to two at hand for a second after their last use.
+    /// On the application's own pool, with its settings and its limit of connections. Of ten connections,
+    /// sessions keep up to two ready for 15 ms after their last use.
     pub fn new(pool: PgPool) -> Self {
         Self::on(Connections::shared(pool))
     }
 
-    /// On a pool that nothing else uses.
+    /// On a pool that only sessions use.
     pub fn dedicated(pool: PgPool) -> Self {
         Self::on(Connections::dedicated(pool))
     }
@@ -65,9 +65,9 @@ impl PostgresStore {
         Self { connections, locked_rows: LockedRows::default(), is_distributed: Arc::default() }
     }
 
-    /// Through a pooler that does not keep prepared statements apart: see
-    /// [`ConnectOptions::behind_pooler`](crate::store::ConnectOptions::behind_pooler). The pool's own
-    /// options have to say `extra_float_digits(None)`, unless the pooler ignores it.
+    /// Behind a pooler that does not keep prepared statements apart: see
+    /// [`ConnectOptions::behind_pooler`](crate::store::ConnectOptions::behind_pooler). The pool's own options
+    /// must contain `extra_float_digits(None)`, unless the pooler ignores that parameter.
     pub fn behind_pooler(mut self) -> Self {
         self.connections = self.connections.single_in(SHORT);
         self
@@ -92,8 +92,8 @@ impl PostgresStore {
         self.statement(Use::Write, run).await
     }
 
-    /// Runs one statement, and again where it did nothing, or where it reads and its answer is missing: a
-    /// pool that does not ping every connection it hands out learns of a restarted server that way.
+    /// Runs one statement. Runs it again if it did nothing, or if it reads and its answer is missing: a pool
+    /// that does not ping every connection finds out about a restarted server only by such an error.
     async fn statement<T, F>(&self, wanted: Use, run: impl Fn(Lease<Postgres>) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
@@ -113,7 +113,7 @@ impl PostgresStore {
         self.ended(result).await
     }
 
-    /// Runs a transaction, and again as a whole where it did nothing: until its commit was sent, it has not.
+    /// Runs a transaction, and again as a whole if it did nothing. Until its commit is sent, it has done nothing.
     async fn transaction<T, F>(&self, run: impl Fn(Lease<Postgres>) -> F) -> Result<T>
     where
         F: Future<Output = Result<Ended<T>, sqlx::Error>>,
@@ -147,8 +147,8 @@ impl PostgresStore {
         }
     }
 
-    /// Where a connection turned out to be of no more use, those that were made beside it are closed: all of
-    /// them if the server takes no writes any more, else those that are dead.
+    /// If a connection turned out to be useless, closes the connections that were made beside it: all of them
+    /// if the server accepts no writes any more, otherwise the dead ones.
     async fn tidy(&self, error: &sqlx::Error) {
         let is_read_only = failure::is_read_only(error);
         if !is_read_only && !failure::is_lost_connection(error) {
@@ -163,7 +163,7 @@ impl PostgresStore {
         }
     }
 
-    /// Whether Citus distributes the table: some statements have another text then. Asked once.
+    /// Whether Citus distributes the table: some statements then have another text. Checked once.
     async fn is_distributed(&self) -> Result<bool> {
         let answer = self.is_distributed.get_or_try_init(|| {
             self.read(|connection| {
@@ -174,7 +174,7 @@ impl PostgresStore {
                     if !tx.one(has_citus).await?.has {
                         return Ok(false);
                     }
-                    // Not checked when this is compiled: the table comes with Citus.
+                    // Not checked when the crate is built, because the table comes with Citus.
                     let distributed = sqlx::query(
                         "select 1 from pg_catalog.pg_dist_partition where logicalrelid = 'sessile.sessions'::regclass",
                     );
@@ -186,16 +186,16 @@ impl PostgresStore {
     }
 }
 
-/// How often something is tried that did nothing.
+/// How often to try a statement or a transaction that did nothing.
 const TRIES: u32 = 5;
 
-/// How a transaction begins that waits for locks: at read committed, whatever the pool's default, since each
-/// statement has to see what was committed while the one before it waited. Each wait is shorter than
-/// the time that a log-in has; and so is that of the server for the next statement, since a client that is
-/// gone in silence would keep the user's lock.
+/// The beginning of a transaction that waits for locks. It is at read committed, not at the pool's default,
+/// because each statement must see the commits that the statement before it waited for. Each wait for a lock
+/// is shorter than a log-in's deadline. So is the server's wait for the next statement: a client that
+/// vanished would keep the user's lock.
 const WAITING_FOR_LOCKS: &str = "begin isolation level read committed; set local lock_timeout = '3s'; set local idle_in_transaction_session_timeout = '2s'";
 
-/// How one begins that is over in a moment.
+/// The beginning of a short transaction.
 const SHORT: &str = "begin; set local lock_timeout = '1500ms'; set local idle_in_transaction_session_timeout = '2s'";
 
 macro_rules! load {

@@ -14,8 +14,7 @@ use crate::{
     user_id::{UserId, checked},
 };
 
-/// Ends one session in the application's transaction. Logs nothing: whether it happened is known at
-/// the commit.
+/// Ends one session in the application's transaction. Logs nothing, because only the commit makes it happen.
 pub async fn revoke(
     connection: &mut PgConnection,
     realm: &Realm,
@@ -27,18 +26,18 @@ pub async fn revoke(
     Ok(Revocation::new(ended.len() as u64, None))
 }
 
-/// Ends all of a user's sessions in the application's transaction, which has to be at `read
-/// committed`, the default.
+/// Ends all of a user's sessions in the application's transaction, which must be at `read committed`, the
+/// default.
 ///
-/// A log-in of the same user waits until the transaction ends, and is refused if it committed. The
-/// cut-off is the moment of this call, so let it be the last statement before the commit: an
-/// authentication that begins between the two, against what the transaction is about to change, and
-/// logs in after the commit is not told apart from a good one.
+/// A log-in of the same user waits until the transaction ends, and is refused if the transaction committed.
+/// The cut-off is the moment of this call, so make it the last statement before the commit: an authentication
+/// that begins between the two, and checks data that the transaction is about to change, is not refused if it
+/// logs in after the commit.
 ///
 /// # Errors
 ///
 /// [`InvalidUserId`](crate::ErrorKind::InvalidUserId), and [`Configuration`](crate::ErrorKind::Configuration)
-/// for a transaction at another level: both before anything is done.
+/// for a transaction at another level. Nothing was done then.
 pub async fn revoke_user(
     connection: &mut PgConnection,
     realm: &Realm,
@@ -49,7 +48,7 @@ pub async fn revoke_user(
     Ok(run(&mut of_application(connection), realm, &Scope::User(user_id)).await?)
 }
 
-/// Ends all of a user's sessions but one, as [`revoke_user`] does.
+/// Ends all of a user's sessions except one, as [`revoke_user`] does.
 pub async fn revoke_others(
     connection: &mut PgConnection,
     realm: &Realm,
@@ -61,14 +60,13 @@ pub async fn revoke_others(
     Ok(run(&mut of_application(connection), realm, &Scope::OthersOf(user_id, keep)).await?)
 }
 
-/// Ends every session of the realm, as [`revoke_user`] does. Log-ins of all its users wait for the
-/// commit.
+/// Ends all sessions of the realm, as [`revoke_user`] does. Log-ins of all its users wait for the commit.
 pub async fn revoke_all(connection: &mut PgConnection, realm: &Realm) -> Result<Revocation> {
     check_isolation(&mut of_application(connection)).await?;
     Ok(run(&mut of_application(connection), realm, &Scope::All).await?)
 }
 
-/// A transaction that sees everything as it was at its beginning would leave the sessions that began since.
+/// A transaction with a snapshot from its beginning would miss the sessions that began later.
 async fn check_isolation(tx: &mut Statements<'_, Postgres>) -> Result<()> {
     let isolation = tx
         .one(
@@ -116,18 +114,18 @@ pub(super) async fn end(store: &PostgresStore, ends: &[End]) -> Result<Changed> 
     .await
 }
 
-/// How long a statement waits for a row that somebody has locked.
+/// How long a statement waits for a locked row.
 #[derive(Clone, Copy, Debug)]
 enum Patience {
-    /// A twentieth of a second.
+    /// 50 ms.
     Short,
-    /// As the application's transaction says.
+    /// As long as the application's transaction allows.
     OfTheTransaction,
 }
 
-/// Single sessions: one statement, which needs no lock of a user. Where a session ends itself, the
-/// condition is on the row that goes: a log-in that was faster has given it another secret. Returns those that
-/// were live.
+/// Ends single sessions in one statement, which needs no user's lock. If a session ends itself, the row that
+/// is deleted must still have the secret, because a faster log-in may have given it another one. Returns the
+/// rows that were live.
 async fn delete(
     tx: &mut Statements<'_, Postgres>,
     ends: &[&End],
@@ -174,8 +172,8 @@ async fn delete(
     Ok(ended.await?.into_iter().filter(|row| row.live).map(|row| row.id).collect())
 }
 
-/// Whether the session on whose behalf this is done is there, and its secret. It loses its twins,
-/// and nobody changes it until the transaction ends.
+/// Whether the session on whose behalf this is done is live and has its secret. Removes its twins, and locks
+/// its row until the transaction ends.
 async fn holds(
     tx: &mut Statements<'_, Postgres>,
     holder: &Holder,
@@ -198,8 +196,8 @@ async fn holds(
     Ok(held.rows_affected() == 1)
 }
 
-/// The cut-off first: it takes the lock that log-ins take, so that the DELETE, a statement of its
-/// own, sees every session that was bound before.
+/// Writes the cut-off first, which takes the lock that log-ins take. The DELETE is a separate statement, so
+/// it sees every session that was bound before.
 async fn run(
     tx: &mut Statements<'_, Postgres>,
     realm: &Realm,
@@ -211,9 +209,9 @@ async fn run(
     };
     let cutoff = cut_off(tx, realm, of_user).await?;
     let told = watch::payload(&told);
-    // One statement a shape: a condition on a parameter that may be null would cost the index.
-    // Nor have two statements the same parameters, of which one writes: a pooler that takes one prepared
-    // statement for another is then refused by the server.
+    // One statement for each scope: a condition on a parameter that may be null would not use the index. No
+    // two statements have the same parameters if one of them writes. So if a pooler confuses prepared
+    // statements, the server refuses.
     let ended = match of_user {
         Some(user_id) => {
             tx.one(query!(
@@ -253,8 +251,8 @@ async fn run(
     Ok(Revocation::new(ended.unsigned_abs(), Some(cutoff)))
 }
 
-/// Takes the lock that log-ins take: a user's, or everybody's. The row of everybody (the default realm's is there from the
-/// start) is never old, so that the sweep leaves it alone.
+/// Takes the lock that log-ins take: a user's, or everybody's. The row of everybody (the default realm has it
+/// from the start) never gets old, so that the sweep never deletes it.
 async fn lock(
     tx: &mut Statements<'_, Postgres>,
     realm: &Realm,
@@ -273,8 +271,8 @@ async fn lock(
     Ok(())
 }
 
-/// The clock is read under the lock, so that no cut-off is put back by one that began earlier and
-/// waited: whatever is there, the new one is later, or the clock was set back.
+/// Reads the clock under the lock, so that a revocation that began earlier and waited never moves a cut-off
+/// back. The new cut-off is later than the old one, unless the clock was set back.
 async fn cut_off(
     tx: &mut Statements<'_, Postgres>,
     realm: &Realm,

@@ -69,7 +69,7 @@ pub(super) async fn touch(store: &PostgresStore, touches: &[Touch]) -> Result<()
     let mut parts = Vec::from_iter(std::iter::once(touches));
     while let Some(part) = parts.pop() {
         match locked::passing_by(store, part, |touch| touch.holder.id.as_uuid(), move_on).await {
-            // Nothing skips a locked row there. The other sessions must not lose their touch for it.
+            // No statement skips a locked row there. The other sessions must not lose their touch for it.
             Err(error)
                 if error.kind() == ErrorKind::Contention && store.is_distributed().await? =>
             {
@@ -84,7 +84,7 @@ pub(super) async fn touch(store: &PostgresStore, touches: &[Touch]) -> Result<()
     Ok(())
 }
 
-/// Returns no ids: nobody asks which rows moved.
+/// Returns no ids, because no caller asks which rows moved.
 async fn move_on(
     tx: &mut Statements<'_, Postgres>,
     touches: &[&Touch],

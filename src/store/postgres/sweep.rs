@@ -1,5 +1,4 @@
-//! What deletes expired rows: by the index while there are few, by their place in the table where
-//! there are many.
+//! Deletes expired rows: by the index while they are few, by their place in the table if they are many.
 
 use std::ops::Range;
 
@@ -11,20 +10,19 @@ use crate::{
     store::{Survey, Swept, failure},
 };
 
-/// The lock that a sweep holds while it deletes: any constant that no application is likely to
-/// have.
+/// The lock that a sweep holds while it deletes: a constant that applications are unlikely to use.
 const SWEEP_LOCK: i64 = 0x7365_7373_696c_6501;
 
 pub(super) async fn sweep(store: &PostgresStore, limit: u32) -> Result<Swept> {
-    // The lock ends with the statement, so that no dropped future and no pooled connection can
-    // keep it. So does the setting: a deletion of expired rows that a crash undoes is made again,
-    // and nobody need wait for the disk.
+    // The lock ends with the statement, so that no dropped future and no pooled connection can keep it. The
+    // setting ends with it too. Deletes need not wait for the disk: if a crash undoes a deletion of expired
+    // rows, a later sweep repeats it.
     //
-    // `for update` asks again for a row that a touch has moved meanwhile, and skips one that is locked: a
-    // transaction that somebody forgot would hold up all sweepers. The ids go through an array, of whose
-    // length a planner knows nothing: it takes the primary key's index for them, whether nothing has
-    // expired when it plans or everything has. A join with the rows that are due, planned while there
-    // were none and kept, compared each of them with each.
+    // `for update` checks again a row that a touch has moved meanwhile, and skips a locked row: otherwise a
+    // forgotten transaction would delay all sweepers. The ids go through an array, whose length is unknown to
+    // the planner. So it uses the index of the primary key, whether nothing or everything has expired when it
+    // plans. A join with the expired rows, planned while there were none and then kept, compared each row
+    // with each.
     if store.is_distributed().await? {
         return distributed(store, limit).await;
     }
@@ -87,7 +85,7 @@ impl From<Answer> for Swept {
     }
 }
 
-/// Where nothing can skip a row that is locked, and nobody knows the plan of each shard.
+/// For a distributed table: it cannot skip a locked row, and the plan of each shard is unknown.
 async fn distributed(store: &PostgresStore, limit: u32) -> Result<Swept> {
     let swept = store
         .write(|connection| {
@@ -130,12 +128,12 @@ async fn distributed(store: &PostgresStore, limit: u32) -> Result<Swept> {
 }
 
 pub(super) async fn survey(store: &PostgresStore) -> Result<Option<Survey>> {
-    // The rows of a distributed table are not on pages of this server.
+    // The rows of a distributed table are not on the pages of this server.
     if store.is_distributed().await? {
         return Ok(None);
     }
-    // In the index's order, and at most as many as matter: a planner that takes expired rows for many would
-    // look for them in the whole table.
+    // In the index's order, and at most as many rows as matter: a planner that expects many expired rows
+    // would search the whole table.
     let found = store
         .read(|connection| {
             connection.one(query!(
@@ -171,13 +169,14 @@ pub(super) async fn sweep_pages(store: &PostgresStore, pages: Range<u32>) -> Res
     Ok(Swept::Rows(deleted))
 }
 
-// Both statements ask for expiry in words that fit no index (`valid_until` is never after `expires_at`):
-// statistics from before a wave of expiry would have the planner read all expired rows by the index, for
-// each range of pages anew. Neither is kept prepared, for the like of it: a plan that was made for a
-// small table reads the whole of it. The condition without a column is asked once, before anything is read.
+// Both statements check expiry with an expression that fits no index (`valid_until` is never after
+// `expires_at`). With statistics from before a wave of expiry, the planner would otherwise read all expired
+// rows by the index, again for each range of pages. Neither statement stays prepared, for a similar reason: a
+// plan that was made for a small table reads all of it. The condition without a column is evaluated once,
+// before any row is read.
 
-/// Without a CTE and without locks before the deletion, which cost two thirds more. `None` if a row
-/// was locked.
+/// Without a CTE, and without locks before the deletion: these cost two thirds more. `None` if a row was
+/// locked.
 async fn at_once(store: &PostgresStore, pages: &Range<u32>) -> Result<Option<u64>> {
     let (from, to) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
     let (from, to) = (&from, &to);
@@ -204,7 +203,7 @@ async fn at_once(store: &PostgresStore, pages: &Range<u32>) -> Result<Option<u64
         .await
 }
 
-/// All but the rows that are locked.
+/// Deletes the rows that are not locked.
 async fn past_locked(store: &PostgresStore, pages: &Range<u32>) -> Result<u64> {
     let (from, to) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
     let (from, to) = (&from, &to);
@@ -233,8 +232,8 @@ async fn past_locked(store: &PostgresStore, pages: &Range<u32>) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Whether another sweeper is at work. Should it have ended just before this question, it is soon
-/// back for the next of its pages.
+/// Whether another sweeper is at work. If that sweeper ended just before this check, it soon continues with
+/// its next pages.
 async fn is_busy(store: &PostgresStore) -> Result<bool> {
     let lock = store
         .write(|connection| {

@@ -1,7 +1,7 @@
-//! What other nodes changed, by LISTEN and NOTIFY.
+//! The changes of other nodes, by LISTEN and NOTIFY.
 //!
-//! A notification takes a lock of the whole server at its commit (Postgres, NOTIFY, notes), so only
-//! what ends or renews a session sends one: never a save or a touch.
+//! A notification takes a lock of the whole server at its commit (Postgres, NOTIFY, notes). So only
+//! statements that end or renew a session send one, never a save or a touch.
 
 use sqlx::{
     PgPool,
@@ -18,11 +18,11 @@ use crate::{
 const CHANNEL: &str = "sessile";
 
 pub(super) async fn watch(pool: &PgPool, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
-    // On a connection of its own, which a pool of few has none for.
+    // On a separate connection, because a small pool has none to spare.
     let own = PgPoolOptions::new().max_connections(1);
     let own = own.connect_lazy_with((*pool.connect_options()).clone());
     if pooler::is_between(&mut *own.acquire().await?).await? {
-        // A pooler's server would go on listening for whoever comes next.
+        // Behind a pooler, the server would send the notifications to the pooler's next client.
         tracing::info!(target: "sessile", "the cache hears of nothing through a pooler: its copies are up to their bound old");
         on(Invalidation::All);
         return std::future::pending().await;
@@ -30,7 +30,7 @@ pub(super) async fn watch(pool: &PgPool, on: &(dyn Fn(Invalidation) + Send + Syn
     let mut listener = PgListener::connect_with(&own).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
-    // Whatever was changed before this connection listened.
+    // Some sessions may have changed before this connection listened.
     on(Invalidation::All);
     while let Some(notification) = listener.try_recv().await? {
         on(parse(notification.payload()));
@@ -46,7 +46,7 @@ pub(super) fn payload(invalidation: &Invalidation) -> String {
     }
 }
 
-/// What a newer version may send and this one does not know is taken for everything.
+/// A payload that this version does not know, from a newer version, counts as a change of everything.
 fn parse(payload: &str) -> Invalidation {
     match payload.split_once(' ') {
         Some(("session", id)) => id.parse().map_or(Invalidation::All, Invalidation::Session),

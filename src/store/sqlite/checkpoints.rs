@@ -1,8 +1,8 @@
-//! Carries what was written from the write-ahead log into the database file, beside the writer.
+//! Moves written pages from the write-ahead log into the database file, beside the writer.
 //!
-//! SQLite by itself lets whoever commits the thousandth page do this, and everybody who wants to
-//! write waits for the disk meanwhile. A passive checkpoint by another connection holds up neither
-//! readers nor the writer (<https://www.sqlite.org/wal.html#performance_considerations>).
+//! SQLite by itself does this in the commit that reaches a thousand pages, and every other writer waits for
+//! the disk meanwhile. A passive checkpoint by another connection delays neither readers nor the writer
+//! (<https://www.sqlite.org/wal.html#performance_considerations>).
 
 use std::sync::{
     Arc,
@@ -16,7 +16,7 @@ use crate::{
     store::connections::{Connections, Use},
 };
 
-/// About as many pages as SQLite's own limit: a row that is written is one, mostly.
+/// About as many pages as SQLite's own limit, because a written row is usually one page.
 const ROWS: u64 = 1_000;
 
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Checkpoints(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     connections: Connections<Sqlite>,
-    /// Rows since the last one began.
+    /// Rows since the last checkpoint began.
     written: AtomicU64,
     is_running: AtomicBool,
 }
@@ -39,7 +39,7 @@ impl Checkpoints {
         }))
     }
 
-    /// Called after each statement that wrote. Starts one when it is time.
+    /// Called after each statement that wrote. Starts a checkpoint when it is due.
     pub(super) fn written(&self, rows: u64) {
         let written = self.0.written.fetch_add(rows, Relaxed) + rows;
         if written >= ROWS && !self.0.is_running.swap(true, Relaxed) {
@@ -54,7 +54,7 @@ impl Running {
     async fn run(self) {
         while self.0.written.swap(0, Relaxed) >= ROWS {
             if let Err(error) = self.checkpoint().await {
-                // The next one, or at last the writer itself, does what this one did not.
+                // The next checkpoint does the work of this one. In the end the writer itself does it.
                 tracing::debug!(%error, "no checkpoint");
                 return;
             }

@@ -14,8 +14,8 @@ use crate::{
     token::SecretHash,
 };
 
-/// The row is written first, and what decides comes back with it: the transaction holds the
-/// database's write lock, so nobody sees a row that is then refused.
+/// Writes the row first, and gets the values that decide with it. The transaction holds the database's write
+/// lock, so no reader sees a row that is then refused.
 pub(super) async fn log_in(
     readers: &Connections<Sqlite>,
     writer: &Connections<Sqlite>,
@@ -34,8 +34,8 @@ pub(super) async fn log_in(
         ))
         .await?;
     let before = (before.of_user, before.of_all);
-    // Immediate: a transaction that reads first and then wants to write is refused the lock when
-    // another has written.
+    // Immediate: SQLite refuses the lock to a transaction that reads first and then wants to write, if
+    // another transaction has written meanwhile.
     let ended = writer
         .take(Use::Transaction)
         .await?
@@ -49,7 +49,7 @@ pub(super) async fn log_in(
     Ok(outcome)
 }
 
-/// What it comes to, and of a refused one the time that there are cut-offs ahead of.
+/// Returns the outcome and, for a refused log-in, the time that some cut-offs are ahead of.
 async fn attempt(
     tx: &mut Statements<'_, Sqlite>,
     log_in: &LogIn,
@@ -89,7 +89,7 @@ async fn attempt(
     Ok(End::Commit((LogInOutcome::LoggedIn(Box::new(record), ended), None)))
 }
 
-/// The row, and what its log-in is decided by.
+/// The row, and the values that decide its log-in.
 struct Written {
     id: Uuid,
     realm: String,
@@ -113,9 +113,9 @@ struct Written {
     others: i64,
 }
 
-/// The row has the secret, or replaced it within the last minute and is the same user's by now.
-/// Either way the secret is the replaced one afterwards; in the second case the one that replaced
-/// it goes on being good.
+/// Binds the user to the row if the row has the secret, or has replaced it within the last minute and belongs
+/// to the same user. In both cases the secret becomes the replaced one. In the second case the row's present
+/// secret stays valid as a twin.
 async fn bind(
     tx: &mut Statements<'_, Sqlite>,
     log_in: &LogIn,
@@ -254,7 +254,7 @@ async fn end_oldest(
     .await
 }
 
-/// The clock was set back since they were written.
+/// Sets cut-offs that are in the future to now, because the clock was set back after they were written.
 async fn take_as_now(
     tx: &mut Statements<'_, Sqlite>,
     keys: &(String, String),

@@ -1,7 +1,7 @@
-//! Sessions in SQLite 3.42 or newer, in a file of their own or in the application's.
+//! Sessions in SQLite 3.42 or newer, in their own file or in the application's.
 //!
-//! The functions of this module end sessions inside the application's own transaction, so that
-//! "disable the account and end its sessions" commits or rolls back as one.
+//! The functions of this module end sessions inside the application's own transaction. So an application can
+//! disable an account and end its sessions in one transaction.
 
 mod checkpoints;
 mod log_in;
@@ -36,21 +36,20 @@ use crate::{client, error::Result, realm::Realm, token::SessionId};
 
 /// Sessions in an SQLite database.
 ///
-/// A batch is one JSON array and one statement over `json_each`: what a statement costs through
-/// sqlx is its way to the connection's thread and back. Loads come back as one text too, since each
-/// column of each row would be allocated by itself.
+/// A batch is one JSON array and one statement over `json_each`, because through sqlx the main cost of a
+/// statement is its way to the connection's thread and back. Loads come back as one text too, because each
+/// column of each row would be allocated separately.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     readers: Connections<Sqlite>,
     writer: Connections<Sqlite>,
-    /// None on the application's own pool: its log is its own affair.
+    /// `None` on the application's own pool: the application is responsible for its log.
     checkpoints: Option<Checkpoints>,
 }
 
 impl SqliteStore {
-    /// On the application's own pool, with its settings. Writers meet at SQLite's lock, so it needs
-    /// a busy timeout. Of ten connections, sessions keep up to two at hand for a second after their
-    /// last use.
+    /// On the application's own pool, with its settings. Writers meet at SQLite's lock, so the pool needs a
+    /// busy timeout. Of ten connections, sessions keep up to two ready for 15 ms after their last use.
     pub fn new(pool: SqlitePool) -> Self {
         let is_in_memory = is_in_memory(&pool);
         let mut connections = Connections::shared(pool).of_any_runtime();
@@ -60,9 +59,9 @@ impl SqliteStore {
         Self { readers: connections.clone(), writer: connections, checkpoints: None }
     }
 
-    /// On pools that nothing else uses: one to read, and another, of one connection, to write.
-    /// Writers then queue here instead of polling for the lock. A connection that reads makes a
-    /// passive checkpoint of the write-ahead log about every thousand rows.
+    /// On pools that only sessions use: one to read, and another one, of one connection, to write. So writers
+    /// queue here instead of polling for the lock. A connection that reads makes a passive checkpoint of the
+    /// write-ahead log about every thousand rows.
     pub fn dedicated(readers: SqlitePool, writer: SqlitePool) -> Self {
         let dedicated = |pool| Connections::dedicated(pool).of_any_runtime();
         let (readers, writer) = (dedicated(readers), dedicated(writer));
@@ -81,7 +80,7 @@ impl SqliteStore {
     }
 }
 
-/// Whether the database is gone with its last connection.
+/// Whether the database is lost with its last connection.
 fn is_in_memory(pool: &SqlitePool) -> bool {
     let path = pool.connect_options().get_filename().display().to_string();
     // sqlx gives each database in memory a name of this form, so that its connections can share it.
@@ -460,7 +459,7 @@ impl Store for SqliteStore {
         watch::watch(&self.readers, on).await
     }
 
-    /// One statement writes at a time, whatever is asked for.
+    /// SQLite has one writer at a time.
     fn lanes(&self) -> Lanes {
         Lanes { reads: 2, writes: 1 }
     }

@@ -16,8 +16,7 @@ use crate::{
     user_id::{UserId, checked},
 };
 
-/// Ends one session in the application's transaction. Logs nothing: whether it happened is known at
-/// the commit.
+/// Ends one session in the application's transaction. Logs nothing, because only the commit makes it happen.
 pub async fn revoke(
     connection: &mut SqliteConnection,
     realm: &Realm,
@@ -28,17 +27,16 @@ pub async fn revoke(
     Ok(Revocation::new(ended.len() as u64, None))
 }
 
-/// Ends all of a user's sessions in the application's transaction, which should have been begun
-/// with `begin immediate`.
+/// Ends all of a user's sessions in the application's transaction, which should begin with `begin immediate`.
 ///
-/// A log-in waits until the transaction ends, and is refused if it committed. The cut-off is the
-/// moment of this call, so let it be the last statement before the commit: an authentication that
-/// begins between the two, against what the transaction is about to change, and logs in after the
-/// commit is not told apart from a good one.
+/// A log-in waits until the transaction ends, and is refused if the transaction committed. The cut-off is the
+/// moment of this call, so make it the last statement before the commit: an authentication that begins
+/// between the two, and checks data that the transaction is about to change, is not refused if it logs in
+/// after the commit.
 ///
 /// # Errors
 ///
-/// [`InvalidUserId`](crate::ErrorKind::InvalidUserId), before anything is done.
+/// [`InvalidUserId`](crate::ErrorKind::InvalidUserId). Nothing was done then.
 pub async fn revoke_user(
     connection: &mut SqliteConnection,
     realm: &Realm,
@@ -48,7 +46,7 @@ pub async fn revoke_user(
     Ok(run(&mut of_application(connection), realm, &Scope::User(user_id)).await?)
 }
 
-/// Ends all of a user's sessions but one, as [`revoke_user`] does.
+/// Ends all of a user's sessions except one, as [`revoke_user`] does.
 pub async fn revoke_others(
     connection: &mut SqliteConnection,
     realm: &Realm,
@@ -59,7 +57,7 @@ pub async fn revoke_others(
     Ok(run(&mut of_application(connection), realm, &Scope::OthersOf(user_id, keep)).await?)
 }
 
-/// Ends every session of the realm, as [`revoke_user`] does.
+/// Ends all sessions of the realm, as [`revoke_user`] does.
 pub async fn revoke_all(connection: &mut SqliteConnection, realm: &Realm) -> Result<Revocation> {
     Ok(run(&mut of_application(connection), realm, &Scope::All).await?)
 }
@@ -81,7 +79,7 @@ pub(super) async fn in_own_transaction(
     ended.await?.into_result().map_err(failure::of_write)
 }
 
-/// Single sessions: one statement, which needs no lock of a user.
+/// Ends single sessions in one statement, which needs no user's lock.
 pub(super) async fn end(
     tx: &mut Statements<'_, Sqlite>,
     ends: &[End],
@@ -118,7 +116,7 @@ pub(super) async fn end(
     Ok(ended.into_iter().filter(|row| row.live).map(|row| row.id.into()).collect())
 }
 
-/// Whether the session on whose behalf this is done is there, and its secret. It loses its twins.
+/// Whether the session on whose behalf this is done is live and has its secret. Removes its twins.
 async fn holds(
     tx: &mut Statements<'_, Sqlite>,
     holder: &Holder,
@@ -152,7 +150,7 @@ async fn run(
     let of_user = scope.user_id();
     let cutoff = cut_off(tx, realm, of_user).await?;
     let realm = realm.as_str();
-    // One statement a shape: a condition on a parameter that may be null would cost the index.
+    // One statement for each scope: a condition on a parameter that may be null would not use the index.
     let live = match of_user {
         Some(user_id) => {
             let keep = scope.keeps().map(|id| id.as_uuid());
@@ -181,9 +179,9 @@ async fn run(
     Ok(Revocation::new(live.into_iter().filter(|live| *live).count() as u64, Some(cutoff)))
 }
 
-/// Rounded up by a millisecond, which is as fine as the clock is, so that no authentication of the
-/// same one passes. Whatever is there, the new one is later, or the clock was set back. The row of
-/// everybody is never old, so that the sweep leaves it alone.
+/// Rounded up by a millisecond, the precision of the clock, so that no authentication of the same millisecond
+/// passes. The new cut-off is later than the old one, unless the clock was set back. The row of everybody
+/// never gets old, so that the sweep never deletes it.
 async fn cut_off(
     tx: &mut Statements<'_, Sqlite>,
     realm: &Realm,

@@ -1,4 +1,4 @@
-//! What deletes expired rows, and cut-offs that are no longer asked for.
+//! Deletes expired rows, and cut-offs that are no longer needed.
 
 use sqlx::{Sqlite, query};
 
@@ -10,10 +10,10 @@ use crate::{
     },
 };
 
-/// What it did, and how many rows it wrote.
+/// Returns the result, and how many rows it wrote.
 pub(super) async fn sweep(writer: &Connections<Sqlite>, limit: u32) -> Result<(Swept, u64)> {
-    // SQLite's write lock is the lock that one sweeper at a time holds. Between the two statements others
-    // have their turn.
+    // SQLite's write lock makes sure that one sweeper deletes at a time. Between the two statements, other
+    // writers get their turn.
     let connection = writer.take(Use::Write).await?;
     let deleted = connection
         .execute(query!(

@@ -1,8 +1,8 @@
-//! What other connections changed, by polling.
+//! The changes of other connections, by polling.
 //!
-//! `pragma data_version` differs when another connection, of this process or another one, has
-//! committed to the file since. It does not say what, so every write of a session empties a cache:
-//! on SQLite a cache serves what is read far more often than written.
+//! `pragma data_version` changes when another connection, of this process or another one, has committed to
+//! the file. It does not tell which row changed, so every write of a session empties a cache. On SQLite a
+//! cache helps only if sessions are read far more often than written.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// How often it is asked: a few microseconds of a thread each time.
+/// The interval of polling. Each poll takes a few microseconds of a thread.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) async fn watch(
@@ -27,7 +27,7 @@ pub(super) async fn watch(
         let message = "a pool of one connection cannot be watched: it would be taken for good";
         return Err(Error::new(ErrorKind::Configuration, message));
     }
-    // The number means something to the same connection only.
+    // The number can be compared only on the same connection.
     let mut connection = readers.take(Use::Read).await?;
     let mut version = None;
     loop {

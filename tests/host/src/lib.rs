@@ -1,12 +1,12 @@
-//! An application with orders: its own tables and migrations, its own `DATABASE_URL`, its own checked
-//! queries, whose timestamps come as the type that it has always had.
+//! An application with orders: its own tables and migrations, its own `DATABASE_URL`, and its own checked
+//! queries, whose timestamps keep their type.
 
-// sqlx would say so if another crate's features had made the type of a timestamp a matter of luck.
+// sqlx would warn if the features of another crate had made the type of a timestamp ambiguous.
 #![deny(warnings)]
 
 use sqlx::PgPool;
 
-/// What `query!` makes of a `timestamptz` here.
+/// The type that `query!` uses for a `timestamptz` here.
 #[cfg(feature = "chrono")]
 pub type Moment = sqlx::types::chrono::DateTime<sqlx::types::chrono::Utc>;
 #[cfg(feature = "time")]

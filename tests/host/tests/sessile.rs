@@ -31,7 +31,7 @@ async fn both_work(pool: PgPool, sessions: Sessions) -> Result {
     let id = session.id().expect("it has been saved");
     assert!(sessions.find(id).await?.is_some());
 
-    // Each ledger has its own migrations and nothing else, and a second run finds nothing to do.
+    // Each ledger has only its own migrations, and a second run finds nothing to do.
     for _ in 0..2 {
         assert_eq!(versions(&pool, "public._sqlx_migrations").await?, [1]);
         let theirs = versions(&pool, "sessile._sqlx_migrations").await?;

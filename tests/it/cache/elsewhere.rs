@@ -1,4 +1,4 @@
-//! Several processes: what others did is heard of, and holds within the bound if it is not.
+//! Several processes: a cache learns of changes by others, and otherwise its bound limits the age of copies.
 
 use std::sync::{Arc, Mutex};
 
@@ -44,14 +44,14 @@ async fn what_another_process_renews_is_heard_of(db: Db) {
     eventually(async || !browser.is_in(&here).await).await;
 }
 
-/// Rows that go without a word, as by an administrator's hand.
+/// Rows that disappear without a notification, as by an administrator's hand.
 async fn the_bound_holds_where_nothing_is_heard(db: Db) {
     let (sessions, _) = node(&db, seconds(1)).await;
     let (browser, _) = warm(&sessions, "ada").await;
     let begun = Instant::now();
     db.run("delete from sessile.sessions", "delete from sessions").await;
     eventually(async || !browser.is_in(&sessions).await).await;
-    // The copy was loaded before `begun`; what is more is this machine's.
+    // The copy was loaded before `begun`; any further time is the machine's.
     assert!(begun.elapsed() < seconds(3), "{:?}", begun.elapsed());
 }
 
@@ -74,7 +74,7 @@ async fn while_the_listener_is_disconnected_every_load_asks_the_database() {
     let (sessions, spy) = node(&db, NEVER).await;
     let (browser, _) = warm(&sessions, "ada").await;
     let Pool::Postgres(pool) = &db.pool else { unreachable!() };
-    // What happens while nobody listens is not heard of, and holds all the same.
+    // The cache does not learn of changes while its connection is lost, but they take effect.
     let mut killed = 0;
     while killed == 0 {
         let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
@@ -114,7 +114,7 @@ async fn a_pool_of_one_connection_is_not_watched() {
     }
 }
 
-/// Counts the calls, and holds one as soon as a test says so.
+/// Counts the calls, and holds a call on request.
 #[derive(Debug)]
 struct Held {
     spy: Arc<Spy>,
@@ -135,8 +135,8 @@ impl Hook for Held {
     }
 }
 
-/// A request with the old cookie has read the row and waits for the answer. The session gets a new
-/// secret, of which this node hears nothing. A request with the new cookie meets the load.
+/// A request with the old cookie has read the row and waits for the answer. The session gets a new secret,
+/// and this node gets no news of it. Then a request with the new cookie meets the load in flight.
 async fn a_cookie_that_is_newer_than_a_load_under_way_is_good(db: Db) {
     let held = Arc::new(Held { spy: Spy::new(), gate: Mutex::default() });
     let here = cached(db.tapped(&held), NEVER);
@@ -164,7 +164,7 @@ async fn a_cookie_that_is_newer_than_a_load_under_way_is_good(db: Db) {
     let cookie = [&bytes(&old)[..16], &bytes(&other)[16..]].concat();
     let new = Browser { cookie: Some(URL_SAFE_NO_PAD.encode(cookie)) };
     let mut second = Box::pin(new.is_in(&here));
-    // It waits for the first one's answer, or has heard of the change and asks itself.
+    // It waits for the first request's answer, or has learned of the change and queries the database itself.
     let met = tokio::time::timeout(seconds(1) / 10, &mut second).await;
     gate.open();
     assert!(first.await.unwrap());
@@ -175,7 +175,7 @@ async fn a_cookie_that_is_newer_than_a_load_under_way_is_good(db: Db) {
     assert!(is_in);
 }
 
-/// It listens on a connection of its own.
+/// It listens on a separate connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_of_one_connection_is_enough() {
     let db = Db::postgres().await;

@@ -1,4 +1,4 @@
-//! One process: what it did itself holds at once.
+//! One process: its own changes take effect at once.
 
 use std::{
     sync::{
@@ -32,7 +32,7 @@ cases! {
     the_number_of_copies_is_bounded,
 }
 
-/// Counts loads, and holds the answer of one when it is told to.
+/// Counts loads, and holds the answer of one on request.
 #[derive(Debug, Default)]
 struct Dam {
     holds: AtomicBool,
@@ -78,8 +78,8 @@ impl Dam {
     }
 }
 
-/// A node above a dam that holds nothing yet. It began to listen, and hears nothing from now on: what
-/// it did itself would come back to it in the middle of a test. Its loads are not batched, so that
+/// A node above a dam that holds nothing yet. It has begun to listen, and receives no news from now on:
+/// otherwise its own changes would come back to it in the middle of a test. Its loads are not batched, so
 /// only the cache can share them.
 async fn dammed(db: &Db, bound: Duration) -> (Sessions, Arc<Dam>) {
     let dam = Arc::<Dam>::default();
@@ -106,7 +106,7 @@ async fn the_second_load_is_answered_from_memory(db: Db) {
     let (sessions, spy) = node(&db, NEVER).await;
     let (browser, id) = warm(&sessions, "ada").await;
     spy.calls();
-    // On SQLite the log-in itself may be noticed by then, once.
+    // On SQLite the cache may notice the log-in itself by then, once.
     eventually(async || {
         assert_eq!(browser.open(&sessions).await.id(), Some(id));
         spy.calls().is_empty()
@@ -121,7 +121,7 @@ async fn requests_that_miss_at_once_share_a_load(db: Db) {
     let first = begin(&browser, &sessions);
     dam.reached().await;
     let others: Vec<_> = (0..5).map(|_| begin(&browser, &sessions)).collect();
-    // They have come as far as they can: a load of their own would pass the dam, which holds one.
+    // They have run as far as they can. A load of their own would pass the dam, which holds only one.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -228,7 +228,7 @@ async fn a_request_does_not_join_a_load_from_before_a_revocation(db: Db) {
     }
 }
 
-/// The bound counts from when the database was asked: the answer may have been on its way for long.
+/// The bound counts from the query of the database, because the answer may have taken long.
 async fn a_copy_is_as_old_as_the_load_that_brought_it(db: Db) {
     let bound = seconds(1);
     let (sessions, dam) = dammed(&db, bound).await;
@@ -249,7 +249,7 @@ async fn a_copy_ends_with_its_session(db: Db) {
     let sessions = cached(db.tapped(&spy).idle_timeout(seconds(1)), NEVER);
     listen(&sessions, &spy).await;
     let (browser, _) = warm(&sessions, "ada").await;
-    // Opened and not finished: nothing is touched.
+    // The request opens its session and does not finish, so it makes no touch.
     eventually(async || !browser.is_in(&sessions).await).await;
 }
 

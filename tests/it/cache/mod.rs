@@ -1,4 +1,4 @@
-//! The cached store: what it may answer from memory, and how it hears that it may not any more.
+//! The cached store: when it answers from memory, and how it learns of changes.
 
 mod elsewhere;
 mod here;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{Browser, Db, tap::Spy};
 
-/// Long enough that nothing in these tests ends by the bound.
+/// Long enough that the bound ends no copy in these tests.
 const NEVER: Duration = hours(1);
 
 fn cached(builder: SessionsBuilder, bound: Duration) -> Sessions {

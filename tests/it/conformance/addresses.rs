@@ -1,4 +1,4 @@
-//! Where a session was last seen from.
+//! The address at which a session was last seen.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -76,10 +76,10 @@ async fn a_refused_save_or_touch_records_no_address(_: Db, store: Arc<dyn Store>
     assert_eq!(shown(&store, record.id).await, None);
 }
 
-/// Whoever asks: a socket for both kinds of addresses says it so.
+/// In every call: a socket for both kinds of addresses has this form.
 async fn an_ipv4_address_in_ipv6_is_stored_and_shown_as_ipv4(db: Db, store: Arc<dyn Store>) {
     let mut mapped = Client::new();
-    // Not by the setter, which mends it.
+    // Without the setter, which corrects the form.
     mapped.ip = ip(MAPPED);
     let client = || mapped.clone();
 

@@ -41,7 +41,7 @@ fn is_refused(outcome: &LogInOutcome) -> bool {
     matches!(outcome, LogInOutcome::Refused)
 }
 
-/// The database's clock was set back by an hour since the revocations.
+/// Simulates that the database's clock was set back by an hour after the revocations.
 async fn set_back(db: &Db) {
     db.run(
         "update sessile.session_cutoffs set revoked_at = revoked_at + interval '1 hour'",
@@ -50,7 +50,7 @@ async fn set_back(db: &Db) {
     .await;
 }
 
-/// Until a moment is in the past, by the database's clock, however coarse that is.
+/// Waits until the present moment is in the past, by the database's clock, however coarse that is.
 async fn until_later(db: &Db) {
     let then = db.clock().await;
     while db.clock().await <= then + 1 {
@@ -58,7 +58,7 @@ async fn until_later(db: &Db) {
     }
 }
 
-/// What the table says about a user, or about everybody.
+/// The cut-off of a user, or of everybody, in the table.
 async fn cutoff_of(db: &Db, user_id: &str) -> DateTime<Utc> {
     let micros = db
         .number(
@@ -85,7 +85,7 @@ async fn a_cut_off_in_the_databases_future_refuses_one_log_in_and_no_later_one(
             let outcome = store.log_in(&log_in()).await.unwrap();
             assert!(is_refused(&outcome), "{scope:?} {outcome:?}");
             assert_eq!(now(&store, visitor.id).await.unwrap().user_id, None);
-            // No time for the next one is doubtful.
+            // Afterwards, the time of the next log-in is not in doubt.
             db.pass_for_cutoffs(minutes(1)).await;
             admitted(store.log_in(&log_in()).await.unwrap());
             admitted(store.log_in(&log_in()).await.unwrap());
@@ -95,7 +95,7 @@ async fn a_cut_off_in_the_databases_future_refuses_one_log_in_and_no_later_one(
     }
 }
 
-/// "Reset the password, log out everywhere, log in here": it follows the cut-off that is stored.
+/// "Reset the password, log out everywhere, log in here": the log-in follows the stored cut-off.
 async fn a_log_in_that_follows_a_revocation_by_a_clock_that_was_set_back_is_admitted(
     db: Db,
     store: Arc<dyn Store>,
@@ -108,14 +108,14 @@ async fn a_log_in_that_follows_a_revocation_by_a_clock_that_was_set_back_is_admi
         let stored = cutoff_of(&db, scope.user_id().unwrap_or_default()).await;
         assert_eq!(after, Some(stored), "{scope:?}");
         admitted(store.log_in(&LogIn { began, after, ..log_in("ada") }).await.unwrap());
-        // Who follows nothing is refused, and by that same cut-off.
+        // A log-in that follows no revocation is refused, and by that same cut-off.
         let outcome = store.log_in(&LogIn { began, ..log_in("ada") }).await.unwrap();
         assert!(is_refused(&outcome), "{scope:?} {outcome:?}");
         db.pass_for_cutoffs(hours(2)).await;
     }
 }
 
-/// It read the cut-off before it had the lock, and none after.
+/// The log-in read the cut-off before it had the lock, and found none after.
 async fn a_log_in_that_met_the_sweep_of_its_old_cut_off_is_admitted(db: Db, store: Arc<dyn Store>) {
     revoke(&store, &user("ada")).await;
     db.pass_for_cutoffs(hours(25)).await;
@@ -146,7 +146,7 @@ async fn a_log_in_that_waited_for_a_revocation_is_refused(db: Db, store: Arc<dyn
                 true => tx.revoke_all_of(&"".parse().unwrap()).await.unwrap(),
                 false => tx.revoke_user("ada").await.unwrap(),
             };
-            // It began after the cut-off: that it had to wait for it is what refuses it.
+            // The log-in began after the cut-off. It is refused because it had to wait for it.
             let log_in = LogIn { began: began(), ..log_in };
             let logging_in = tokio::spawn({
                 let store = store.clone();
@@ -185,7 +185,7 @@ async fn a_log_in_of_several_requests_is_refused_by_a_revocation_since_its_begin
     }
 }
 
-/// The clock was set back since, and nobody knows what was revoked meanwhile.
+/// The clock was set back since then, so nothing is known about later revocations.
 async fn a_log_in_that_began_in_the_future_is_refused(_: Db, store: Arc<dyn Store>) {
     let now = logged_in(&store, "ada").await.now;
     let at = |ahead| LogIn { began: Began::At(now + ahead), ..log_in("ada") };
@@ -202,7 +202,7 @@ async fn a_log_in_that_began_a_day_ago_is_refused(_: Db, store: Arc<dyn Store>) 
     admitted(store.log_in(&at(TimeDelta::hours(23))).await.unwrap());
 }
 
-/// It began first and is done last: its cut-off is the later one.
+/// The revocation began first and ends last: its cut-off is the later one.
 async fn a_revocation_that_waited_for_another_leaves_the_later_cut_off(
     db: Db,
     store: Arc<dyn Store>,

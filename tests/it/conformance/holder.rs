@@ -1,5 +1,5 @@
-//! What is done on behalf of a session is done only while its row is live and still has the secret
-//! that the request came with.
+//! A statement on behalf of a session acts only while the session's row is live and still has the secret that
+//! the request came with.
 
 use std::{sync::Arc, time::Instant};
 
@@ -27,7 +27,7 @@ conformance! {
     an_anonymous_holder_does_nothing_for_a_user,
 }
 
-/// Everything that can be done by a holder for the user, and whether it was.
+/// Every action of a holder for the user, and whether it succeeded.
 #[derive(Debug, Default, PartialEq)]
 struct Done {
     save: bool,
@@ -53,8 +53,8 @@ const NOTHING: Done = Done {
     end_itself: false,
 };
 
-/// Tries all of it with the holder's secret, in an order in which nothing stands in the way of the
-/// next. `record` is the row as it was read.
+/// Tries all actions with the holder's secret, in an order in which none prevents the next. `record` is the
+/// row as it was read.
 async fn try_all(db: &Db, store: &Arc<dyn Store>, holder: Holder, record: &Record) -> Done {
     let user_id = record.user_id.clone().unwrap();
     let other = logged_in(store, &user_id).await;
@@ -77,7 +77,7 @@ async fn try_all(db: &Db, store: &Arc<dyn Store>, holder: Holder, record: &Recor
     let others = revoke(Scope::OthersOf(user_id.clone(), holder.id));
     done.revoke_others = store.revoke(&others).await.unwrap().is_some();
     if !done.revoke_others {
-        // No cut-off either.
+        // And no cut-off was written.
         let late = LogIn { began, ..log_in(&user_id) };
         admitted(store.log_in(&late).await.unwrap());
     }
@@ -100,7 +100,7 @@ async fn try_all(db: &Db, store: &Arc<dyn Store>, holder: Holder, record: &Recor
     done
 }
 
-/// The row as nobody touched it.
+/// The row is unchanged.
 async fn is_unchanged(store: &Arc<dyn Store>, before: &Record) {
     let after = now(store, before.id).await.expect("the row is there");
     assert!(after.secret_hash.matches(&before.secret_hash));
@@ -121,7 +121,7 @@ async fn a_holder_acts_for_its_user(db: Db, store: Arc<dyn Store>) {
         list: true,
         end_other: true,
         revoke_others: true,
-        // It has just ended itself.
+        // The session has just ended itself.
         revoke_user: false,
         end_itself: true,
     };
@@ -196,7 +196,7 @@ async fn an_anonymous_holder_does_nothing_for_a_user(_: Db, store: Arc<dyn Store
     is_unchanged(&store, &bob).await;
 }
 
-/// A good holder, for the user of another session or for everybody.
+/// A valid holder, acting for the user of another session or for everybody.
 async fn does_nothing_for(store: &Arc<dyn Store>, holder: Holder, theirs: &Record) {
     let user_id = theirs.user_id.clone().unwrap();
     let by = Some(holder);
@@ -218,7 +218,7 @@ async fn does_nothing_for(store: &Arc<dyn Store>, holder: Holder, theirs: &Recor
     let mut to = Reauthentication { user_id: user_id.clone(), ..reauthentication(theirs) };
     to.renewal.holder = holder;
     assert!(store.reauthenticate(&to).await.unwrap().is_none());
-    // No cut-off came of it.
+    // No cut-off was written.
     let late = LogIn { began, ..log_in(&user_id) };
     let late = admitted(store.log_in(&late).await.unwrap());
     store.end(&[one(late.id)]).await.unwrap();

@@ -1,4 +1,4 @@
-//! What lists and admin pages read: `list`, `find`, `count`.
+//! The reads of lists and admin pages: `list`, `find`, `count`.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ async fn a_page_is_not_disturbed_by_what_comes_and_goes(_: Db, store: Arc<dyn St
     let newest = store.list(&first).await.unwrap();
     assert_eq!(ids(&newest), all[..2]);
     logged_in(&store, "ada").await;
-    // The very session that the next page begins after.
+    // Ends the very session after which the next page begins.
     store.end(&[one(all[1])]).await.unwrap();
     let second = Page { after: newest[1].page_key(), ..first };
     assert_eq!(ids(&store.list(&second).await.unwrap()), all[2..]);
@@ -120,7 +120,8 @@ async fn live_sessions_are_counted(db: Db, store: Arc<dyn Store>) {
     assert_eq!(store.count(&Realm::default(), Some("eve")).await.unwrap(), 0);
 }
 
-/// The node that made the last log-in's id is six hours behind the one that made the first one's.
+/// The node that created the last log-in's id has a clock six hours behind the node that created the first
+/// one's.
 async fn a_list_is_in_the_order_of_the_databases_time_whatever_the_nodes_clocks_say(
     db: Db,
     store: Arc<dyn Store>,
@@ -130,7 +131,7 @@ async fn a_list_is_in_the_order_of_the_databases_time_whatever_the_nodes_clocks_
         let id = id_of_a_clock(hours_ahead);
         admitted(store.log_in(&LogIn { id, ..log_in("ada") }).await.unwrap());
         all.insert(0, id);
-        // In order of their log-ins, where the clock counts milliseconds too.
+        // So that log-ins have different times on a clock of milliseconds too.
         db.pass(seconds(1)).await;
     }
     assert!(all.is_sorted(), "the other way round than their ids");
@@ -138,7 +139,7 @@ async fn a_list_is_in_the_order_of_the_databases_time_whatever_the_nodes_clocks_
     for size in [1, 2, 3] {
         assert_eq!(pages(&store, "ada", size).await.concat(), all, "pages of {size}");
     }
-    // Who authenticates again is the newest.
+    // A session whose user authenticates again becomes the newest.
     let oldest = now(&store, all[6]).await.unwrap();
     store.reauthenticate(&reauthentication(&oldest)).await.unwrap().unwrap();
     all.rotate_right(1);
@@ -200,7 +201,7 @@ async fn a_key_of_a_page_is_a_text(_: Db, store: Arc<dyn Store>) {
     assert_eq!(info.page_key(), None);
 }
 
-/// All of a user's, page after page, each from where the one before ended.
+/// All of a user's sessions, page by page.
 async fn pages(store: &Arc<dyn Store>, user_id: &str, limit: u32) -> Vec<Vec<SessionId>> {
     let mut pages = Vec::new();
     let mut after = None;

@@ -57,7 +57,7 @@ async fn the_live_ones_among_many_are_loaded(db: Db, store: Arc<dyn Store>) {
     }
 }
 
-/// However long they are, in characters and in bytes, and whatever is in them.
+/// Data of any length, in characters and in bytes, and with any content.
 async fn each_of_many_comes_with_its_own_data(_: Db, store: Arc<dyn Store>) {
     const DATA: [&str; 6] = [
         "{}",
@@ -160,14 +160,14 @@ async fn a_record_says_whether_its_log_in_said_remember_me(_: Db, store: Arc<dyn
             assert_eq!(now(&store, log_in.id).await.unwrap().remembered, Some(remembered));
             last = Some(record);
         }
-        // It stays so when its user authenticates again.
+        // It stays remembered when its user authenticates again.
         let again = reauthentication(last.as_ref().unwrap());
         last = store.reauthenticate(&again).await.unwrap();
         assert_eq!(last.as_ref().unwrap().remembered, Some(remembered));
     }
 }
 
-/// It fills the columns that it knows.
+/// The earlier release fills the columns that it knows.
 async fn a_record_has_what_a_row_of_an_earlier_release_has(db: Db, store: Arc<dyn Store>) {
     let id = id();
     let (postgres, sqlite) = (id.to_string(), id.as_uuid().simple().to_string());

@@ -133,7 +133,8 @@ async fn a_log_in_from_before_a_revocation_of_all_is_refused(db: Db, store: Arc<
     refused_after(&db, &store, Scope::All).await;
 }
 
-/// To a row of its own and to one that is there, for a user of whom the database has heard and for one it has not.
+/// A log-in to a new row and to an existing one, for a user that the database knows and for one that it does
+/// not know.
 async fn refused_after(db: &Db, store: &Arc<dyn Store>, scope: Scope) {
     let began = Began::Here(Instant::now());
     revoke(store, &scope).await;
@@ -181,7 +182,7 @@ async fn a_log_in_that_follows_the_revocation_is_admitted(_: Db, store: Arc<dyn 
 async fn a_log_in_that_follows_an_earlier_revocation_is_refused(db: Db, store: Arc<dyn Store>) {
     let began = Began::Here(Instant::now());
     let after = revoke(&store, &user("ada")).await.cutoff;
-    // Where the clock counts milliseconds, the next cut-off may be the same moment.
+    // On a clock of milliseconds, the next cut-off might be the same moment.
     db.pass_for_cutoffs(minutes(1)).await;
     let earlier = after.map(|cutoff| cutoff - minutes(1));
     revoke(&store, &user("ada")).await;

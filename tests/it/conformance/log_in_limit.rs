@@ -37,7 +37,7 @@ async fn a_limit_that_was_lowered_ends_as_many_as_it_takes(db: Db, store: Arc<dy
     let mut before = Vec::new();
     for _ in 0..5 {
         before.push(logged_in(&store, "ada").await.id);
-        // In order of their log-ins, where the clock counts milliseconds too.
+        // So that log-ins have different times on a clock of milliseconds too.
         db.pass(minutes(1)).await;
     }
     let outcome = store.log_in(&limited("ada", 2, OnLimit::EndOldest)).await.unwrap();

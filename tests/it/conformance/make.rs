@@ -1,4 +1,4 @@
-//! What goes into a store, with the parts that a case does not care about filled in.
+//! Values for a store, with defaults for the parts that a case does not depend on.
 
 use std::{sync::Arc, time::Instant};
 
@@ -23,7 +23,7 @@ pub(super) fn id() -> SessionId {
     Uuid::now_v7().into()
 }
 
-/// No two are the same.
+/// A different hash each time.
 pub(super) fn hash() -> SecretHash {
     let mut bytes = [0; 32];
     bytes[..16].copy_from_slice(Uuid::now_v7().as_bytes());
@@ -42,12 +42,12 @@ pub(super) fn new_session(data: &str) -> NewSession {
     }
 }
 
-/// A session to end, whoever's it is.
+/// A session to end, of any user.
 pub(super) fn one(id: SessionId) -> End {
     End { id, realm: Realm::default(), user_id: None, by: None }
 }
 
-/// The row, by its secret.
+/// The row, and its secret.
 pub(super) fn holder(record: &Record) -> Holder {
     Holder { id: record.id, secret_hash: record.secret_hash }
 }
@@ -110,7 +110,7 @@ pub(super) fn save(record: &Record, data: &str) -> Save {
     }
 }
 
-/// Seen that many seconds after it was read.
+/// A touch this many seconds after the record was read.
 pub(super) fn touch(record: &Record, seconds: i64) -> Touch {
     Touch {
         holder: holder(record),
@@ -143,7 +143,7 @@ pub(super) async fn now(store: &Arc<dyn Store>, id: SessionId) -> Option<Record>
     store.load(&[id]).await.unwrap().pop()
 }
 
-/// What a secret is to the row as it is now.
+/// The result of checking a secret against the present row.
 pub(super) async fn check(store: &Arc<dyn Store>, id: SessionId, hash: &SecretHash) -> SecretCheck {
     now(store, id).await.expect("the row is live").check(hash)
 }

@@ -1,5 +1,5 @@
-//! The contract of `sessile::store::Store`, verb by verb. A store that passes is one: a new backend, or a wrapper, gets a line
-//! in the macro and no cases of its own.
+//! The contract of `sessile::store::Store`, verb by verb. A store that passes is complete: a new backend, or
+//! a wrapper, gets a line in the macro and no separate cases.
 
 mod addresses;
 mod create;

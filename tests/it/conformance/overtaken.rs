@@ -86,7 +86,7 @@ async fn a_session_that_a_log_in_changed_does_not_end_by_its_old_secret(
     assert_eq!(listed(&store, "ada").await, [visitor.id]);
 }
 
-/// The DELETE finds the row as the visitor's, and waits for it.
+/// The DELETE finds the row while it is still the visitor's, and waits for it.
 async fn a_session_whose_log_in_is_being_committed_does_not_end_by_its_old_secret(
     db: Db,
     store: Arc<dyn Store>,

@@ -37,7 +37,7 @@ async fn beginning(store: &Arc<dyn Store>, record: &Record, user_id: Option<&str
     Renewal { pending: Some(pending), ..renewal(record) }
 }
 
-/// Only a store makes one: it is another row's, with other values.
+/// Only a store creates a pending log-in, so this takes another row's and changes its values.
 async fn pending(store: &Arc<dyn Store>, record: &Record, user_id: Option<&str>) -> PendingLogIn {
     let new = NewSession { pending: Some(new_pending(user_id)), ..new_session("{}") };
     let other = store.create(&[new]).await.unwrap().remove(0);
@@ -77,7 +77,7 @@ async fn a_renewal_may_begin_a_log_in(_: Db, store: Arc<dyn Store>) {
         assert_eq!((&after.user_id, after.authenticated_at), (&None, None));
         assert_eq!(after.lifetime, before.lifetime);
     }
-    // So does a user's own session, for another user.
+    // The same applies to a user's session, for another user.
     let bobs = logged_in(&store, "bob").await;
     assert!(store.renew(&beginning(&store, &bobs, Some("ada")).await).await.unwrap());
     let after = now(&store, bobs.id).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_second_beginning_of_another_user_does_nothing(_: Db, store: Arc<dyn S
         assert!(store.renew(&begin).await.unwrap());
         let other = beginning(&store, &before, second).await;
         assert!(!store.renew(&other).await.unwrap(), "{first:?} {second:?}");
-        // Neither does a renewal that begins nothing.
+        // Nor does a renewal that begins no log-in.
         assert!(!store.renew(&renewal(&before)).await.unwrap());
         let after = now(&store, before.id).await.unwrap();
         assert_eq!(after.pending, begin.pending);
@@ -175,7 +175,7 @@ async fn a_pending_log_in_lapses(db: Db, store: Arc<dyn Store>) {
     assert!(now(&store, new.id).await.is_none(), "and keeps no session alive");
 }
 
-/// It knows of no pending log-in, and leaves the columns as they are.
+/// The first release does not know pending log-ins, and leaves the columns as they are.
 async fn a_log_in_that_the_first_release_made_ends_the_pending_one(db: Db, store: Arc<dyn Store>) {
     let bobs = logged_in(&store, "bob").await;
     assert!(store.renew(&beginning(&store, &bobs, Some("ada")).await).await.unwrap());

@@ -119,7 +119,7 @@ async fn a_row_of_another_realm_is_not_ended_or_revoked(_: Db, store: Arc<dyn St
     }
     assert!(now(&store, at_home.id).await.is_some() && now(&store, nobodys.id).await.is_some());
 
-    // The other way round, and each ends its own.
+    // In the other direction: each realm ends only its own sessions.
     let at_office = anonymous_at(&store, &office()).await;
     assert_eq!(revoke(&store, &Scope::All).await.ended, 2);
     assert!(now(&store, at_office.id).await.is_some());
@@ -127,7 +127,7 @@ async fn a_row_of_another_realm_is_not_ended_or_revoked(_: Db, store: Arc<dyn St
     assert!(now(&store, at_office.id).await.is_none());
 }
 
-/// Also where the secret is right, and where the same log-in was sent twice.
+/// Even if the secret is correct, and if the same log-in was sent twice.
 async fn a_row_of_another_realm_is_absent_for_a_log_in(_: Db, store: Arc<dyn Store>) {
     let record = anonymous(&store).await;
     let elsewhere = LogIn { realm: office(), ..log_in_to(&record, "7") };
@@ -175,7 +175,7 @@ async fn a_log_in_is_refused_by_a_revocation_of_its_own_realm_only(db: Db, store
     }
 }
 
-/// The keys of cut-offs hold the realm's name and the user's id.
+/// The keys of cut-offs contain the realm's name and the user's id.
 async fn a_user_id_that_looks_like_another_realms_key_is_none(db: Db, store: Arc<dyn Store>) {
     let names = ["7", "office\u{1f}7", "\u{1f}office\u{1f}7", "\u{1f}\u{1f}7", "\u{1f}7", "\u{1f}"];
     let mut all = Vec::new();
@@ -201,7 +201,7 @@ async fn the_first_log_in_of_a_realm_needs_no_preparation(db: Db, store: Arc<dyn
     let first = logged_in_at(&store, &office(), "7").await;
     assert_eq!(first.realm, office());
     if db.is_postgres() {
-        // What log-ins lock together. SQLite has one lock for all of them.
+        // The rows that log-ins lock. SQLite has one lock for all of them.
         assert_eq!(cutoffs(&db).await, ["", "\u{1f}office\u{1f}", "\u{1f}office\u{1f}7"]);
     }
     assert_eq!(revoke_at(&store, &office(), Scope::All).await.ended, 1);
@@ -226,8 +226,7 @@ async fn many_may_be_the_first_to_log_in_to_a_realm(_: Db, store: Arc<dyn Store>
     }
 }
 
-/// The row that everybody's log-ins lock is only just being made, by a revocation that is not
-/// committed yet.
+/// A revocation has just inserted the row that all log-ins lock, and has not committed yet.
 async fn a_log_in_that_waits_for_the_first_revocation_of_its_realm_is_refused(
     db: Db,
     store: Arc<dyn Store>,

@@ -62,7 +62,7 @@ async fn all_of_a_user_but_one_end(_: Db, store: Arc<dyn Store>) {
     let others = Scope::OthersOf("ada".into(), rows.ada[1]);
     assert_eq!(revoke(&store, &others).await.ended, 1);
     rows.left(&store, &[rows.ada[1], rows.bobs, rows.nobodys]).await;
-    // What is to be kept may be nobody's, or somebody else's.
+    // The session to keep may be anonymous, or another user's.
     let others = Scope::OthersOf("ada".into(), rows.bobs);
     assert_eq!(revoke(&store, &others).await.ended, 1);
     rows.left(&store, &[rows.bobs, rows.nobodys]).await;
@@ -106,14 +106,15 @@ async fn a_cut_off_is_the_moment_of_the_revocation(db: Db, store: Arc<dyn Store>
         let after = db.clock().await;
         match db.is_postgres() {
             true => assert!((before..=after).contains(&cutoff.timestamp_micros())),
-            // As fine as the clock is: so that nothing of the same millisecond passes, it is the next one.
+            // Rounded up to the next millisecond, the precision of the clock, so that no log-in of the same
+            // millisecond passes.
             false => assert!((before + 1..=after + 1).contains(&cutoff.timestamp_millis())),
         }
     }
 }
 
-/// The database's clock was set back by an hour since the last one: the next one is of the clock as it
-/// is, and the one that is stored.
+/// The database's clock was set back by an hour after the last cut-off. The next cut-off has the new time,
+/// and is the one that is stored.
 async fn a_cut_off_of_a_clock_that_was_set_back_is_the_moment_of_the_revocation(
     db: Db,
     store: Arc<dyn Store>,

@@ -117,7 +117,7 @@ async fn a_save_moves_no_moment_back(_: Db, store: Arc<dyn Store>) {
     let record = anonymous(&store).await;
     store.touch(&[touch(&record, 2000)]).await.unwrap();
     let seen = now(&store, record.id).await.unwrap().lifetime;
-    // Its lifetime is the one from before the touch.
+    // The save's lifetime is older than the touch.
     assert_eq!(store.save(&[save(&record, "{}")]).await.unwrap().done.len(), 1);
     let after = now(&store, record.id).await.unwrap().lifetime;
     assert_eq!(after, seen);
@@ -131,7 +131,7 @@ async fn a_save_from_before_a_renewal_writes_nothing(_: Db, store: Arc<dyn Store
     assert_eq!(&*now(&store, record.id).await.unwrap().data, "{}");
 }
 
-/// Whoever renewed the session goes on from what they read.
+/// A handle that renews the session can still save the revision that it read.
 async fn a_renewal_is_no_write_to_the_data(_: Db, store: Arc<dyn Store>) {
     let record = anonymous(&store).await;
     let renewal = renewal(&record);

@@ -82,7 +82,7 @@ async fn a_sweep_leaves_what_was_touched(db: Db, store: Arc<dyn Store>) {
 }
 
 async fn a_sweep_forgets_cut_offs_after_a_day(db: Db, store: Arc<dyn Store>) {
-    // What log-ins lock, too. SQLite has one lock for all of them, and no row for this one.
+    // The rows that log-ins lock are kept too. SQLite has one lock for all of them, and no row for everybody.
     logged_in(&store, "ada").await;
     revoke(&store, &Scope::User("bob".into())).await;
     db.pass_for_cutoffs(hours(23)).await;
@@ -127,7 +127,7 @@ async fn the_cut_off_of_all_is_never_forgotten(db: Db, store: Arc<dyn Store>) {
     db.pass_for_cutoffs(days(1000)).await;
     store.sweep(10).await.unwrap();
     assert_eq!(cutoffs(&db).await, [""]);
-    // It is what log-ins lock.
+    // Log-ins lock this row.
     store.log_in(&log_in("ada")).await.unwrap();
 }
 

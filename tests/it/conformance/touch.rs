@@ -77,7 +77,7 @@ async fn an_earlier_touch_changes_nothing(_: Db, store: Arc<dyn Store>) {
     assert_eq!(now(&store, record.id).await.unwrap().lifetime, touch(&record, 600).lifetime);
 }
 
-/// A session that was remembered, and then logged in to for an hour, is not remembered by a touch that was on its way.
+/// A touch in flight does not make a session remembered again that was meanwhile logged in to for an hour.
 async fn a_touch_from_before_a_log_in_changes_nothing(_: Db, store: Arc<dyn Store>) {
     let remembered = LogIn {
         timeouts: Timeouts::new(30 * 86_400, 30 * 86_400),

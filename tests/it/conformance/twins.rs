@@ -34,7 +34,7 @@ conformance! {
     a_touch_that_does_not_settle_leaves_both,
 }
 
-/// The anonymous row, and the secrets of the two log-ins that both came with its own.
+/// The anonymous row, and the secrets of two log-ins that both came with its secret.
 struct Doubled {
     before: Record,
     hashes: [SecretHash; 2],
@@ -100,7 +100,7 @@ async fn a_second_log_in_a_minute_later_is_absent(db: Db, store: Arc<dyn Store>)
     db.pass(seconds(50)).await;
     let third = log_in_to(&doubled.before, "ada");
     admitted(store.log_in(&third).await.unwrap());
-    // It is counted from the first one: nobody makes it longer by clicking again.
+    // The minute counts from the first log-in: further clicks do not prolong it.
     db.pass(seconds(10)).await;
     is_absent(&store, &log_in_to(&doubled.before, "ada")).await;
     assert_eq!(check(&store, doubled.id(), &third.new_hash).await, SecretCheck::Current);
@@ -171,8 +171,8 @@ async fn another_log_in_by_a_twin_leaves_one_secret(_: Db, store: Arc<dyn Store>
     }
 }
 
-/// The new secret is good, the one that it replaced is told from a wrong one, and the other twin is
-/// a wrong one.
+/// The new secret is valid, the replaced one is distinguished from a wrong one, and the other twin is a wrong
+/// one.
 async fn leaves_one(store: &Arc<dyn Store>, doubled: &Doubled, which: usize, new: &SecretHash) {
     let record = now(store, doubled.id()).await.unwrap();
     assert_eq!(record.check(new), SecretCheck::Current);
@@ -206,7 +206,7 @@ async fn a_touch_that_settles_leaves_one_secret(db: Db, store: Arc<dyn Store>) {
         db.heard().await;
         let checks = doubled.checks(&store).await;
         assert_eq!((checks[which], checks[1 - which]), (SecretCheck::Current, SecretCheck::Wrong));
-        // The other one settles nothing any more.
+        // The other secret settles nothing any more.
         let late = Touch { holder: doubled.holder(1 - which), settles: true, ..touch(&record, 60) };
         store.touch(&[late]).await.unwrap();
         db.heard().await;

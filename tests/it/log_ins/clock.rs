@@ -1,4 +1,4 @@
-//! The database's clock was set back an hour: the cut-offs that were written before lie in its future.
+//! The database's clock was set back by an hour: the cut-offs from before are in its future.
 
 use sessile::{ErrorKind, Sessions, minutes, seconds};
 
@@ -13,7 +13,7 @@ cases! {
     what_was_begun_in_the_databases_future_is_refused,
 }
 
-/// Sets the clock back for what was revoked.
+/// Simulates that the clock was set back after the revocations.
 async fn set_back(db: &Db) {
     let moved = db
         .run(
@@ -24,13 +24,14 @@ async fn set_back(db: &Db) {
     assert!(moved > 0);
 }
 
-/// What a log-in of ada's says, whose request comes to this node now.
+/// The result of a log-in by ada, whose request comes to this node now.
 async fn log_in(node: &Sessions) -> Option<ErrorKind> {
     let session = Browser::default().open(node).await;
     session.log_in("ada").await.err().map(|error| error.kind())
 }
 
-/// The first log-in that meets it may be from before the revocation, for all the database can tell. The next ones are not.
+/// The first log-in may be from before the revocation, as far as the database knows, so it is refused. The
+/// next ones are not.
 async fn refuses_once(db: &Db, nodes: &[Sessions; 3], revoked: usize) {
     let before = nodes[2].count_of_user("ada").await.unwrap();
     set_back(db).await;
@@ -39,7 +40,7 @@ async fn refuses_once(db: &Db, nodes: &[Sessions; 3], revoked: usize) {
             set_back(db).await;
         }
         assert_eq!(log_in(&nodes[first]).await, Some(ErrorKind::LogInRefused));
-        // It counts as of that moment from then on, to the millisecond. Not as of an hour later.
+        // From then on the cut-off counts as of that moment, to the millisecond, and not as of an hour later.
         db.pass_for_cutoffs(seconds(1)).await;
         for node in [second, first, revoked, 0, 1, 2] {
             assert_eq!(log_in(&nodes[node]).await, None, "on node {node}");
@@ -60,7 +61,7 @@ async fn a_cut_off_of_everybody_in_the_future_refuses_once_and_not_again(db: Db)
     refuses_once(&db, &nodes, 0).await;
 }
 
-/// "Reset the password, log out everywhere, log in here", while an old cut-off lies in the future.
+/// "Reset the password, log out everywhere, log in here", while an old cut-off is in the future.
 async fn a_log_in_after_its_own_revocation_is_admitted(db: Db) {
     let nodes = [db.sessions().await, db.sessions().await];
     for way in 0..3 {
@@ -80,7 +81,7 @@ async fn a_log_in_after_its_own_revocation_is_admitted(db: Db) {
             db.pass_for_cutoffs(minutes(1)).await;
         }
     }
-    // All in the realm at once.
+    // The same for everybody in the realm.
     nodes[0].revoke_all().await.unwrap();
     set_back(&db).await;
     let reset = Browser::default().open(&nodes[0]).await;
@@ -98,11 +99,11 @@ async fn a_cut_off_in_the_future_refuses_nobody_else(db: Db) {
     sessions.revoke_user("ada").await.unwrap();
     set_back(&db).await;
     Browser::logged_in(&sessions, "bob").await;
-    // It is hers still, and refuses her once.
+    // The cut-off still concerns her, and refuses her once.
     assert_eq!(log_in(&sessions).await, Some(ErrorKind::LogInRefused));
 }
 
-/// Nobody knows what was revoked since.
+/// Nothing is known about revocations since then.
 async fn what_was_begun_in_the_databases_future_is_refused(db: Db) {
     let sessions = db.sessions().await;
     let mut browser = Browser::default();
@@ -117,7 +118,7 @@ async fn what_was_begun_in_the_databases_future_is_refused(db: Db) {
     let session = browser.open(&sessions).await;
     let refused = session.complete_log_in().await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::LogInRefused);
-    // Beginning anew gets her in.
+    // A new beginning succeeds.
     session.begin_log_in().user("ada").await.unwrap();
     session.complete_log_in().await.unwrap();
     assert_eq!(session.user_id().as_deref(), Some("ada"));

@@ -1,4 +1,4 @@
-//! The same user logs in twice from the same anonymous session, and nobody knows whose answer the browser keeps.
+//! The same user logs in twice from the same anonymous session. The browser may keep either answer.
 
 use serde_json::json;
 use sessile::{CookieChange, ErrorKind, OnLimit, Session, SessionId, Sessions, minutes, seconds};
@@ -27,12 +27,12 @@ cases! {
     with_the_old_cookie_a_third_request_is_superseded,
 }
 
-/// A visitor with a cart, who is about to click.
+/// A visitor with a cart, before the click.
 async fn visitor(sessions: &Sessions) -> (Browser, SessionId) {
     Browser::with(sessions, "cart", json!("tea")).await
 }
 
-/// Both requests have left, and log in one after the other. Their answers, in that order.
+/// Both requests have left, and log in one after the other. Returns their answers, in that order.
 async fn double_click(
     nodes: [&Sessions; 2],
     browser: &Browser,
@@ -45,7 +45,7 @@ async fn double_click(
     [first.finish().await.unwrap(), second.finish().await.unwrap()]
 }
 
-/// Browsers that have the first one's cookie, and the second one's.
+/// A browser with the first answer's cookie, and one with the second answer's.
 async fn twins(sessions: &Sessions, browser: &Browser, user_id: &str) -> [Browser; 2] {
     double_click([sessions, sessions], browser, user_id).await.map(|change| {
         let mut twin = Browser::default();
@@ -54,7 +54,7 @@ async fn twins(sessions: &Sessions, browser: &Browser, user_id: &str) -> [Browse
     })
 }
 
-/// What the database has of secrets, beside the one that each row has.
+/// The number of secrets in the database beyond the first one of each row.
 async fn further_secrets(db: &Db) -> i64 {
     db.number(
         "select coalesce(sum(length(twin_hashes)), 0)::bigint / 32 from sessile.sessions",
@@ -63,7 +63,7 @@ async fn further_secrets(db: &Db) -> i64 {
     .await
 }
 
-/// A request that only reads, to its end.
+/// A whole request that only reads.
 async fn visit(sessions: &Sessions, browser: &mut Browser) -> Session {
     let session = browser.open(sessions).await;
     browser.finish(&session).await;
@@ -73,13 +73,13 @@ async fn visit(sessions: &Sessions, browser: &mut Browser) -> Session {
 
 async fn whatever_answer_the_browser_keeps_it_is_in_and_has_one_device(db: Db) {
     let nodes = [db.sessions().await, db.sessions().await];
-    // Which answers arrive, and in what order.
+    // The answers that arrive, in their order.
     for arrivals in [&[0, 1][..], &[1, 0], &[0], &[1]] {
         for comes_late in [false, true] {
             let user_id = format!("{arrivals:?} {comes_late}");
             let (mut browser, id) = visitor(&nodes[0]).await;
             let answers = if comes_late {
-                // The second request is read when the first one is through.
+                // The second request loads its session after the first one has finished.
                 let mut answers = Vec::new();
                 for node in &nodes {
                     let session = browser.open(node).await;
@@ -159,7 +159,7 @@ async fn a_click_that_is_held_before_its_statement_joins_the_session(db: Db) {
     let clicked = held.clone();
     let task = tokio::spawn(async move { clicked.log_in("ada").await });
     gate.reached().await;
-    // Meanwhile the other one's answer is there, and the browser has sent a request with it.
+    // Meanwhile the other answer has arrived, and the browser has sent a request with it.
     let first = browser.open(&sessions).await;
     first.log_in("ada").await.unwrap();
     browser.finish(&first).await;
@@ -191,7 +191,7 @@ async fn a_click_whose_answer_is_held_is_in_all_the_same(db: Db) {
     browser.finish(&held).await;
     db.heard().await;
     assert_eq!(browser.open(&sessions).await.id(), Some(id));
-    // The handle goes on with its own secret.
+    // The handle continues with its own secret.
     held.update("sugar", |n: &mut u64| *n += 1).await.unwrap();
     second.update("sugar", |n: &mut u64| *n += 1).await.unwrap();
     assert_eq!(browser.open(&sessions).await.get("sugar").unwrap(), Some(2));
@@ -216,7 +216,7 @@ async fn both_write_to_the_one_cart(db: Db) {
     }
 }
 
-/// The first request a minute later may be one that writes.
+/// The first request after a minute may be one that writes.
 async fn a_write_settles_too(db: Db) {
     let sessions = db.sessions().await;
     for way in ["update", "insert", "refresh"] {

@@ -1,4 +1,4 @@
-//! The log-in went through, its answer was lost, and the user tries again.
+//! The log-in succeeded, its answer was lost, and the user tries again.
 
 use sessile::{Client, ErrorKind, OnLimit};
 
@@ -23,7 +23,7 @@ async fn at_the_limit_the_user_can_end_the_session_of_the_lost_answer(db: Db) {
     let mut phone = Browser::default();
     let again = sessions.open(None, client()).await.unwrap();
     assert_eq!(again.log_in("ada").await.unwrap_err().kind(), ErrorKind::TooManySessions);
-    // The same request shows what there is, the newest first, and ends one of them.
+    // The same request lists the sessions, the newest first, and ends one of them.
     let listed = sessions.of_user("ada").await.unwrap();
     assert_eq!(listed.len(), 2);
     assert_eq!(listed[0].user_agent.as_deref(), Some("the phone"));
@@ -51,7 +51,7 @@ async fn after_log_out_everywhere_the_password_is_asked_for_once_more(db: Db) {
     let lost = Browser::default().open(&nodes[0]).await;
     lost.log_in("ada").await.unwrap();
     lost.finish().await.unwrap();
-    // The second try is on its way, by itself, when she presses "log out everywhere" at the desk.
+    // The second try is in flight when she presses "log out everywhere" at the desk.
     let again = Browser::default().open(&nodes[0]).await;
     device.open(&nodes[1]).await.log_out_everywhere().await.unwrap();
     assert_eq!(again.log_in("ada").await.unwrap_err().kind(), ErrorKind::LogInRefused);

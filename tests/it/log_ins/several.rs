@@ -1,4 +1,4 @@
-//! Of several requests: a password and then a code, or OAuth's round trip.
+//! Log-ins of several requests: a password and then a code, or OAuth's round trip.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -53,7 +53,7 @@ async fn begin(sessions: &Sessions, browser: &mut Browser, user_id: Option<&str>
     session
 }
 
-/// What completing says.
+/// The result of completing the log-in.
 async fn complete(sessions: &Sessions, browser: &mut Browser) -> Result<Session, ErrorKind> {
     let session = browser.open(sessions).await;
     let completed = session.complete_log_in().await;
@@ -61,7 +61,7 @@ async fn complete(sessions: &Sessions, browser: &mut Browser) -> Result<Session,
     completed.map(|()| session).map_err(|error| error.kind())
 }
 
-/// The row is anonymous still, and so is the browser.
+/// The row and the browser are still anonymous.
 async fn is_nobodys(sessions: &Sessions, browser: &Browser) {
     assert_eq!(browser.open(sessions).await.user_id(), None);
     assert_eq!(sessions.count_of_user("ada").await.unwrap(), 0);
@@ -116,7 +116,7 @@ async fn what_is_begun_tells_who_and_since_when_and_until_when(db: Db) {
             let next = browser.open(&sessions).await.pending_log_in().unwrap();
             assert_eq!(session.pending_log_in().as_ref(), Some(&next));
             assert_eq!(next.user_id.as_deref(), Some("ada"));
-            // A handle that read its row knows the database's time to a round trip.
+            // A handle that has read its row knows the database's time to within a round trip.
             let tolerance = TimeDelta::seconds(i64::from(has_row));
             let began = next.began_at;
             assert!(
@@ -145,7 +145,7 @@ async fn what_is_begun_grants_nothing(db: Db) {
         ] {
             assert_eq!(error.kind(), ErrorKind::NotLoggedIn);
         }
-        // Nor does a write, a renewal or a touch.
+        // A write, a renewal or a touch does not end it either.
         session.update("n", |n: &mut u64| *n += 1).await.unwrap();
         session.renew().await.unwrap();
         assert!(session.pending_log_in().is_some());
@@ -175,7 +175,7 @@ async fn completing_binds_the_user_and_renews(db: Db) {
     assert_eq!((after.id(), after.user_id().as_deref()), (session.id(), Some("ada")));
     assert_eq!((after.pending_log_in(), after.keys()), (None, vec!["cart".to_owned()]));
     assert_eq!(db.rows().await, 1);
-    // It is used up.
+    // A pending log-in can be completed only once.
     assert_eq!(complete(&sessions, &mut browser).await.unwrap_err(), ErrorKind::NoPendingLogIn);
     assert_eq!(browser.open(&sessions).await.user_id().as_deref(), Some("ada"));
 }
@@ -215,7 +215,7 @@ async fn what_was_begun_for_one_user_is_not_completed_as_another(db: Db) {
     assert_eq!(error.kind(), ErrorKind::NoPendingLogIn);
     assert_eq!((session.user_id(), sessions.count_of_user("bob").await.unwrap()), (None, 0));
     is_nobodys(&sessions, &browser).await;
-    // Naming the same one is no mistake.
+    // It is allowed to name the same user.
     session.complete_log_in_as("ada").await.unwrap();
     browser.finish(&session).await;
     assert_eq!(browser.open(&sessions).await.user_id().as_deref(), Some("ada"));
@@ -248,19 +248,19 @@ async fn a_revocation_since_the_beginning_refuses_it(db: Db) {
                 2 => device.open(revoking).await.log_out_everywhere().await.unwrap(),
                 _ => device.open(revoking).await.log_out_others().await.unwrap(),
             };
-            // The code comes in a minute later: the request itself is from after the revocation.
+            // The code comes a minute later. The request itself begins after the revocation.
             db.pass(minutes(1)).await;
             db.pass_for_cutoffs(minutes(1)).await;
             let refused = complete(&nodes[0], &mut browser).await.unwrap_err();
             assert_eq!(refused, ErrorKind::LogInRefused, "way {way}");
             assert_eq!(browser.open(&nodes[0]).await.user_id(), None, "way {way}");
-            // Who gives the password again gets in.
+            // A user who gives the password again is admitted.
             begin(&nodes[1], &mut browser, Some("ada")).await;
             complete(&nodes[1], &mut browser).await.unwrap();
             nodes[0].revoke_user("ada").await.unwrap();
             db.pass_for_cutoffs(minutes(1)).await;
         }
-        // Of everybody: the row of what was begun goes too, and nothing is under way any more.
+        // A revocation of everybody also deletes the row of the pending log-in.
         let mut browser = begun(&nodes[0]).await;
         let held = browser.open(&nodes[0]).await;
         revoking.revoke_all().await.unwrap();
@@ -298,9 +298,9 @@ async fn it_lapses(db: Db) {
         assert_eq!(session.pending_log_in(), None);
         assert_eq!(complete(&sessions, &mut other).await.unwrap_err(), ErrorKind::NoPendingLogIn);
         assert_eq!(other.open(&sessions).await.user_id(), None);
-        // The handle from before sees by its own clock how long ago it read the row: a few milliseconds.
+        // The old handle knows by its own clock that it read the row only a few milliseconds ago.
         assert!(held.pending_log_in().is_some());
-        // What has lapsed may begin again.
+        // A lapsed log-in can begin again.
         begin(&sessions, &mut other, Some("ada")).await;
         complete(&sessions, &mut other).await.unwrap();
     }
@@ -316,7 +316,7 @@ async fn another_browser_cannot_complete_it(db: Db) {
         let completed = complete(&sessions, &mut other).await.unwrap_err();
         assert_eq!(completed, ErrorKind::NoPendingLogIn);
     }
-    // Neither can whoever has the cookie from before, now or later.
+    // A holder of the old cookie cannot complete it either, now or later.
     let session = planted.open(&sessions).await;
     assert_eq!(session.pending_log_in(), None);
     assert_eq!(session.complete_log_in().await.unwrap_err().kind(), ErrorKind::Superseded);
@@ -347,7 +347,7 @@ async fn begun_while_somebody_else_is_logged_in(db: Db) {
     let (mut browser, id) = Browser::logged_in(&sessions, "bob").await;
     browser.open(&sessions).await.update("bobs", |n: &mut u64| *n += 1).await.unwrap();
     begin(&sessions, &mut browser, Some("ada")).await;
-    // Bob is logged in until ada has proved who she is.
+    // Bob stays logged in until ada has completed the log-in.
     let session = browser.open(&sessions).await;
     assert_eq!((session.id(), session.user_id().as_deref()), (Some(id), Some("bob")));
     assert_eq!(session.devices().await.unwrap().len(), 1);
@@ -356,7 +356,7 @@ async fn begun_while_somebody_else_is_logged_in(db: Db) {
     assert_eq!(sessions.count_of_user("bob").await.unwrap(), 0);
     assert_eq!(browser.open(&sessions).await.keys(), [""; 0]);
 
-    // The user's own, to confirm with two factors, keeps what it has.
+    // The user's own session, when it confirms with two factors, keeps its data.
     browser.open(&sessions).await.update("adas", |n: &mut u64| *n += 1).await.unwrap();
     begin(&sessions, &mut browser, Some("ada")).await;
     let session = complete(&sessions, &mut browser).await.unwrap();
@@ -400,7 +400,8 @@ async fn completing_twice_is_one_session(db: Db) {
         sessions.revoke_all().await.unwrap();
         db.pass_for_cutoffs(minutes(1)).await;
     }
-    // One that left before the answer came, and was read after it: the browser has the new cookie by then.
+    // A request that left before the answer came, and is read after it: the browser has the new cookie by
+    // then.
     let mut browser = begun(&sessions).await;
     let old = browser.clone();
     complete(&sessions, &mut browser).await.unwrap();
@@ -410,7 +411,7 @@ async fn completing_twice_is_one_session(db: Db) {
     assert_eq!(sessions.count_of_user("ada").await.unwrap(), 1);
 }
 
-/// The form with the password is sent with a double click: nobody knows whose answer the browser keeps.
+/// The form with the password is sent with a double click, and the browser may keep either answer.
 async fn beginning_twice_leaves_either_cookie_good(db: Db) {
     let sessions = db.sessions().await;
     for user_id in [Some("ada"), None] {
@@ -419,7 +420,7 @@ async fn beginning_twice_leaves_either_cookie_good(db: Db) {
                 let (browser, id) = Browser::with(&sessions, "cart", json!("tea")).await;
                 let mut browsers = [browser.clone(), browser.clone()];
                 if comes_late {
-                    // The second request is read when the first one is through.
+                    // The second request loads its session after the first one has finished.
                     for browser in &mut browsers {
                         begin(&sessions, browser, user_id).await;
                     }
@@ -446,7 +447,7 @@ async fn beginning_twice_leaves_either_cookie_good(db: Db) {
                 let after = browser.open(&sessions).await;
                 assert_eq!((after.id(), after.user_id().as_deref()), (Some(id), Some("ada")));
                 assert_eq!(after.keys(), ["cart"]);
-                // The other cookie went with what was begun.
+                // The completion ends the other cookie.
                 assert!(!browsers[1 - kept].is_in(&sessions).await);
                 assert_eq!(sessions.count_of_user("ada").await.unwrap(), 1);
                 sessions.revoke_all().await.unwrap();
@@ -516,7 +517,7 @@ async fn a_refused_completion_may_be_tried_again(db: Db) {
     complete(&sessions, &mut browser).await.unwrap();
 }
 
-/// It knows nothing of what was begun, and leaves those columns as they are.
+/// The first release does not know pending log-ins, and leaves their columns as they are.
 async fn a_log_in_by_the_first_release_leaves_nothing_pending(db: Db) {
     let sessions = db.sessions().await;
     let browser = begun(&sessions).await;
@@ -537,7 +538,7 @@ async fn a_log_in_by_the_first_release_leaves_nothing_pending(db: Db) {
     assert_eq!(browser.open(&sessions).await.user_id().as_deref(), Some("bob"));
 }
 
-/// A millisecond is as fine as SQLite's clock is, and both may fall into one.
+/// SQLite's clock has a precision of a millisecond, and both may be in the same one.
 async fn begun_in_the_moment_of_a_log_in(db: Db) {
     let sessions = db.sessions().await;
     for _ in 0..20 {

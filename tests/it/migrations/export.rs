@@ -23,7 +23,7 @@ async fn an_applications_own_migrator_can_run_them(db: Db) {
         works(&sessions).await;
         sessions.migrate().await.unwrap();
     }
-    // The ledger is sqlx-cli's.
+    // The ledger is the same as sqlx-cli's.
     sqlx(&db, &["revert", "--target-version", "0"]);
     db.sessions().await.migrate().await.unwrap();
     match &db.pool {
@@ -56,7 +56,7 @@ async fn written_to_files_they_are_those_of_the_repository(db: Db) {
 }
 
 async fn written_to_files_they_are_run_by_sqlx_cli(db: Db) {
-    // What the shorter configuration of the docs asks for.
+    // The shorter configuration of the docs needs an existing schema.
     db.run("create schema sessile", "select 1").await;
     sqlx_as_documented(&db.url, &["run"]);
     let sessions = db.sessions().await;

@@ -1,4 +1,4 @@
-//! On Postgres: what a migration adds is granted to those who could write sessions before.
+//! On Postgres: a migration grants its objects to the roles that could already write sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgPool, raw_sql};
 
 use super::{REALMS, roles::Roles, sqlx_as_documented};
 
-/// What a role may do with each object of the schema.
+/// The rights of a role on each object of the schema.
 type Rights = BTreeMap<String, BTreeSet<String>>;
 
 async fn rights(roles: &Roles, role: &str) -> Rights {
@@ -32,7 +32,7 @@ async fn rights(roles: &Roles, role: &str) -> Rights {
     rights
 }
 
-/// The grants of the docs as far as the schema of an earlier version has their objects.
+/// The grants of the docs for the objects that the schema of an earlier version has.
 async fn grant(roles: &Roles) {
     for statement in roles.statements(1) {
         let (privileges, rest) = statement.split_once(" on ").unwrap();
@@ -77,7 +77,7 @@ async fn a_migration_grants_what_it_adds() {
     }
 }
 
-/// Whoever they are. Who could only read gets nothing.
+/// This holds for any role. A role that could only read gets nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_who_write_can_read_what_a_start_reads() {
     let roles = Roles::documented().await;

@@ -1,4 +1,4 @@
-//! Which migrations a database has, whoever ran them.
+//! The migrations of a database, independent of the tool that ran them.
 
 use serde_json::json;
 use sessile::ErrorKind;
@@ -37,7 +37,7 @@ async fn a_database_that_is_not_migrated_says_what_to_do(db: Db) {
     assert!(error.to_string().contains("Sessions::migrate()"), "{error}");
 }
 
-/// As after the next release's migration, which says which release it needs at least.
+/// As after a migration of the next release, which names the oldest release that can use the schema.
 async fn migrated_by_a_later_release(db: &Db, needs_migration: &str, needs_release: &str) {
     db.sessions().await.migrate().await.unwrap();
     db.run(
@@ -57,7 +57,7 @@ async fn migrated_by_a_later_release(db: &Db, needs_migration: &str, needs_relea
 }
 
 async fn a_newer_schema_that_is_good_for_this_release_is_used(db: Db) {
-    // Releases of their own, so that other tests' lines are told apart.
+    // Different releases, so that this test's log lines can be distinguished from other tests' lines.
     let backend = if db.is_postgres() { "postgres" } else { "sqlite" };
     for needs_migration in [FIRST, REALMS] {
         let logs = Capture::begin();
@@ -136,7 +136,7 @@ async fn the_way_down_ends_the_sessions_of_other_realms_only(db: Db) {
     sqlx(&db, &["revert", "--target-version", FIRST]);
     assert_eq!((db.rows().await, cutoffs().await), (2, vec!["bob".to_owned()]));
     sqlx(&db, &["run"]);
-    // The connections of before have statements of the other schema.
+    // Connections from before have prepared statements of the other schema.
     let shop = db.sessions().await;
     let office = db.builder().await.realm("office").build().unwrap();
     for browser in [&guest, &ada] {

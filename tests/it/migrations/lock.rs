@@ -1,4 +1,4 @@
-//! On Postgres: one migrator at a time, sqlx's own included, and nothing stays behind.
+//! On Postgres: one migrator at a time, sqlx's own included, and no lock stays behind.
 
 use sessile::{Sessions, store::postgres::PostgresStore};
 use sqlx::{
@@ -11,7 +11,7 @@ use sqlx::{
 use super::{until, works};
 use crate::support::{Db, Pool};
 
-/// How many hold the lock of migrations, or wait for it.
+/// How many transactions hold the migrations' lock, or wait for it.
 async fn locks(db: &Db) -> i64 {
     let locks = "select count(*) from pg_locks where locktype = 'advisory'
         and database = (select oid from pg_database where datname = current_database())";
@@ -26,13 +26,13 @@ async fn the_lock_does_not_stay_behind_on_the_applications_pool() {
     let sessions = Sessions::builder(backend).build().unwrap();
     sessions.migrate().await.unwrap();
     assert_eq!(locks(&db).await, 0);
-    // A migration that fails, too.
+    // The same after a migration that fails.
     db.run("drop schema sessile cascade", "").await;
     db.run("create schema sessile", "").await;
     db.run("create table sessile.session_cutoffs (mine text)", "").await;
     sessions.migrate().await.unwrap_err();
     assert_eq!(locks(&db).await, 0);
-    // The application's own migrations, by another connection than the pool's.
+    // The application's own migrations, on a connection outside the pool.
     let applications = Migrator::with_migrations(Vec::new());
     let Pool::Postgres(other) = &db.pool else { unreachable!() };
     applications.run(other).await.unwrap();
@@ -48,12 +48,12 @@ async fn sqlxs_own_migrator_is_waited_for() {
     let sessions = db.sessions().await;
     let node = sessions.clone();
     let migration = tokio::spawn(async move { node.migrate().await });
-    // For longer than it takes Postgres to look for a deadlock, which it would otherwise end by ending one of them.
+    // For longer than Postgres takes to look for a deadlock, because it would end one of the two.
     let waits = "select count(*) from pg_stat_activity where datname = current_database()
         and application_name = 'sessile' and (query = 'ROLLBACK' or query like '%advisory%')
         and now() - backend_start > interval '1.5 seconds'";
     until("it waits for the lock", async || db.number(waits, "").await > 0).await;
-    // The other one can do what waits for all transactions that were open before.
+    // The other transaction can run a statement that waits for all open transactions.
     query("create table mine (id integer)").execute(&mut other).await.unwrap();
     query("create index concurrently on mine (id)").execute(&mut other).await.unwrap();
     let has_schema: bool = query_scalar("select to_regnamespace('sessile') is not null")
@@ -68,8 +68,8 @@ async fn sqlxs_own_migrator_is_waited_for() {
     db.drop().await;
 }
 
-/// sqlx-cli makes the schema before it takes the lock. And a role's statements may not take long, while its
-/// migrations may.
+/// sqlx-cli creates the schema before it takes the lock. And the role's statements have a time-out, but its
+/// migrations have none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_sqlx_cli_makes_at_the_same_moment_is_waited_for() {
     let db = Db::empty_postgres().await;

@@ -68,7 +68,7 @@ pub(crate) fn sqlx(db: &Db, command: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Asks until it is so.
+/// Repeats a check until it succeeds.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
@@ -77,7 +77,7 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Writes this release's migrations to files, and the configuration, as docs/operations.md has it.
+/// Writes this release's migrations, and the configuration, to files, as docs/operations.md describes.
 pub(crate) fn write_as_documented(migrator: &Migrator, config: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for migration in migrator.iter() {

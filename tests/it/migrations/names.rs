@@ -1,4 +1,4 @@
-//! On SQLite: what the application has in the same file, and what another node does with it meanwhile.
+//! On SQLite: the application's objects in the same file, and another node that migrates at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ async fn a_name_that_the_application_has_taken_is_refused_before_anything_is_cha
             if let Some(earlier) = &earlier {
                 sqlx(&db, &["run", "--target-version", earlier]);
             }
-            // SQLite takes both for one name.
+            // SQLite treats the two as one name.
             let theirs = name.to_uppercase();
             db.run("", &format!("create table {theirs} (mine text)")).await;
             db.run("", &format!("insert into {theirs} values ('as it was')")).await;
@@ -66,7 +66,7 @@ async fn a_name_that_the_application_has_taken_is_refused_before_anything_is_cha
     assert!(earlier.is_some());
 }
 
-/// For longer than the application's statements wait, whose time-out is as before afterwards.
+/// For longer than the application's statements wait. Their time-out is unchanged afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_node_that_migrates_is_waited_for() {
     let db = Db::empty_sqlite().await;
@@ -97,7 +97,7 @@ async fn another_node_that_migrates_is_waited_for() {
     assert_eq!(busy_timeout().await, 50);
     works(&sessions).await;
 
-    // So it is after an error.
+    // It is also unchanged after an error.
     db.run("", "update _sessile_migrations set checksum = x'00'").await;
     sessions.migrate().await.unwrap_err();
     assert_eq!(busy_timeout().await, 50);

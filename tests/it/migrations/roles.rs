@@ -1,5 +1,5 @@
-//! On Postgres, as roles that may do less than everything: the grants of docs/operations.md, run as they stand
-//! there, and what an error says where one is missing.
+//! On Postgres, as roles with limited rights: the grants of docs/operations.md, run as they are written
+//! there, and the text of an error when one is missing.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ pub(super) fn documented(section: &str, language: &str) -> Vec<&'static str> {
     text.split(&*opening).skip(1).map(|block| block.split("```").next().unwrap()).collect()
 }
 
-/// An empty database and the roles of the docs, under names of their own: roles belong to the whole server.
+/// An empty database and the roles of the docs, under separate names, because roles belong to the whole
+/// server.
 pub(super) struct Roles {
     pub(super) db: Db,
     suffix: String,
@@ -35,7 +36,7 @@ impl Roles {
         Self { db, suffix }
     }
 
-    /// As the docs make them, and the schema.
+    /// The roles as the docs create them, and the schema.
     pub(super) async fn documented() -> Self {
         let roles = Self::none().await;
         roles.run(roles.statements(0)).await;
@@ -79,12 +80,13 @@ impl Roles {
         Sessions::builder(backend).build().unwrap()
     }
 
-    /// Migrates, runs what the error says, as an administrator, and so on. What was run.
+    /// Migrates, runs the statement in the error as an administrator, and repeats that. Returns the
+    /// statements.
     async fn follow_the_errors(&self, role: &str) -> Vec<String> {
         let mut followed = Vec::new();
         loop {
             assert!(followed.len() < 10, "{followed:?}");
-            // A pool of its own each time, as after a restart.
+            // A new pool each time, as after a restart.
             let Err(error) = self.sessions(role).await.migrate().await else { return followed };
             assert_eq!(error.kind(), ErrorKind::Schema, "{error:?}");
             assert!(!error.is_transient());
@@ -146,7 +148,7 @@ async fn the_documented_grants_are_what_each_role_needs() {
     roles.drop().await;
 }
 
-/// Leaves one session.
+/// Uses every verb. One session is left.
 async fn every_verb_works(db: &Db, sessions: &Sessions) {
     let (mut guest, id) = Browser::with(sessions, "a", json!(1)).await;
     let session = guest.open(sessions).await;
@@ -156,7 +158,7 @@ async fn every_verb_works(db: &Db, sessions: &Sessions) {
     session.reauthenticate().await.unwrap();
     guest.finish(&session).await;
     assert_eq!(sessions.find(id).await.unwrap().unwrap().user_id.as_deref(), Some("ada"));
-    // Another day: the request touches the row.
+    // A day later, so that the request touches the row.
     db.pass(Duration::from_secs(120)).await;
     assert!(guest.is_in(sessions).await);
     sessions.flush().await.unwrap();
@@ -198,7 +200,7 @@ async fn an_error_names_the_grant_that_is_missing() {
         roles.follow_the_errors("sessile_owner").await,
         ["create schema sessile authorization sessile_owner"]
     );
-    // Nothing is to be done: no more than reading.
+    // There is nothing to do, and the role needs only the right to read.
     assert_eq!(
         roles.follow_the_errors("stranger").await,
         [
@@ -206,13 +208,13 @@ async fn an_error_names_the_grant_that_is_missing() {
             "grant select on sessile._sqlx_migrations to stranger"
         ]
     );
-    // Something is to be done.
+    // One migration is missing.
     let newest = migrator().iter().map(|migration| migration.version).max().unwrap();
     let lacks_one = format!("delete from sessile._sqlx_migrations where version = {newest}");
     roles.run([&lacks_one]).await;
     assert_eq!(roles.follow_the_errors("stranger").await, ["grant sessile_owner to stranger"]);
     roles.run([format!("revoke {owner} from {stranger}")]).await;
-    // A newer release was here.
+    // A newer release has migrated.
     roles
         .run(["insert into sessile._sqlx_migrations (version, description, success, checksum, execution_time)
             values (99990101000000, 'later', true, '\\x00', 0)"])
@@ -236,7 +238,7 @@ async fn an_error_says_how_an_administrator_hands_over_what_they_made() {
         "grant usage on schema sessile to sessile_owner".to_owned(),
         "grant select on sessile._sqlx_migrations to sessile_owner".to_owned(),
     ];
-    // Whatever the schema holds.
+    // For every object in the schema.
     let relations = roles
         .db
         .texts(
@@ -250,7 +252,7 @@ async fn an_error_says_how_an_administrator_hands_over_what_they_made() {
     roles.drop().await;
 }
 
-/// What cannot be foreseen is told as the server says it.
+/// An unforeseen error has the server's own text.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_other_refusal_is_told_too() {
     let roles = Roles::documented().await;
@@ -260,7 +262,7 @@ async fn any_other_refusal_is_told_too() {
     let text = error.to_string();
     assert!(text.contains("permission denied for language plpgsql"), "{text}");
     assert!(text.contains(&roles.name("sessile_owner")), "{text}");
-    // All of it was rolled back.
+    // The whole migration was rolled back.
     let tables = "select count(*) from pg_class where relnamespace = 'sessile'::regnamespace";
     assert_eq!(roles.db.number(tables, "").await, 0);
     roles.drop().await;

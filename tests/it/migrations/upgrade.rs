@@ -1,4 +1,4 @@
-//! From each earlier version to the newest, with data, and beside those who use it.
+//! From each earlier version to the newest, with data, and while others use the database.
 
 use std::{
     sync::{
@@ -28,7 +28,7 @@ async fn data_of_every_earlier_version_survives(db: Db) {
             FIRST,
             include_str!("../earlier/20261123000001.postgres.sql"),
             include_str!("../earlier/20261123000001.sqlite.sql"),
-            // It did not say so, and its idle timeout is not that of a remembered one.
+            // The row does not say so, and its idle timeout is not that of a remembered session.
             false,
         ),
         (
@@ -68,7 +68,7 @@ async fn data_of_every_earlier_version_survives(db: Db) {
     }
 }
 
-/// That many sessions, as the first release wrote them.
+/// This many sessions, as the first release wrote them.
 async fn fill(db: &Db, rows: u32) {
     db.run(
         &format!("insert into sessile.sessions (id, revision, created_at, authenticated_at, last_seen_at,
@@ -89,7 +89,7 @@ async fn fill(db: &Db, rows: u32) {
     .await;
 }
 
-/// Somebody who writes to one row after the other.
+/// A client that writes to one row after another.
 struct Writer {
     writes: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -118,13 +118,13 @@ impl Writer {
         Self { writes, stop, longest }
     }
 
-    /// Waits until it has written some more.
+    /// Waits until the writer has written some more rows.
     async fn goes_on(&self) {
         let before = self.writes.load(SeqCst);
         until("the writer goes on", async || self.writes.load(SeqCst) > before + 2).await;
     }
 
-    /// How long its longest write took.
+    /// The duration of its longest write.
     async fn longest(self) -> Duration {
         self.goes_on().await;
         self.stop.store(true, SeqCst);
@@ -136,7 +136,7 @@ async fn a_large_table_is_not_rewritten_and_its_writers_do_not_wait(db: Db) {
     sqlx(&db, &["run", "--target-version", FIRST]);
     fill(&db, if db.is_postgres() { 50_000 } else { 200_000 }).await;
     db.run("analyze sessile.sessions", "pragma wal_checkpoint(truncate)").await;
-    // Postgres writes a table that it changes into another file; SQLite's log holds what it writes.
+    // Postgres rewrites a changed table into another file. On SQLite the log contains the written pages.
     let file = async || {
         let postgres = "select string_agg(pg_relation_filenode(c.oid)::text, ' ' order by c.oid) from pg_class c
             where c.oid = 'sessile.sessions'::regclass
@@ -163,7 +163,8 @@ async fn a_large_table_is_not_rewritten_and_its_writers_do_not_wait(db: Db) {
     works(&db.sessions().await).await;
 }
 
-/// It gives up for a moment, so that nobody waits for it and for the transaction it waits for.
+/// It gives up for a moment, so that no statement waits both for it and for the transaction that it waits
+/// for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_that_meets_a_locked_table_lets_others_pass_postgres() {
     let db = Db::empty_postgres().await;
@@ -192,7 +193,8 @@ async fn a_migration_that_meets_a_locked_table_lets_others_pass_postgres() {
     reader.rollback().await.unwrap();
     migration.await.unwrap().unwrap();
     let longest = writer.longest().await;
-    // A write waits for as long as one try does, which is less than a second, and not for the reader.
+    // A write waits at most as long as one try, which is less than a second, and does not wait for the
+    // reader.
     assert!(longest < Duration::from_millis(1500), "a write took {longest:?}");
     works(&db.sessions().await).await;
     db.drop().await;

@@ -1,5 +1,5 @@
-//! That a node's own clock plays no part is in the types (`clippy.toml` forbids to ask it) and in the test of the shop with a
-//! wrong one; here, that every moment in the tables is one of the database's.
+//! A node's own clock has no influence: `clippy.toml` forbids reading it, and a test of the shop runs with a
+//! wrong clock. Here, every time in the tables must be one of the database's.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -53,13 +53,14 @@ async fn promise_06_every_moment_written_is_the_databases(db: Db) {
     sessions.revoke_user("ada").await.unwrap();
     for column in ["revoked_at", "used_at"] {
         let moment = cutoff(&db, column).await;
-        // As fine as the clock of SQLite is: the next millisecond.
+        // SQLite's clock has a precision of a millisecond.
         let end = db.clock().await + i64::from(!db.is_postgres());
         assert!((began..=end).contains(&moment), "{column}: {began} {moment} {end}");
     }
 }
 
-/// `new` are from between `began` and now, `old` are from before; and the ends follow from what was seen.
+/// `new` columns have a time between `began` and now, `old` columns an earlier one. The ends follow from
+/// "last seen".
 async fn written_since(db: &Db, began: i64, old: &[&str], new: &[&str]) {
     let now = db.clock().await;
     for column in new {
@@ -79,7 +80,7 @@ async fn written_since(db: &Db, began: i64, old: &[&str], new: &[&str]) {
     assert_eq!(column_of(db, "absolute_expires_at").await, begun + 86_400 * second);
 }
 
-/// A moment of the only row, as the database's clock counts.
+/// A time of the only row, in the unit of the database's clock.
 async fn column_of(db: &Db, column: &str) -> i64 {
     db.number(
         &format!("select (extract(epoch from {column}) * 1000000)::bigint from sessile.sessions"),
@@ -114,7 +115,7 @@ async fn promise_06_what_a_handle_shows_is_what_the_row_says(db: Db) {
     assert_eq!(session.authenticated_at(), moment("authenticated_at").await);
     let seen = moment("last_seen_at").await.unwrap();
     let shown = session.expires_at().unwrap() - TimeDelta::hours(1);
-    // Nanoseconds are lost on the way into the row.
+    // The row does not store nanoseconds.
     assert!((shown - seen).abs() <= TimeDelta::milliseconds(1), "{shown} {seen}");
 }
 

@@ -67,7 +67,7 @@ async fn promise_08_a_read_and_a_write_cost_two(db: Db) {
     let (browser, _) = Browser::logged_in(&sessions, "ada").await;
     db.pass(minutes(30)).await;
     spy.calls();
-    // It was not seen for long; but a save is a touch too.
+    // A touch is due, but a save is a touch too.
     let session = browser.open(&sessions).await;
     session.insert("n", 1).unwrap();
     session.insert("m", 2).unwrap();
@@ -80,7 +80,7 @@ async fn promise_08_a_read_and_a_write_cost_two(db: Db) {
     session.finish().await.unwrap();
     assert_eq!(spy.calls(), [(Verb::Load, 1), (Verb::Save, 1)]);
 
-    // The first write of a visitor has nothing to read.
+    // The first write of a visitor reads nothing.
     let session = sessions.open(None, Client::new()).await.unwrap();
     session.insert("n", 1).unwrap();
     session.finish().await.unwrap();
@@ -105,7 +105,7 @@ async fn promise_08_a_touch_is_written_once_in_a_twentieth_of_the_idle_timeout(d
         db.pass(minutes(1)).await;
         let session = browser.open(&sessions).await;
         session.finish().await.unwrap();
-        // A touch is written behind.
+        // A touch is written in the background.
         sessions.flush().await.unwrap();
         for (verb, calls) in spy.calls() {
             match verb {

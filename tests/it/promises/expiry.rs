@@ -29,7 +29,7 @@ async fn promise_07_an_active_session_ends_at_its_absolute_timeout(db: Db) {
         db.pass(minutes(30)).await;
         let session = browser.open(&sessions).await;
         assert!(session.id().is_some(), "after {half_hour} half hours");
-        // Neither a touch nor a save moves that end.
+        // Neither a touch nor a save moves the absolute end.
         if half_hour % 2 == 0 {
             session.insert("n", half_hour).unwrap();
         }

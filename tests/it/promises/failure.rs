@@ -34,7 +34,7 @@ async fn promise_09_a_failing_database_is_an_error_and_not_an_anonymous_visitor(
     is_a_failure(sessions.sweep().await);
     is_a_failure(sessions.cleanup(Schedule::every(minutes(1))).run_once().await);
     is_a_failure(sessions.migrate().await);
-    // Who brings no cookie needs no database.
+    // A request without a cookie needs no database.
     assert_eq!(sessions.open(None, Client::new()).await.unwrap().id(), None);
 }
 
@@ -55,7 +55,7 @@ async fn promise_09_a_failing_write_keeps_the_cookie_and_what_was_recorded(db: D
     let after = browser.open(&sessions).await;
     assert_eq!((after.keys(), after.get("n").unwrap()), (vec!["n".to_owned()], Some(1)));
 
-    // What the layer does in place of another try.
+    // The layer does this instead of trying again.
     let session = browser.open(&sessions).await;
     session.insert("n", 2).unwrap();
     switch.off();

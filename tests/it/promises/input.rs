@@ -25,7 +25,7 @@ async fn promise_10_a_token_that_is_none_costs_no_query(db: Db) {
     spy.calls();
 
     let mut bytes = URL_SAFE_NO_PAD.decode(&good).unwrap();
-    // A version 4 in the place of the version 7.
+    // Version 4 instead of version 7.
     bytes[6] = bytes[6] & 0x0f | 0x40;
     let another_version = URL_SAFE_NO_PAD.encode(&bytes);
     let none: [&[u8]; 20] = [
@@ -62,7 +62,7 @@ async fn promise_10_a_token_that_is_none_costs_no_query(db: Db) {
 async fn round_trip(db: &Db, key: &str, value: &Value) -> Option<Value> {
     let (writer, reader) = (db.sessions().await, db.sessions().await);
     let (mut browser, _) = Browser::with(&writer, key, value.clone()).await;
-    // By a creation, a save and a log-in.
+    // Written by a creation, a save and a log-in.
     for step in 0..3 {
         let session = browser.open(&reader).await;
         assert_eq!(session.get::<Value>(key).unwrap().as_ref(), Some(value), "{step}");
@@ -132,7 +132,7 @@ async fn promise_10_every_key_comes_back_unchanged(db: Db) {
     assert_eq!(browser.open(&sessions).await.keys(), [""; 0]);
 }
 
-/// Numbers beyond what a float holds, halves of a surrogate pair, an object whose keys have an order.
+/// Numbers beyond the range of a float, halves of a surrogate pair, an object with ordered keys.
 async fn promise_10_a_value_that_nobody_touches_stays_as_it_was_written(db: Db) {
     let values = [
         "12345678901234567890123",
@@ -189,7 +189,7 @@ async fn promise_10_data_up_to_the_cap_is_kept_and_beyond_it_refused(db: Db) {
         assert!(text.contains("65536"), "{text}");
     }
     refused_for_new(&sessions, &one_more).await;
-    // Each fits, and both together do not: what is found at the end of a request is told then.
+    // Each value fits, but both together do not: the error comes at the end of the request.
     let (browser, _) = Browser::with(&sessions, "small", json!(0)).await;
     let (one, other) = (browser.open(&sessions).await, browser.open(&sessions).await);
     one.insert("one", "x".repeat(CAP / 2)).unwrap();
@@ -220,7 +220,7 @@ async fn promise_10_a_value_up_to_the_depth_is_kept_and_beyond_it_refused(db: Db
         assert_eq!(error.kind(), ErrorKind::InvalidData);
         assert!(error.to_string().contains("\"deep\""), "{error}");
     }
-    // The deepest that a policy can allow.
+    // The deepest nesting that a policy can allow.
     let sessions = db.builder().await.depth_limit(100).build().unwrap();
     let (browser, _) = Browser::with(&sessions, "deep", nested(100)).await;
     let session = browser.open(&sessions).await;

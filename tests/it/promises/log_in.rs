@@ -25,7 +25,7 @@ async fn promise_04_a_log_in_renews_the_secret(db: Db) {
     let session = browser.open(&sessions).await;
     session.log_in("ada").await.unwrap();
 
-    // Before the response is out.
+    // Even before the response is sent.
     assert!(!old.is_in(&sessions).await);
     browser.finish(&session).await;
     assert_ne!(browser.cookie, old.cookie);
@@ -79,7 +79,7 @@ async fn promise_04_a_reauthentication_renews_the_secret(db: Db) {
     after.require_recent(minutes(1)).unwrap();
 }
 
-/// Whoever looks at the row meanwhile sees all three of before, or all three of after.
+/// Every reader of the row sees all three old values, or all three new ones.
 async fn promise_04_secret_user_and_authentication_change_together(db: Db) {
     let sessions = db.sessions().await;
     let (browser, _) = Browser::with(&sessions, "n", json!(0)).await;
@@ -140,12 +140,12 @@ async fn promise_04_a_log_in_that_fails_renews_nothing(db: Db) {
     assert_eq!(session.user_id(), None);
 }
 
-/// Someone who planted their own anonymous cookie in a visitor's browser sends a slow request with it, and waits
-/// for the visitor to log in.
+/// An attacker who has planted an anonymous cookie in a visitor's browser sends a slow request with it, and
+/// waits for the visitor to log in.
 async fn promise_04_a_request_from_before_the_log_in_does_not_become_the_user(db: Db) {
     let sessions = db.sessions().await;
     let (planted, held) = held_while_ada_logs_in(&sessions).await;
-    // It writes, finds the row changed, and reads it again.
+    // The request writes, finds the row changed, and reads it again.
     held.update("n", |n: &mut u64| *n += 1).await.ok();
     held.refresh().await.ok();
 

@@ -73,7 +73,8 @@ async fn promise_05_a_log_in_that_began_before_is_refused(db: Db) {
     }
 }
 
-/// A password in one request, a code in the next: the authentication began with the first. Over a socket it is the other way round.
+/// A password in one request, a code in the next: the authentication began with the first one. On a socket it
+/// is the other way round.
 async fn promise_05_a_log_in_is_judged_by_when_its_authentication_began(db: Db) {
     let sessions = db.sessions().await;
     let an_hour_ago = Instant::now().checked_sub(hours(1)).unwrap();
@@ -98,7 +99,7 @@ async fn promise_05_a_log_in_that_follows_in_the_same_request_is_admitted(db: Db
         reset.log_in("ada").after(&revocation).await.unwrap();
         browser.finish(&reset).await;
         assert!(browser.is_in(&sessions).await, "way {way}");
-        // It is no licence for others.
+        // The revocation admits only the log-in that follows it.
         assert_eq!(another.log_in("ada").await.unwrap_err().kind(), ErrorKind::LogInRefused);
         db.pass_for_cutoffs(minutes(1)).await;
     }
@@ -114,6 +115,6 @@ async fn promise_05_the_session_that_logged_the_others_out_stays(db: Db) {
     browser.finish(&session).await;
     assert!(!other.is_in(&sessions).await);
     assert_eq!(browser.open(&sessions).await.id(), Some(id));
-    // Its user may authenticate again in it.
+    // The session's user may authenticate again in it.
     session.reauthenticate().await.unwrap();
 }

@@ -1,5 +1,5 @@
-//! The promises of the design, each by its number: `cargo test promise_05` runs what holds the fifth. Those that a cache could
-//! break run with one too: there they hold on other nodes within its bound.
+//! The promises of the design, by number: `cargo test promise_05` runs the tests of the fifth. Promises that
+//! a cache could break also run with a cache, where they hold on other nodes within its bound.
 
 mod clock;
 mod cost;

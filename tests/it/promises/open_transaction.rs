@@ -1,4 +1,4 @@
-//! A log-in that meets a revocation in the application's own transaction, before that has come to its end.
+//! A log-in that meets a revocation in the application's own transaction before the commit.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ cases! {
     promise_05_a_log_in_that_waits_for_a_revocation_succeeds_when_it_rolls_back,
 }
 
-/// Ends ada's sessions, each way, in a transaction that stays open.
+/// Ends ada's sessions in each way, in a transaction that stays open.
 async fn revoke(way: u32, db: &Db) -> Tx {
     let mut open = Tx::begin(db).await;
     match way {
@@ -34,7 +34,7 @@ async fn revoke(way: u32, db: &Db) -> Tx {
         _ => open.revoke_all().await,
     }
     .unwrap();
-    // That was a second ago.
+    // Moves the revocation back by a second.
     open.run(
         "update sessile.session_cutoffs set revoked_at = revoked_at - interval '1 second'",
         "update session_cutoffs set revoked_at = revoked_at - 1000",
@@ -43,8 +43,8 @@ async fn revoke(way: u32, db: &Db) -> Tx {
     open
 }
 
-/// A log-in of ada's whose authentication began just now: after the revocation, and before its commit. When this
-/// returns it waits.
+/// A log-in of ada whose authentication began just now: after the revocation, and before its commit. The
+/// log-in waits when this function returns.
 async fn waiting_log_in(db: &Db) -> tokio::task::JoinHandle<Result<()>> {
     let (node, begun) = node(db).await;
     let session = Browser::default().open(&node).await;
@@ -54,7 +54,7 @@ async fn waiting_log_in(db: &Db) -> tokio::task::JoinHandle<Result<()>> {
         );
     match db.is_postgres() {
         true => until_waiting(db, 1).await,
-        // It has looked at the cut-off, and has the connection for its transaction.
+        // The log-in has read the cut-off, and has a connection for its transaction.
         false => {
             while begun.load(Ordering::SeqCst) < 1 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -64,7 +64,7 @@ async fn waiting_log_in(db: &Db) -> tokio::task::JoinHandle<Result<()>> {
     log_in
 }
 
-/// A node, and on SQLite how often it asked for the connection that writes.
+/// A node and, on SQLite, the number of times that it asked for the connection that writes.
 async fn node(db: &Db) -> (Sessions, Arc<AtomicU32>) {
     let acquired = Arc::<AtomicU32>::default();
     let Pool::Sqlite(readers) = &db.pool else {
@@ -94,7 +94,7 @@ async fn promise_05_a_log_in_that_waits_for_a_revocation_is_refused_when_it_comm
         };
         assert_eq!(error.kind(), ErrorKind::LogInRefused, "way {way}");
         assert_eq!(db.rows().await, 0);
-        // The next one is ada's first.
+        // The next log-in is ada's first.
         db.run(
             "delete from sessile.session_cutoffs where user_id = 'ada'",
             "delete from session_cutoffs where user_id = 'ada'",

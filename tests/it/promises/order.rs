@@ -1,4 +1,4 @@
-//! The browser sends requests side by side, and gets the answers in any order.
+//! The browser sends concurrent requests, and receives the answers in any order.
 
 use serde_json::json;
 use sessile::{Client, CookieChange, ErrorKind, Sessions, minutes, seconds, store::CacheOptions};
@@ -22,7 +22,7 @@ cases! {
 const WAYS: [&str; 5] =
     ["log in", "log in as somebody else", "begin a log-in", "reauthenticate", "renew"];
 
-/// A browser's next request replaces the secret. The browser keeps the answer.
+/// The browser's next request replaces the secret. The browser keeps the answer.
 async fn replace(way: &str, sessions: &Sessions, browser: &mut Browser) {
     let session = browser.open(sessions).await;
     match way {
@@ -36,7 +36,7 @@ async fn replace(way: &str, sessions: &Sessions, browser: &mut Browser) {
     browser.finish(&session).await;
 }
 
-/// A browser of ada's with a cart, and as it was before its secret was replaced.
+/// Ada's browser with a cart, and a copy of it from before the secret was replaced.
 async fn replaced(way: &str, db: &Db, sessions: &Sessions) -> (Browser, Browser) {
     let (mut browser, _) = Browser::logged_in(sessions, "ada").await;
     browser.open(sessions).await.update("cart", |n: &mut u64| *n += 1).await.unwrap();
@@ -47,8 +47,8 @@ async fn replaced(way: &str, db: &Db, sessions: &Sessions) -> (Browser, Browser)
     (before, browser)
 }
 
-/// A node that has a copy of the row from before does not take the new secret for a wrong one, and the browser's next write for
-/// another visitor's.
+/// A node with an old copy of the row must not take the new secret for a wrong one, and the browser's next
+/// write for another visitor's.
 async fn promise_11_a_new_cookie_is_good_on_every_node_at_once(db: Db) {
     let node = async || db.builder().await.cache(CacheOptions::default()).build().unwrap();
     let nodes = [node().await, node().await];
@@ -74,11 +74,11 @@ async fn promise_11_a_request_with_a_replaced_secret_is_superseded(db: Db) {
         for node in &nodes {
             let late = before.open(node).await;
             assert!(late.is_superseded(), "{way}");
-            // It reads as anonymous.
+            // The request reads as anonymous.
             assert_eq!((late.id(), late.user_id(), late.authenticated_at()), (None, None, None));
             assert_eq!((late.created_at(), late.expires_at()), (None, None));
             assert_eq!((late.keys(), late.get::<u64>("cart").unwrap()), (vec![], None));
-            // Its writes are refused, and its log-out ends nothing.
+            // The request's writes are refused, and its log-out ends nothing.
             for error in [
                 late.update("cart", |n: &mut u64| *n += 1).await.unwrap_err(),
                 late.renew().await.unwrap_err(),
@@ -105,7 +105,7 @@ async fn promise_11_a_request_with_a_replaced_secret_is_superseded(db: Db) {
     }
 }
 
-/// All that a request can do which left with the old cookie and is under way while the secret is replaced.
+/// Every action of a request that left with the old cookie and is in flight while the secret is replaced.
 async fn promise_11_the_answer_to_an_older_request_leaves_the_new_cookie_alone(db: Db) {
     let sessions = db.sessions().await;
     for way in WAYS {
@@ -158,7 +158,7 @@ async fn promise_11_a_replaced_secret_is_a_wrong_one_after_a_minute(db: Db) {
         assert!(!late.is_superseded(), "{way}");
         assert_eq!((late.id(), late.user_id()), (None, None));
         late.refresh().await.unwrap();
-        // Whoever still has it is another visitor by now.
+        // A browser that still has the old cookie is another visitor by now.
         late.insert("n", 1).unwrap();
         before.finish(&late).await;
         assert_eq!(before.open(&sessions).await.keys(), ["n"]);
@@ -193,7 +193,7 @@ async fn promise_11_a_log_in_with_a_replaced_secret_gets_a_session(db: Db) {
             db.heard().await;
             let after = late.open(&sessions).await;
             assert_eq!(after.user_id().as_deref(), Some(user_id), "{way}");
-            // What the other one's session holds is for its user only.
+            // The other request's session is for its user only.
             let shares = owner.as_deref() == Some(user_id);
             assert_eq!(after.contains("cart"), shares, "{way} {user_id}");
             assert_eq!(browser.open(&sessions).await.user_id(), owner, "{way}");
@@ -207,7 +207,7 @@ async fn promise_11_a_dead_cookie_is_left_alone_until_a_write_replaces_it(db: Db
     let sessions = db.sessions().await;
     for logs_in in [false, true] {
         let (mut browser, id) = Browser::with(&sessions, "n", json!(1)).await;
-        // A poll that began before is answered after the new log-in.
+        // A poll that began earlier is answered after the new log-in.
         let poll = browser.open(&sessions).await;
         assert!(sessions.revoke(id).await.unwrap());
         let late_poll = browser.open(&sessions).await;
@@ -238,7 +238,7 @@ async fn promise_11_only_log_out_removes_a_cookie(db: Db) {
     let (expired, _) = logged_in().await;
     db.pass(minutes(90)).await;
     let (forged, other) = (logged_in().await.0, logged_in().await.0);
-    // Another one's secret behind this one's id.
+    // Another session's secret with this session's id.
     let forged = format!("{}{}", &forged.cookie.unwrap()[..22], &other.cookie.unwrap()[22..]);
     let dead = [ended.cookie.unwrap(), expired.cookie.unwrap(), forged, "malformed".to_owned()];
     for cookie in dead {
@@ -254,7 +254,7 @@ async fn promise_11_only_log_out_removes_a_cookie(db: Db) {
     nobodys.log_out().await.unwrap();
     assert_eq!(finish(&nobodys).await, CookieChange::Keep);
 
-    // Somebody else ended it while the request held it.
+    // Another request ended the session while this request held it.
     let (browser, id) = logged_in().await;
     let held = browser.open(&sessions).await;
     sessions.revoke(id).await.unwrap();

@@ -25,7 +25,7 @@ async fn promise_12_a_cookie_of_another_realm_is_no_session(db: Db) {
     let realms = shop_and_office(&db);
     for (its, others) in [(0, 1), (1, 0)] {
         let (browser, id) = Browser::logged_in(&realms[its], "7").await;
-        // The store has a copy of the row, if it keeps any.
+        // The store has a copy of the row now, if it keeps copies.
         assert_eq!(browser.open(&realms[its]).await.id(), Some(id));
         let session = browser.open(&realms[others]).await;
         assert_eq!((session.id(), session.user_id()), (None, None));
@@ -36,7 +36,7 @@ async fn promise_12_a_cookie_of_another_realm_is_no_session(db: Db) {
         assert_ne!(session.id(), Some(id));
         assert!(browser.is_in(&realms[its]).await);
     }
-    // Neither is one that was replaced there a moment ago.
+    // Nor is a secret valid that was replaced there a moment ago.
     let (browser, _) = Browser::logged_in(&realms[1], "7").await;
     browser.open(&realms[1]).await.renew().await.unwrap();
     assert!(browser.open(&realms[1]).await.is_superseded());

@@ -15,7 +15,7 @@ cases! {
 
 type Act = fn(&Session) -> Pin<Box<dyn Future<Output = Result<()>> + Send + '_>>;
 
-/// All that a request which still holds the session could do to bring it back.
+/// Every action with which a request that still holds the session could restore it.
 const ACTS: [(&str, Act); 7] = [
     ("save", |session| {
         Box::pin(async {
@@ -49,7 +49,7 @@ async fn promise_01_a_revoked_session_stays_dead(db: Db) {
             let held = browser.open(&node).await;
             end(way, &other_node, &browser, id).await;
             if name == "refresh" {
-                // It only reads: from a copy, as long as there may be one.
+                // The action only reads, from a copy as long as there may be one.
                 db.heard().await;
             }
 
@@ -61,7 +61,7 @@ async fn promise_01_a_revoked_session_stays_dead(db: Db) {
             held.insert("later", 1).unwrap();
             let at_the_end = held.finish().await.unwrap_err();
             assert_eq!(at_the_end.kind(), ErrorKind::SessionEnded, "{name} after {way}, finish");
-            // The browser keeps its dead cookie, and is handed no other one.
+            // The browser keeps its dead cookie, and gets no other one.
             assert_eq!(held.abandon(), CookieChange::Keep, "{name} after {way}");
             db.heard().await;
             assert!(!browser.is_in(&node).await, "{name} after {way}");
@@ -73,7 +73,7 @@ async fn promise_01_a_revoked_session_stays_dead(db: Db) {
 
 const WAYS: u32 = 7;
 
-/// Each way to end a session from outside of the request that holds it.
+/// Each way to end a session from outside the request that holds it.
 async fn end(way: u32, sessions: &Sessions, browser: &Browser, id: SessionId) {
     match way {
         0 => assert!(sessions.revoke(id).await.unwrap()),
@@ -141,7 +141,7 @@ async fn promise_01_a_log_in_after_the_revocation_makes_another_session(db: Db) 
     assert!(!dead.is_in(&sessions).await);
     assert!(browser.is_in(&sessions).await);
     assert!(sessions.find(id).await.unwrap().is_none());
-    // What the revoked session held is not in it.
+    // It has no data of the revoked session.
     assert_eq!(browser.open(&sessions).await.keys(), [""; 0]);
     assert_eq!(db.rows().await, 1);
 }

@@ -23,7 +23,7 @@ cases! {
     promise_03_views_show_neither_hash_nor_data,
 }
 
-/// A browser that did everything which is written: the cookies that it had.
+/// A browser that has used every write. Returns the cookies that it had.
 async fn busy(sessions: &Sessions) -> Vec<Browser> {
     let (mut browser, _) = Browser::with(sessions, "cart", json!("tea")).await;
     let mut all = vec![browser.clone()];
@@ -51,7 +51,7 @@ async fn promise_03_nothing_stored_makes_a_cookie(db: Db) {
     let browsers = busy(&sessions).await;
     let files = files(&db).await;
     let last = Leak::of(browsers.last().unwrap());
-    // What is there is found.
+    // The search does find data that exists.
     assert!(last.hash_is_in(&files));
     assert!(files.windows(12).any(|part| part == b"tea and milk"));
     for browser in &browsers {
@@ -59,7 +59,7 @@ async fn promise_03_nothing_stored_makes_a_cookie(db: Db) {
     }
 }
 
-/// Every byte of every table and index, as it lies on the disk.
+/// Every byte of every table and index, as stored on the disk.
 async fn files(db: &Db) -> Vec<u8> {
     match &db.pool {
         Pool::Postgres(pool) => {
@@ -148,7 +148,7 @@ async fn promise_03_no_error_shows_a_secret(db: Db) {
         session.reauthenticate().await.unwrap_err(),
         session.log_in("x".repeat(300)).await.unwrap_err(),
     ];
-    // A row that breaks a constraint: the database says which one, and what the row was.
+    // A row that violates a constraint: the database's error names the constraint and shows the row.
     let store = db.store();
     let mut taken = store.load(&[id]).await.unwrap().remove(0);
     let leak = Leak::of(&browser);
@@ -185,7 +185,7 @@ async fn promise_03_no_log_line_shows_a_secret(db: Db) {
     for browser in &browsers {
         browser.open(&sessions).await.finish().await.unwrap();
     }
-    // Malformed, and so near to the real one that it should not be shown either.
+    // Malformed, and so similar to the real cookie that it must not be shown either.
     let cookie = format!("{}=", browsers[0].cookie.as_deref().unwrap());
     sessions.open(Some(cookie.as_bytes()), Client::new()).await.unwrap();
     sessions.revoke_all().await.unwrap();

@@ -141,7 +141,7 @@ async fn promise_02_what_was_recorded_before_an_update_is_written_with_it(db: Db
         .unwrap(),
         101
     );
-    // The other key waits for the end of the request.
+    // The other key is written at the end of the request.
     assert_eq!(browser.open(&sessions).await.keys(), ["n"]);
     slow.finish().await.unwrap();
     let after = browser.open(&sessions).await;
@@ -159,7 +159,7 @@ async fn promise_02_a_write_that_fails_leaves_the_row_alone(db: Db) {
     let error = session.update("s", |s: &mut String| *s = "x".repeat(100)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
     assert_eq!(browser.open(&sessions).await.keys(), ["n"]);
-    // What was recorded is still recorded.
+    // The recorded change is still recorded.
     session.finish().await.unwrap();
     assert_eq!(browser.open(&sessions).await.keys(), ["m", "n"]);
 }

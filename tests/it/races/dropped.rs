@@ -1,5 +1,5 @@
-//! A browser that hangs up drops the future of its request, wherever it is: what was begun is done wholly or not at all, and no lock
-//! stays behind.
+//! A browser that hangs up drops the future of its request at any point. Each call then has its whole effect
+//! or none, and no lock stays behind.
 
 use std::{
     future::{Future, poll_fn},
@@ -26,7 +26,7 @@ cases! {
     a_dropped_log_out_is_carried_out,
 }
 
-/// Polls the future until it has been pending that many times, and drops it. `None` where it was dropped.
+/// Polls the future until it has been pending this many times, and then drops it. `None` if it was dropped.
 async fn dropped_after<F: Future>(times: u32, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = times;
@@ -41,11 +41,12 @@ async fn dropped_after<F: Future>(times: u32, future: F) -> Option<F::Output> {
     .await
 }
 
-/// A connection that went back to its pool inside of a transaction would take the next requests' writes with it.
+/// A connection that went back to its pool inside a transaction would include the next requests' writes in
+/// it.
 async fn no_transaction_is_left_open(db: &Db, point: u32) {
     const OPEN: &str = "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and xact_start is not null and pid <> pg_backend_pid()";
     if !db.is_postgres() {
-        // It would have the write lock.
+        // An open transaction would hold the write lock.
         Tx::begin(db).await.roll_back().await;
         return;
     }
@@ -58,7 +59,7 @@ async fn no_transaction_is_left_open(db: &Db, point: u32) {
     assert!(closed.is_ok(), "a transaction is open after a drop at point {point}");
 }
 
-/// Each point at which it may be dropped, and one at which it is not.
+/// Each point at which a future can be dropped, and one at which it is not dropped.
 const POINTS: std::ops::Range<u32> = 0..30;
 
 async fn a_dropped_save_is_whole_or_none_and_stays_recorded(db: Db) {
@@ -181,7 +182,7 @@ async fn a_dropped_log_out_is_carried_out(db: Db) {
     for point in POINTS {
         let (one, _) = Browser::logged_in(&sessions, "ada").await;
         let (other, _) = Browser::logged_in(&sessions, "ada").await;
-        // Its statement is in flight: the other one waits for the next.
+        // Its statement is in flight, and the other log-out waits for the next statement.
         let first = one.open(&sessions).await;
         let first = tokio::spawn(async move { first.log_out().await });
         let second = other.open(&sessions).await;

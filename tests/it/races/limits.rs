@@ -17,7 +17,8 @@ cases! {
     log_ins_of_others_do_not_wait_at_the_limit,
 }
 
-/// Log-ins of ada on two nodes at once, some of them from an anonymous session: how many got in. Somebody counts all the time.
+/// Concurrent log-ins of ada on two nodes, some from an anonymous session. Returns how many succeeded. A
+/// watcher counts the sessions all the time.
 async fn log_in_at_once(db: &Db, limit: u32, on_limit: OnLimit) -> usize {
     let nodes = [node(db, limit, on_limit).await, node(db, limit, on_limit).await];
     let done = Arc::new(AtomicBool::new(false));

@@ -1,4 +1,4 @@
-//! Rows that somebody keeps locked. SQLite has no such locks: there a transaction that writes keeps every writer waiting.
+//! Rows that stay locked. SQLite has no such locks: there a transaction that writes delays every writer.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::{
     tx::{Tx, until_waiting},
 };
 
-/// As when the application ends a user's sessions in a transaction that goes on for long: as many saves as a node has in flight
-/// at once wait for it.
+/// As when an application ends a user's sessions in a long transaction: as many saves as a node has in flight
+/// wait for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn saves_of_other_sessions_do_not_wait_for_them() {
     let db = Db::postgres().await;

@@ -1,4 +1,4 @@
-//! Log-ins that meet each other, and what else is done with the cookie.
+//! Log-ins that meet each other, and other calls with the same cookie.
 
 use serde_json::json;
 use sessile::{CookieChange, ErrorKind};
@@ -17,7 +17,7 @@ cases! {
     log_ins_and_revocations_of_all_kinds_do_not_stop_each_other,
 }
 
-/// A log-in of that user on its way with the browser's cookie; what the browser then has; and the handle.
+/// A log-in of this user in flight with the browser's cookie, the browser's later state, and the handle.
 async fn held_log_in(
     db: &Db,
     browser: &Browser,
@@ -51,7 +51,7 @@ async fn two_log_ins_of_one_user_with_one_cookie_are_one_session(db: Db) {
     assert_eq!((first.id(), second.id()), (Some(id), Some(id)));
     assert!(!old.is_in(&sessions).await);
     assert_ne!(browser.cookie, second_browser.cookie);
-    // Whichever answer the browser keeps, it is in, and finds what either of them wrote.
+    // Whichever answer the browser keeps, it is logged in, and has the data of both requests.
     for browser in [&browser, &second_browser] {
         let session = browser.open(&sessions).await;
         assert_eq!(session.user_id().as_deref(), Some("ada"));
@@ -94,7 +94,7 @@ async fn a_log_in_that_is_overtaken_by_a_renewal_gets_a_session_of_its_own(db: D
 
     assert_ne!(session.id(), Some(id));
     assert_eq!(user.open(&sessions).await.keys(), ["cart"]);
-    // The renewed one is still anonymous, whoever has its cookie.
+    // The renewed session is still anonymous, for every holder of its cookie.
     let anonymous = browser.open(&sessions).await;
     assert_eq!((anonymous.id(), anonymous.user_id()), (Some(id), None));
 }
@@ -130,7 +130,7 @@ async fn a_renewal_that_is_overtaken_by_a_log_in_changes_nothing(db: Db) {
     assert_eq!(db.rows().await, 1);
 }
 
-/// They take the same locks in many orders; a transaction that loses a deadlock runs again.
+/// They take the same locks in many orders. A transaction that loses a deadlock runs again.
 async fn log_ins_and_revocations_of_all_kinds_do_not_stop_each_other(db: Db) {
     let nodes = [db.sessions().await, db.sessions().await];
     let mut tasks = tokio::task::JoinSet::new();

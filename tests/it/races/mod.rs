@@ -1,5 +1,5 @@
-//! Interleavings, forced: by a gate that holds a call before it reaches the database or after its answer, or by a
-//! lock that the test holds. At the end many that are left to chance.
+//! Forced interleavings: by a gate that holds a call before it reaches the database or after its answer, or
+//! by a lock that the test holds. The last tests leave many interleavings to chance.
 
 mod dropped;
 mod limits;

@@ -1,4 +1,4 @@
-//! Requests of one cookie that each want to give the session a new secret.
+//! Requests with one cookie that each try to give the session a new secret.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ cases! {
     many_renewals_leave_one_live_cookie,
 }
 
-/// Two requests of one cookie: a call of the second will be held.
+/// Two requests with one cookie. A call of the second one will be held.
 async fn two(db: &Db, browser: &Browser, verb: Verb) -> (Session, Session, Arc<Gate>) {
     let gate = Gate::before(verb);
     let second = browser.open(&db.tapped(&gate).build().unwrap()).await;
     (browser.open(&db.sessions().await).await, second, gate)
 }
 
-/// The second one was told that it came too late. The browser is in, in whatever order it gets the two answers; its
-/// old cookie is dead.
+/// The second request failed as superseded. The browser is logged in, in whatever order it gets the two
+/// answers. Its old cookie is dead.
 async fn in_with_either_order(db: &Db, old: &Browser, first: &Session, second: &Session) {
     let sessions = db.sessions().await;
     assert!(second.is_superseded() && !first.is_superseded());
@@ -63,7 +63,7 @@ async fn of_two_reauthentications_one_is_the_session(db: Db) {
     gate.reached().await;
     first.reauthenticate().await.unwrap();
     gate.open();
-    // The user did authenticate, in the other one; but this handle may as well be a thief's.
+    // The user did authenticate, in the other request. But this handle may be a thief's.
     assert_eq!(task.await.unwrap().unwrap_err().kind(), ErrorKind::Superseded);
     assert_eq!(second.authenticated_at(), None);
     first.require_recent(sessile::seconds(30)).unwrap();

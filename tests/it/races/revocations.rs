@@ -1,4 +1,4 @@
-//! What is in flight when a session is revoked.
+//! Calls in flight when a session is revoked.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -37,7 +37,7 @@ const ACTS: [(Verb, Act); 5] = [
     (Verb::LogIn, |session| Box::pin(async { session.log_in("ada").await })),
 ];
 
-/// A node whose first call of that verb is held, a request of ada's on it, and what it does.
+/// A node whose first call of that verb is held, a request of ada's on it, and the request's action.
 async fn held(db: &Db, gate: &Arc<Gate>, act: Act) -> (Browser, tokio::task::JoinHandle<Outcome>) {
     let (browser, _) = Browser::logged_in(&db.sessions().await, "ada").await;
     let node = db.tapped(gate).build().unwrap();
@@ -45,7 +45,7 @@ async fn held(db: &Db, gate: &Arc<Gate>, act: Act) -> (Browser, tokio::task::Joi
     let mut its_browser = browser.clone();
     let task = tokio::spawn(async move {
         let result = act(&session).await;
-        // As the layer does: what was recorded may not be written any more.
+        // As the layer does: the recorded changes may not be written any more.
         let finished = session.finish().await;
         if let Err(error) = &finished {
             assert_eq!(error.kind(), ErrorKind::SessionEnded);
@@ -90,7 +90,7 @@ async fn what_was_written_before_the_revocation_goes_with_the_session(db: Db) {
     for (verb, act) in ACTS {
         let gate = Gate::after(verb);
         let (old, task) = held(&db, &gate, act).await;
-        // The database has answered; the request does not know yet.
+        // The database has answered, and the request does not know yet.
         assert_eq!(sessions.revoke_user("ada").await.unwrap().ended, 1, "{verb:?}");
         gate.open();
         let (result, browser) = task.await.unwrap();
@@ -147,8 +147,9 @@ async fn a_log_in_on_its_way_does_not_survive_a_revocation_of_all(db: Db) {
     assert_eq!(db.rows().await, 0);
 }
 
-/// The log-in is admitted and about to be written; the revocation waits for it, and must then see what it wrote. The test
-/// holds the log-in there by a lock on its row. (On SQLite on the whole database: either may come first.)
+/// The log-in is admitted and about to write. The revocation waits for it, and must then see its row. The
+/// test holds the log-in by a lock on its row. (On SQLite by a lock on the whole database: either may come
+/// first.)
 async fn a_log_in_that_has_its_lock_does_not_survive_the_revocation_that_waits(db: Db) {
     let sessions = db.sessions().await;
     for all in [false, true] {
@@ -191,7 +192,7 @@ async fn revoke(sessions: &Sessions, all: bool) -> u64 {
 
 async fn a_log_in_of_one_user_does_not_wait_for_the_revocation_of_another(db: Db) {
     if !db.is_postgres() {
-        // SQLite has one writer at a time; all that can be said is that both come to their end.
+        // SQLite has one writer at a time, so the test can only check that both finish.
         let sessions = db.sessions().await;
         let revocation = sessions.revoke_user("bob");
         let (_, revoked) = tokio::join!(Browser::logged_in(&sessions, "ada"), revocation);

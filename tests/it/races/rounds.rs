@@ -1,4 +1,5 @@
-//! Rounds of random requests by several browsers of one user on two nodes, against a model of what must not happen.
+//! Rounds of random requests by several browsers of one user on two nodes, checked against a model of
+//! forbidden results.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,7 +43,7 @@ async fn no_round_of_random_requests_revives_or_loses_anything(db: Db) {
     }
 }
 
-/// What is known for certain, by those who got an answer.
+/// The facts that are certain, because a request got an answer.
 #[derive(Default)]
 struct Model {
     user_id: String,
@@ -154,7 +155,7 @@ impl Client {
     }
 }
 
-/// Whether it succeeded. That somebody else was first is nobody's fault.
+/// Whether the call succeeded. It may fail because another call was first.
 fn may_have_ended<T>(result: sessile::Result<T>) -> bool {
     match result {
         Ok(_) => true,
@@ -165,12 +166,12 @@ fn may_have_ended<T>(result: sessile::Result<T>) -> bool {
     }
 }
 
-/// Whether the error says that the handle is not the session any more.
+/// Whether the error means that the handle has lost its session.
 fn is_told(error: &sessile::Error) -> bool {
     [ErrorKind::SessionEnded, ErrorKind::Superseded].contains(&error.kind())
 }
 
-/// The same in every run (SplitMix64), so that a round which failed may fail again.
+/// The same sequence in every run (SplitMix64), so that a failed round can fail again.
 struct Dice(u64);
 
 impl Dice {

@@ -1,4 +1,4 @@
-//! The cleanup against what is alive after all.
+//! The cleanup, and rows that become live again.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ cases! {
 
 const TOUCH: &str = "update sessile.sessions set valid_until = now() + interval '1 hour', expires_at = now() + interval '1 hour'";
 
-/// It sees the row as it was, expired, and must see what is written between that and its deletion: a
-/// trigger holds it there.
+/// The sweep sees the row while it is expired, and must see a write between that and its deletion. A trigger
+/// holds the sweep there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_looks_again_before_it_deletes() {
     let db = Db::postgres().await;
@@ -53,7 +53,7 @@ async fn postgres_looks_again_before_it_deletes() {
     db.drop().await;
 }
 
-/// There it waits for whoever writes, and then sees what they wrote.
+/// The sweep waits there for the writer, and then sees the write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_looks_when_it_deletes() {
     let db = Db::sqlite().await;
@@ -92,12 +92,12 @@ async fn lock(db: &Db, ids: &[SessionId]) -> Tx {
     lock
 }
 
-/// What waits for a forgotten transaction fails here.
+/// A call that waits for a forgotten transaction fails here.
 async fn soon<T>(call: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(10), call).await.expect("it waits for a locked row")
 }
 
-/// As by a psql that somebody forgot. SQLite has no such locks.
+/// As with a forgotten psql session. SQLite has no such locks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sweep_passes_by_locked_rows() {
     let db = Db::postgres().await;
@@ -136,8 +136,7 @@ async fn a_sweep_passes_by_locked_cut_offs() {
     db.drop().await;
 }
 
-/// Whether all of them are locked or a batch of them; and whether there are pages enough to go through or
-/// not.
+/// With all rows locked or only a batch of them, and with or without enough pages to sweep by pages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_ends_where_all_that_is_left_is_locked() {
     let db = Db::postgres().await;

@@ -35,7 +35,7 @@ async fn a_save_that_is_overtaken_keeps_both_keys(db: Db) {
     assert_eq!(browser.open(&sessions).await.keys(), ["fast", "slow"]);
 }
 
-/// A request saves `slow`; when the statement is on its way, another one does something to the session.
+/// A request saves `slow`. While its statement is in flight, another request changes the session.
 async fn overtaken<F: Future<Output = ()>>(
     db: &Db,
     browser: &Browser,
@@ -52,7 +52,7 @@ async fn overtaken<F: Future<Output = ()>>(
     task.await.unwrap()
 }
 
-/// A request takes `flash`; when the statement is on its way, another one does something to the session.
+/// A request takes `flash`. While its statement is in flight, another request changes the session.
 async fn overtaken_take<F: Future<Output = ()>>(
     db: &Db,
     by: impl FnOnce(sessile::Session) -> F,
@@ -125,8 +125,8 @@ async fn an_update_that_is_overtaken_is_made_again(db: Db) {
     assert_eq!(browser.open(&sessions).await.get("n").unwrap(), Some(20));
 }
 
-/// The visitor put something into the cart in one tab while logging in in another: the first one has
-/// the old cookie, which is nobody's any more, and is told to try again.
+/// The visitor puts an item into the cart in one tab while logging in in another one. The first request has
+/// the old cookie, which is superseded, and gets the answer "try again".
 async fn a_save_that_is_overtaken_by_a_log_in_is_told(db: Db) {
     let sessions = db.sessions().await;
     let (browser, _) = Browser::with(&sessions, "cart", json!(1)).await;
@@ -173,7 +173,7 @@ async fn two_first_writes_without_a_cookie_are_two_sessions(db: Db) {
 async fn many_writers_of_one_session_lose_nothing(db: Db) {
     let nodes = [db.sessions().await, db.sessions().await];
     let (browser, _) = Browser::with(&nodes[0], "first", json!(0)).await;
-    // All have read the same row before the first of them writes.
+    // All requests have read the same row before the first of them writes.
     let mut held = Vec::new();
     for n in 0..12 {
         held.push(browser.open(&nodes[n % 2]).await);
@@ -207,7 +207,7 @@ async fn clones_of_a_handle_write_one_after_the_other(db: Db) {
     tasks.join_all().await;
     browser.finish(&session).await;
     assert_eq!(browser.open(&sessions).await.get("n").unwrap(), Some(10));
-    // There was no row before the first of them, and there is one now.
+    // There was no row before the first request, and now there is one.
     assert_eq!(db.rows().await, 1);
 }
 

@@ -1,4 +1,4 @@
-//! The queue without a database: a verb that does what the test says, when the test says so.
+//! The queue without a database: the test controls the verb.
 
 use std::{
     collections::HashMap,
@@ -22,13 +22,13 @@ use crate::{
 
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// An item: which session, and how the statement that holds it ends.
+/// An item: its session, and the result of the statement that contains it.
 #[derive(Clone, Debug)]
 struct Item {
     id: SessionId,
     bytes: usize,
     fails: Option<ErrorKind>,
-    /// By how many statements it is found locked.
+    /// How many statements find it locked.
     locked: Arc<AtomicUsize>,
 }
 
@@ -43,7 +43,7 @@ impl Item {
 #[derive(Debug, Default)]
 struct Log(Mutex<Vec<Vec<SessionId>>>);
 
-/// Statements wait for a permit each, and answer every item with its own id.
+/// Each statement waits for a permit, and answers every item with the item's id.
 #[derive(Debug)]
 struct Fake<const SHARES: bool> {
     permits: Arc<Semaphore>,
@@ -95,7 +95,7 @@ impl<const SHARES: bool> Bench<SHARES> {
         Self { queue: Arc::new(Queue::new(fake, limits)), permits, log }
     }
 
-    /// A request that is under way: it has its lane, or waits for one.
+    /// A request in flight: it has a lane, or waits for one.
     async fn request(&self, item: Item) -> JoinHandle<Result<SessionId>> {
         let queue = self.queue.clone();
         let request = tokio::spawn(async move { queue.submit(item).await });
@@ -103,7 +103,7 @@ impl<const SHARES: bool> Bench<SHARES> {
         request
     }
 
-    /// Lets so many statements end.
+    /// Lets this many statements end.
     async fn end(&self, statements: usize) {
         self.permits.add_permits(statements);
         settle().await;
@@ -114,7 +114,7 @@ impl<const SHARES: bool> Bench<SHARES> {
     }
 }
 
-/// Lets every task go as far as it can: the tests' runtime has one thread.
+/// Lets every task run as far as it can: the tests' runtime has one thread.
 async fn settle() {
     for _ in 0..50 {
         yield_now().await;
@@ -185,7 +185,7 @@ async fn a_bad_row_fails_alone() {
     let first = bench.request(item()).await;
     let bad = bench.request(Item { fails: Some(ErrorKind::Database), ..item() }).await;
     let good = bench.request(item()).await;
-    // The first one's, theirs together, and then each by itself.
+    // One statement for the first request, one for the other two, and then one for each of these.
     bench.end(4).await;
     assert_eq!(bench.sizes(), [1, 2, 1, 1]);
     assert!(first.await.unwrap().is_ok() && good.await.unwrap().is_ok());
@@ -197,7 +197,7 @@ async fn a_database_that_fails_does_so_to_everybody_with_the_source() {
     let bench = Bench::<true>::new(1);
     let mut requests = vec![bench.request(item()).await];
     for _ in 0..3 {
-        // A transient kind: every single statement would fail the same way, so none is tried.
+        // A transient kind: every single statement would fail the same way, so the queue tries none.
         requests.push(bench.request(Item { fails: Some(ErrorKind::Contention), ..item() }).await);
     }
     bench.end(2).await;
@@ -247,7 +247,7 @@ async fn a_request_that_nobody_polls_holds_up_nobody() {
     assert!(unpolled.await.is_ok());
 }
 
-/// The place of one that was answered is not another one's, though the queue was empty in between.
+/// A request that was answered does not remove another request, although the queue was empty in between.
 #[tokio::test]
 async fn whoever_leaves_late_takes_nobody_with_it() {
     let bench = Bench::<true>::new(1);
@@ -330,7 +330,7 @@ async fn what_waits_is_bounded_and_what_nobody_waits_for_is_gone() {
         let mut fits = Box::pin(bench.queue.submit(item()));
         assert!(is_pending(&mut fits).await, "there is a place again");
     }
-    // All of them have gone.
+    // All of the waiting requests have left the queue.
     bench.end(1).await;
     assert!(first.await.unwrap().is_ok());
     settle().await;
@@ -338,7 +338,7 @@ async fn what_waits_is_bounded_and_what_nobody_waits_for_is_gone() {
     assert!(bench.is_idle());
 }
 
-/// Polls once; whether it is pending.
+/// Polls once, and returns whether the future is pending.
 async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
     std::future::poll_fn(|cx| {
         std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())
@@ -405,7 +405,7 @@ async fn a_statement_that_panics_takes_only_its_own_batch_with_it() {
     assert!(bench.is_idle());
 }
 
-/// Each has lanes of its own.
+/// Each runtime has its own lanes.
 #[test]
 fn a_runtime_that_ends_takes_nothing_from_another_one() {
     let runtime =
@@ -428,13 +428,13 @@ fn a_runtime_that_ends_takes_nothing_from_another_one() {
     drop(ends);
     bench.permits.add_permits(1);
     assert!(goes_on.block_on(request).unwrap().is_ok());
-    // Its lane ends a moment after the answer.
+    // The request's lane ends a moment after the answer.
     while !bench.is_idle() {
         std::thread::yield_now();
     }
 }
 
-/// What asks for something while it is dropped with its runtime.
+/// Sends a request while it is dropped with its runtime.
 struct AsksAtTheEnd(Arc<Queue<Fake<true>>>);
 
 impl Drop for AsksAtTheEnd {
@@ -459,7 +459,7 @@ fn a_request_during_the_shutdown_leaves_nothing_behind() {
     assert!(bench.is_idle());
 }
 
-/// A thread that panics drops its runtime while it does.
+/// A thread that panics drops its runtime during the panic.
 #[test]
 fn a_runtime_that_a_panic_drops_is_survived() {
     let bench = Bench::<true>::new(2);
@@ -477,7 +477,7 @@ fn a_runtime_that_a_panic_drops_is_survived() {
     assert!(bench.is_idle());
 }
 
-/// Not for long: the lane may be at a statement that takes long.
+/// The wait is short, because the statement of the lane may take long.
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_company_for_longer_than_a_moment() {
     let bench = Bench::<true>::new(2);
@@ -491,7 +491,7 @@ async fn nobody_waits_for_company_for_longer_than_a_moment() {
     assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
 }
 
-/// Nor at all for a statement that takes long: it says nothing of when it ends.
+/// A request does not wait at all for a slow statement, whose end cannot be predicted.
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_statement_that_takes_long() {
     let slow = Bench::<true>::new(2);

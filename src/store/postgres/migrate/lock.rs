@@ -1,6 +1,6 @@
-//! The lock that `sqlx migrate run` and sqlx's `Migrator` take, so that one of us migrates at a time: theirs
-//! is the session's, ours ends with the transaction. A session's lock would stay behind on a connection of a
-//! pool, or of a pooler, and nobody could migrate any more.
+//! The lock that `sqlx migrate run` and sqlx's `Migrator` take, so that only one migrator runs at a time.
+//! Their lock belongs to the database session; this one ends with the transaction. A session's lock would
+//! stay on a connection of a pool, or of a pooler, and no migrator could run any more.
 
 use sqlx::{PgConnection, Row, query, query_scalar};
 
@@ -16,13 +16,13 @@ pub(super) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), shift))
 }
 
-/// Whether it was free. It is held until the transaction ends.
+/// Returns whether the lock was free. It is held until the transaction ends.
 pub(super) async fn take(tx: &mut PgConnection, key: i64) -> Result<bool, sqlx::Error> {
     let take = query_scalar("select pg_try_advisory_xact_lock($1)").bind(key).persistent(false);
     take.fetch_one(tx).await
 }
 
-/// The error that says who holds it.
+/// The error that names the holder of the lock.
 pub(super) async fn is_held(tx: &mut PgConnection, key: i64) -> Error {
     let holder = "
         select l.pid, coalesce(a.usename::text, '') as role, coalesce(a.application_name, '') as application

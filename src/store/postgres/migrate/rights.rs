@@ -1,4 +1,5 @@
-//! What the role may do. Asked before it is done, so that a refusal names the statement that grants it.
+//! The rights of the role. They are checked first, so that a refusal names the statement that grants the
+//! right.
 
 use sqlx::{PgConnection, Row, raw_sql};
 
@@ -7,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Postgres, appendix A: insufficient_privilege.
 pub(super) const REFUSED: &str = "42501";
 
-/// Each text is the statement that is missing, if one is.
+/// Each text is the statement that grants a missing right, if one is missing.
 #[derive(Debug)]
 pub(super) struct Rights {
     pub(super) database: String,
@@ -19,7 +20,7 @@ pub(super) struct Rights {
     to_migrate: Option<String>,
 }
 
-/// Nobody can grant the membership of a superuser; what belongs to one is handed over.
+/// A superuser's membership cannot be granted, so an object that belongs to a superuser is handed over.
 const RIGHTS: &str = "
     select current_user::text as role, current_database()::text as database,
         n.oid is not null as has_schema, ledger.oid is not null as has_ledger,
@@ -87,7 +88,7 @@ impl Rights {
         Err(Error::new(ErrorKind::Schema, message))
     }
 
-    /// What could not be foreseen, such as an event trigger's or an extension's refusal.
+    /// An unforeseen refusal, such as an event trigger's or an extension's.
     pub(super) fn refused(&self, error: sqlx::Error) -> Error {
         let what = error.as_database_error().map_or_else(String::new, |e| e.message().to_owned());
         let message = format!(

@@ -10,7 +10,7 @@ fn the_checksum_is_crc_32() {
     assert_eq!(lock::crc32(b"123456789"), 0xcbf4_3926);
 }
 
-/// In tests/it the wait would be a whole minute.
+/// In tests/it this would wait for a whole minute.
 #[tokio::test]
 async fn whoever_holds_the_lock_for_too_long_is_named() {
     let server =
@@ -36,7 +36,7 @@ async fn whoever_holds_the_lock_for_too_long_is_named() {
     assert!(text.contains("application_name \"deployment\""), "{text}");
     assert!(text.contains("sqlx migrate run"), "{text}");
     assert!(text.contains("a pooler"), "{text}");
-    // What the error says to do helps.
+    // The statement in the error helps.
     let (_, advice) = text.rsplit_once(": ").unwrap();
     assert_eq!(advice, format!("select pg_terminate_backend({pid})"));
     raw_sql(AssertSqlSafe(advice)).execute(&mut admin).await.unwrap();
