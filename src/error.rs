@@ -36,6 +36,9 @@ pub enum ErrorKind {
     NoPendingLogIn,
     /// The user has as many sessions as the policy allows, and the policy refuses more.
     TooManySessions,
+    /// Another site sent this request. Either [`CrossSiteLayer`](crate::CrossSiteLayer) refused it, or the browser
+    /// withheld the session's cookie and the request would have started a session in its place.
+    CrossSite,
     /// A value is too large, too deep or not JSON. The text names its key.
     InvalidData,
     /// A stored value does not have the requested type. The text names its key.
@@ -73,6 +76,7 @@ impl ErrorKind {
             Self::LogInRefused => "log_in_refused",
             Self::NoPendingLogIn => "no_pending_log_in",
             Self::TooManySessions => "too_many_sessions",
+            Self::CrossSite => "cross_site",
             Self::InvalidData => "invalid_data",
             Self::WrongType => "wrong_type",
             Self::InvalidUserId => "invalid_user_id",
@@ -146,6 +150,11 @@ impl Error {
         let message =
             "another request renewed this session or logged in to it meanwhile: try again";
         Self::new(ErrorKind::Superseded, message)
+    }
+
+    pub(crate) fn cookie_withheld() -> Self {
+        let message = "another site sent this request without the session's cookie, and a new session would replace the one that the browser has: send it again from this site";
+        Self::new(ErrorKind::CrossSite, message)
     }
 
     pub(crate) fn not_logged_in() -> Self {

@@ -84,8 +84,10 @@ pub mod store;
 mod token;
 mod user_id;
 
+#[cfg(feature = "axum")]
+pub use crate::http::LoggedIn;
 #[cfg(feature = "http")]
-pub use crate::http::{SessionCookie, SessionLayer};
+pub use crate::http::{CrossSiteLayer, LogInRequiredLayer, SessionCookie, SessionLayer};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use crate::store::{ConnectOptions, connect, connect_with};
 pub use crate::{

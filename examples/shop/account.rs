@@ -9,10 +9,10 @@ use axum::{
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sessile::{Revocation, Session};
+use sessile::{Revocation, Session, http::local_path};
 
 use crate::{
-    answer::{Wants, local_path},
+    answer::Wants,
     customers::Customers,
     input::{Input, checkbox},
     moment::moment,
@@ -59,7 +59,7 @@ pub(crate) async fn log_in(
     wants: Wants,
     Input(credentials): Input<Credentials>,
 ) -> Result<Response> {
-    let next = local_path(credentials.next.as_deref()).unwrap_or("/");
+    let next = credentials.next.as_deref().and_then(local_path).unwrap_or("/");
     match try_log_in(&customers, &session, &credentials).await {
         Ok(()) => Ok(wants.done(Json(me(&session)), next)),
         Err(refusal) if wants == Wants::Html && refusal.status.is_client_error() => {
@@ -91,7 +91,7 @@ pub(crate) struct GoOn {
 }
 
 pub(crate) async fn log_in_form(visitor: Visitor, Query(go_on): Query<GoOn>) -> Markup {
-    let next = local_path(go_on.next.as_deref()).unwrap_or("/");
+    let next = go_on.next.as_deref().and_then(local_path).unwrap_or("/");
     form(&visitor, "", next, None)
 }
 

@@ -55,35 +55,3 @@ impl<S: Sync> FromRequestParts<S> for Wants {
         Ok(Self::of(&parts.headers))
     }
 }
-
-/// A path on this site to redirect to. Other targets that a visitor sends are ignored.
-pub(crate) fn local_path(next: Option<&str>) -> Option<&str> {
-    let next = next?;
-    // A browser reads "//host" and "/\host" as another site.
-    let is_local = next.starts_with('/') && !next[1..].starts_with(['/', '\\']);
-    let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic());
-    (is_local && is_plain).then_some(next)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_site_is_gone_on_to() {
-        for here in ["/", "/devices", "/cart?a=b#c"] {
-            assert_eq!(local_path(Some(here)), Some(here));
-        }
-        for elsewhere in [
-            "",
-            "cart",
-            "//evil.example",
-            "/\\evil.example",
-            "https://evil.example",
-            "/a\r\nb",
-            "/\té",
-        ] {
-            assert_eq!(local_path(Some(elsewhere)), None, "{elsewhere:?}");
-        }
-    }
-}

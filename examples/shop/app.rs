@@ -9,7 +9,7 @@ use axum::{
     middleware::from_fn,
     routing::{delete, get, post, put},
 };
-use sessile::{SessionCookie, SessionLayer, Sessions};
+use sessile::{CrossSiteLayer, SessionCookie, SessionLayer, Sessions};
 
 use crate::{
     account, cart, catalogue,
@@ -66,7 +66,7 @@ pub(crate) fn router(
         .route("/style.css", get(page::style))
         .route("/icon.svg", get(page::icon))
         .merge(shop.layer(layer))
-        .layer(from_fn(guard::refuse_other_sites))
+        .layer(CrossSiteLayer::new().answer(Refusal::of_layer))
         // Again, for the answers that the layers give by themselves.
         .layer(from_fn(refusal::explain_refusals))
         .layer(from_fn(guard::harden))

@@ -7,10 +7,10 @@ use axum::{
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use sessile::Session;
+use sessile::{Session, http::local_path};
 
 use crate::{
-    answer::{Wants, local_path},
+    answer::Wants,
     customers::Customers,
     input::Input,
     page::Visitor,
@@ -113,7 +113,7 @@ pub(crate) async fn set(
     {
         customers.prefers(&user, &key, &change.value).await?;
     }
-    let next = local_path(change.next.as_deref()).unwrap_or("/preferences");
+    let next = change.next.as_deref().and_then(local_path).unwrap_or("/preferences");
     Ok(wants.done(axum::Json(all(&session)?), next))
 }
 

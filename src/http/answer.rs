@@ -44,7 +44,7 @@ impl Asked {
     }
 }
 
-fn by_default(error: &Error, accept: Option<&HeaderValue>) -> Response<String> {
+pub(super) fn by_default(error: &Error, accept: Option<&HeaderValue>) -> Response<String> {
     let message = message(error);
     let (kind, body) = if accept.is_some_and(wants_json) {
         let body = serde_json::json!({ "error": error.kind().as_str(), "message": message });

@@ -39,6 +39,11 @@ impl Default for SessionCookie {
 }
 
 impl SessionCookie {
+    /// Whether browsers send the cookie with requests that other sites make them send.
+    pub(super) fn is_sent_cross_site(&self) -> bool {
+        self.same_site == SameSite::None
+    }
+
     /// With attributes other than the default.
     pub fn builder() -> SessionCookieBuilder {
         SessionCookieBuilder(Self::default())

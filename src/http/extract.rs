@@ -1,11 +1,13 @@
+use std::str::FromStr;
+
 use ::http::request::Parts;
 use axum_core::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, Response},
 };
 
 use super::answer;
-use crate::{context::observed, error::Error, session::Session};
+use crate::{context::observed, error::Error, session::Session, user_id::UserId};
 
 /// Loads the session: one query, none without a cookie. Extracted twice in a request it is the same
 /// session.
@@ -14,6 +16,47 @@ impl<S: Sync> FromRequestParts<S> for Session {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         Self::of(&parts.extensions).await
+    }
+}
+
+/// The id of the logged-in user, as an argument of a handler: `LoggedIn(user): LoggedIn<i64>`.
+///
+/// While nobody is logged in, the request is refused with 401, as [`Session::require_user`] does.
+/// `Option<LoggedIn<i64>>` is `None` then, also for a [superseded](Session::is_superseded) request.
+///
+/// ```
+/// use sessile::{LoggedIn, Session};
+///
+/// async fn orders(LoggedIn(user): LoggedIn<i64>, session: Session) -> String {
+///     format!("The orders of user {user}")
+/// }
+///
+/// async fn home(user: Option<LoggedIn>) -> String {
+///     match user {
+///         Some(LoggedIn(name)) => format!("Welcome back, {name}"),
+///         None => "Welcome".to_owned(),
+///     }
+/// }
+/// # let _: axum::Router = axum::Router::new()
+/// #     .route("/orders", axum::routing::get(orders)).route("/", axum::routing::get(home));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedIn<T = String>(pub T);
+
+impl<S: Sync, T: UserId + FromStr> FromRequestParts<S> for LoggedIn<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Session::of(&parts.extensions).await?.require_user().map(Self)
+    }
+}
+
+impl<S: Sync, T: UserId + FromStr> OptionalFromRequestParts<S> for LoggedIn<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        let session = Session::of(&parts.extensions).await?;
+        Ok(session.user_id_as()?.map(Self))
     }
 }
 

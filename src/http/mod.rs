@@ -54,17 +54,23 @@ mod answer;
 mod caching;
 mod cookie;
 mod cookie_header;
+mod cross_site;
 #[cfg(feature = "axum")]
 mod extract;
 mod future;
 mod layer;
+mod log_in_required;
 mod service;
 mod slot;
 mod status;
 
+#[cfg(feature = "axum")]
+pub use self::extract::LoggedIn;
 pub use self::{
     cookie::{SameSite, SessionCookie, SessionCookieBuilder},
+    cross_site::{CrossSiteLayer, CrossSiteService},
     future::ResponseFuture,
     layer::SessionLayer,
+    log_in_required::{LogInRequiredLayer, LogInRequiredService, local_path},
     service::SessionService,
 };

@@ -9,13 +9,18 @@ use std::{
 };
 
 use ::http::{
-    Extensions, HeaderMap, HeaderValue, Response,
+    Extensions, HeaderMap, HeaderValue, Response, Uri,
     header::{SET_COOKIE, USER_AGENT},
     request::Parts,
 };
 use tokio::sync::OnceCell;
 
-use super::{answer::Asked, caching, cookie_header, layer::Config};
+use super::{
+    answer::Asked,
+    caching, cookie_header,
+    cross_site::{self, FromAnotherSite},
+    layer::Config,
+};
 use crate::{
     Sessions,
     client::Client,
@@ -30,6 +35,9 @@ pub(super) struct Slot(Arc<Inner>);
 struct Inner {
     config: Arc<Config>,
     presented: Presented,
+    /// Whether the browser kept the cookie back, because another site sent the request.
+    is_withheld: bool,
+    uri: Uri,
     asked: Asked,
     ip: Option<IpAddr>,
     is_activity: bool,
@@ -62,7 +70,9 @@ impl Slot {
         let headers = &request.headers;
         let find_ip = config.client_ip.as_ref();
         Self(Arc::new(Inner {
+            is_withheld: cross_site::withholds_lax_cookies(&request.method, headers),
             presented: Presented::of(cookie_header::values(headers, config.cookie.name())),
+            uri: request.uri.clone(),
             asked: Asked::of(request, config.answer.as_ref()),
             ip: find_ip.and_then(|find| find(headers, &request.extensions)),
             is_activity: config.activity.as_ref().is_none_or(|is_activity| is_activity(request)),
@@ -83,7 +93,7 @@ impl Slot {
     }
 
     /// The session, loaded by whoever asks first. A failure is not kept: the next one asks again.
-    async fn load(&self) -> Result<Session> {
+    async fn load(&self, passed_cross_site: bool) -> Result<Session> {
         let request = &self.0;
         request.was_asked_for.store(true, Ordering::Relaxed);
         let load = async || {
@@ -94,6 +104,12 @@ impl Slot {
             let context = request.config.sessions.context().clone();
             let session =
                 Session::open(context, &request.presented, client, request.arrived).await?;
+            if (request.is_withheld || passed_cross_site)
+                && request.presented.cookies == 0
+                && !request.config.cookie.is_sent_cross_site()
+            {
+                session.refuse_to_begin();
+            }
             session.set_activity(request.is_activity);
             Ok(session)
         };
@@ -103,6 +119,11 @@ impl Slot {
     /// The session, if anybody asked for it.
     pub(super) fn session(&self) -> Option<&Session> {
         self.0.session.get()
+    }
+
+    /// The request's target as it reached the layer, before a nested router took a prefix off.
+    pub(super) fn uri(&self) -> &Uri {
+        &self.0.uri
     }
 
     /// The layer's own answer.
@@ -155,6 +176,6 @@ impl Session {
                 "no session: add SessionLayer to the router, around this route",
             )
         })?;
-        slots.innermost.load().await
+        slots.innermost.load(extensions.get::<FromAnotherSite>().is_some()).await
     }
 }

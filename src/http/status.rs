@@ -8,7 +8,7 @@ impl Error {
     /// | kind | status |
     /// |---|---|
     /// | `SessionEnded`, `NotLoggedIn`, `LogInRefused`, `NoPendingLogIn` | 401 |
-    /// | `ReauthenticationRequired`, `TooManySessions` | 403 |
+    /// | `ReauthenticationRequired`, `TooManySessions`, `CrossSite` | 403 |
     /// | `Superseded` | 409 |
     /// | `InvalidData` | 413 |
     /// | `InvalidUserId`, `InvalidPageKey` | 400 |
@@ -20,9 +20,9 @@ impl Error {
             | ErrorKind::NotLoggedIn
             | ErrorKind::LogInRefused
             | ErrorKind::NoPendingLogIn => StatusCode::UNAUTHORIZED,
-            ErrorKind::ReauthenticationRequired | ErrorKind::TooManySessions => {
-                StatusCode::FORBIDDEN
-            }
+            ErrorKind::ReauthenticationRequired
+            | ErrorKind::TooManySessions
+            | ErrorKind::CrossSite => StatusCode::FORBIDDEN,
             ErrorKind::Superseded => StatusCode::CONFLICT,
             ErrorKind::InvalidData => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorKind::InvalidUserId | ErrorKind::InvalidPageKey => StatusCode::BAD_REQUEST,

@@ -258,6 +258,9 @@ impl LogIn<'_> {
             Standing::Live(stored) | Standing::Superseded(stored) => Some(stored.clone()),
             Standing::Anonymous | Standing::Ended => None,
         };
+        if before.is_none() {
+            session.may_begin()?;
+        }
         let is_others = |stored: &Arc<Stored>| {
             stored.record.user_id.as_ref().is_some_and(|other| *other != user_id)
         };

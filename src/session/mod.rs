@@ -111,6 +111,8 @@ struct SessionInner {
     /// Live sessions of which the request brought the cookies, where it brought several and none is
     /// its session.
     rivals: Vec<Holder>,
+    /// Whether another site sent the request, so that the browser withheld the cookie. No session begins then.
+    is_cookie_withheld: AtomicBool,
     /// Whether the request shows that the user is there.
     is_activity: AtomicBool,
     state: Mutex<State>,
@@ -140,11 +142,45 @@ impl Session {
         self.user_id().as_deref().map(user_id::parse).transpose()
     }
 
+    /// The id of the logged-in user, or an error while nobody is logged in. For a handler that needs a user:
+    /// `let user: i64 = session.require_user()?;`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn); [`SessionEnded`](crate::ErrorKind::SessionEnded) and
+    /// [`Superseded`](crate::ErrorKind::Superseded) if the handle knows; [`WrongType`](crate::ErrorKind::WrongType)
+    /// as [`user_id_as`](Self::user_id_as).
+    pub fn require_user<T: UserId + FromStr>(&self) -> Result<T> {
+        let (_, user_id) = self.logged_in()?;
+        user_id::parse(&user_id)
+    }
+
     /// Whether another request has given the session a new secret since this one left its browser, or
     /// while it runs: the browser is logged in, but this request is not. Answer "reload" or 409, not
     /// with the way to the log-in.
     pub fn is_superseded(&self) -> bool {
         matches!(self.state().standing, Standing::Superseded(_))
+    }
+
+    /// Whether another site made the browser send this request, and the browser therefore withheld the
+    /// session's `SameSite=Lax` cookie. The request reads as anonymous. Its writes and log-ins fail as
+    /// [`CrossSite`](crate::ErrorKind::CrossSite), because a new session would replace the one that the browser
+    /// has. See [`CrossSiteLayer`](crate::CrossSiteLayer).
+    pub fn is_cross_site(&self) -> bool {
+        self.0.is_cookie_withheld.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn refuse_to_begin(&self) {
+        self.0.is_cookie_withheld.store(true, Ordering::Relaxed);
+    }
+
+    /// A session that has no row yet may begin.
+    fn may_begin(&self) -> Result<()> {
+        match self.is_cross_site() {
+            true => Err(Error::cookie_withheld()),
+            false => Ok(()),
+        }
     }
 
     /// When the user last authenticated, as it was read.

@@ -135,6 +135,7 @@ impl Session {
             opened,
             brought_cookie: presented.cookies > 0,
             rivals,
+            is_cookie_withheld: AtomicBool::new(false),
             is_activity: AtomicBool::new(true),
             state: Mutex::new(state),
             turn: Turn::default(),

@@ -289,6 +289,7 @@ impl Session {
     }
 
     pub(super) async fn create(&self, data: Data, pending: Option<NewPendingLogIn>) -> Result<()> {
+        self.may_begin()?;
         let (id, secret) = (SessionId::generate(), Secret::generate()?);
         let hash = secret.hash();
         let new = NewSession {

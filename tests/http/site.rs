@@ -96,8 +96,12 @@ impl Site {
 
     /// A request with these header lines, on a separate connection.
     pub(crate) async fn get(&self, path: &str, lines: &[Vec<u8>]) -> Response {
+        self.send("GET", path, lines).await
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, lines: &[Vec<u8>]) -> Response {
         let mut connection = Connection::open(self.address).await;
-        connection.get(path, lines).await;
+        connection.send(method, path, lines).await;
         connection.response().await.expect("the server answers")
     }
 }

@@ -35,7 +35,11 @@ impl Connection {
 
     /// Sends a GET with these header lines, each without its end.
     pub(crate) async fn get(&mut self, path: &str, lines: &[Vec<u8>]) {
-        let mut request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n").into_bytes();
+        self.send("GET", path, lines).await;
+    }
+
+    pub(crate) async fn send(&mut self, method: &str, path: &str, lines: &[Vec<u8>]) {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n").into_bytes();
         for line in lines {
             request.extend_from_slice(line);
             request.extend_from_slice(b"\r\n");
