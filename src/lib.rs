@@ -81,6 +81,8 @@ mod realm;
 mod session;
 mod sessions;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod user_id;
 

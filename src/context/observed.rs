@@ -219,6 +219,12 @@ impl Observed {
         self.run("count", span, self.store.count(&self.realm, user_id)).await
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) async fn age(&self, id: SessionId, by: chrono::TimeDelta) -> Result<bool> {
+        let span = debug_span!(target: "sessile", "age", session_id = %id);
+        self.run("age", span, self.store.age(&self.realm, id, by)).await
+    }
+
     pub(crate) async fn sweep(&self, limit: u32) -> Result<Swept> {
         let span = debug_span!(target: "sessile", "sweep", limit);
         self.run("sweep", span, self.store.sweep(limit)).await

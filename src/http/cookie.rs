@@ -68,14 +68,14 @@ impl SessionCookie {
     }
 
     /// With the realm's name, unless it has one of its own.
-    pub(super) fn of_realm(mut self, realm: &Realm) -> Self {
+    pub(crate) fn of_realm(mut self, realm: &Realm) -> Self {
         let name = if realm.as_str().is_empty() { "id" } else { realm.as_str() };
         let prefix = if self.secure { "__Host-" } else { "" };
         self.name.get_or_insert_with(|| format!("{prefix}{name}"));
         self
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or(if self.secure { "__Host-id" } else { "id" })
     }
 

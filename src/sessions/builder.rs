@@ -151,7 +151,8 @@ impl SessionsBuilder {
     pub fn build(self) -> Result<Sessions> {
         let rules = self.policy.rules()?;
         let realm: Realm = self.realm.parse()?;
-        for (name, deadline) in self.batch.deadlines() {
+        let BatchOptions { deadline, log_in_deadline, .. } = self.batch;
+        for (name, deadline) in [("deadline", deadline), ("log_in_deadline", log_in_deadline)] {
             if !(SHORTEST_DEADLINE..=LONGEST_DEADLINE).contains(&deadline) {
                 let message = format!(
                     "the {name} has to be from {SHORTEST_DEADLINE:?} to {LONGEST_DEADLINE:?}, and is {deadline:?}"

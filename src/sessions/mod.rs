@@ -181,8 +181,8 @@ impl Sessions {
         self.0.store.flush().await
     }
 
-    /// For the layer, which opens its requests' sessions itself.
-    #[cfg(feature = "http")]
+    /// For the layer, which opens its requests' sessions itself, and for tests.
+    #[cfg(any(feature = "http", feature = "testing"))]
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.0
     }

@@ -27,6 +27,8 @@ mod task;
 use std::{collections::HashMap, fmt::Debug, ops::Range};
 
 use async_trait::async_trait;
+#[cfg(feature = "testing")]
+use chrono::TimeDelta;
 
 pub use backend::Backend;
 pub use batch::{BatchOptions, Batched};
@@ -177,6 +179,13 @@ pub trait Store: Debug + Send + Sync + 'static {
             ErrorKind::Configuration,
             "this store cannot be watched, and so not be cached",
         ))
+    }
+
+    /// Moves all moments of a row back, for tests. Returns whether the row is there.
+    #[cfg(feature = "testing")]
+    async fn age(&self, realm: &Realm, id: SessionId, by: TimeDelta) -> Result<bool> {
+        let _ = (realm, id, by);
+        Err(Error::new(ErrorKind::Configuration, "this store cannot make a session older"))
     }
 
     /// How many statements of one verb should be in flight at most.

@@ -30,6 +30,8 @@ mod realms;
 mod remembered;
 mod round_trips;
 mod schedule;
+#[cfg(feature = "testing")]
+mod testing;
 mod transactions;
 mod tx;
 mod types;

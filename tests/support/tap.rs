@@ -164,6 +164,11 @@ impl Store for Tap {
         self.inner.flush().await
     }
 
+    #[cfg(feature = "testing")]
+    async fn age(&self, realm: &Realm, id: SessionId, by: chrono::TimeDelta) -> Result<bool> {
+        self.inner.age(realm, id, by).await
+    }
+
     fn lanes(&self) -> Lanes {
         self.inner.lanes()
     }

@@ -29,8 +29,8 @@ const MAX_ROWS: usize = 256;
 #[must_use]
 pub struct BatchOptions {
     combines: bool,
-    deadline: Duration,
-    log_in_deadline: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) log_in_deadline: Duration,
 }
 
 impl Default for BatchOptions {
@@ -61,11 +61,6 @@ impl BatchOptions {
     pub fn log_in_deadline(mut self, deadline: Duration) -> Self {
         self.log_in_deadline = deadline;
         self
-    }
-
-    /// Both deadlines, with their names.
-    pub(crate) fn deadlines(&self) -> [(&'static str, Duration); 2] {
-        [("deadline", self.deadline), ("log_in_deadline", self.log_in_deadline)]
     }
 }
 
@@ -215,10 +210,9 @@ impl Store for Batched {
     }
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
-        let (store, realm, user_id) =
-            (self.store.clone(), realm.clone(), user_id.map(str::to_owned));
-        let count = async move { store.count(&realm, user_id.as_deref()).await };
-        task::run(None, READS, count).await
+        let (store, realm) = (self.store.clone(), realm.clone());
+        let user_id = user_id.map(str::to_owned);
+        task::run(None, READS, async move { store.count(&realm, user_id.as_deref()).await }).await
     }
 
     async fn sweep(&self, limit: u32) -> Result<Swept> {
@@ -244,6 +238,11 @@ impl Store for Batched {
 
     async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
         self.store.watch(on).await
+    }
+
+    #[cfg(feature = "testing")]
+    async fn age(&self, realm: &Realm, id: SessionId, by: chrono::TimeDelta) -> Result<bool> {
+        self.store.age(realm, id, by).await
     }
 
     fn lanes(&self) -> Lanes {

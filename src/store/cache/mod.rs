@@ -339,6 +339,13 @@ impl Store for Cached {
         self.store.watch(on).await
     }
 
+    #[cfg(feature = "testing")]
+    async fn age(&self, realm: &Realm, id: SessionId, by: chrono::TimeDelta) -> Result<bool> {
+        let aged = self.store.age(realm, id, by).await;
+        self.shared.generations.invalidate(&Invalidation::Session(id));
+        aged
+    }
+
     fn lanes(&self) -> Lanes {
         self.store.lanes()
     }

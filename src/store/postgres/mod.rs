@@ -497,6 +497,34 @@ impl Store for PostgresStore {
         migrate::migrate(self.pool()).await
     }
 
+    #[cfg(feature = "testing")]
+    async fn age(&self, realm: &Realm, id: SessionId, by: chrono::TimeDelta) -> Result<bool> {
+        let aged = self
+            .write(|connection| {
+                connection.optional(query!(
+                    r#"
+                    with aged as (
+                        update sessile.sessions
+                        set created_at = created_at - of.age, authenticated_at = authenticated_at - of.age,
+                            last_seen_at = last_seen_at - of.age, absolute_expires_at = absolute_expires_at - of.age,
+                            valid_until = valid_until - of.age, expires_at = expires_at - of.age,
+                            replaced_at = replaced_at - of.age, pending_since = pending_since - of.age,
+                            pending_until = pending_until - of.age
+                        from (select $3::bigint * interval '1 millisecond') as of (age)
+                        where id = $1 and realm = $2
+                        returning id
+                    )
+                    select id from aged where (select pg_notify('sessile', 'session ' || id)::text) is not null
+                    "#,
+                    id.as_uuid(),
+                    realm.as_str(),
+                    by.num_milliseconds(),
+                ))
+            })
+            .await?;
+        Ok(aged.is_some())
+    }
+
     async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
         watch::watch(self.pool(), on).await
     }

@@ -455,6 +455,29 @@ impl Store for SqliteStore {
         migrate::migrate(&self.writer).await
     }
 
+    #[cfg(feature = "testing")]
+    async fn age(&self, realm: &Realm, id: SessionId, by: chrono::TimeDelta) -> Result<bool> {
+        let (realm, id, by) = (realm.as_str(), id.as_uuid(), by.num_milliseconds());
+        let connection = self.writer.take(Use::Write).await?;
+        let aged = connection
+            .execute(query!(
+                r#"
+                update sessions
+                set created_at = created_at - ?3, authenticated_at = authenticated_at - ?3,
+                    last_seen_at = last_seen_at - ?3, absolute_expires_at = absolute_expires_at - ?3,
+                    valid_until = valid_until - ?3, expires_at = expires_at - ?3, replaced_at = replaced_at - ?3,
+                    pending_since = pending_since - ?3, pending_until = pending_until - ?3
+                where id = ?1 and realm = ?2
+                "#,
+                id,
+                realm,
+                by,
+            ))
+            .await
+            .map_err(failure::of_write)?;
+        Ok(aged.rows_affected() == 1)
+    }
+
     async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
         watch::watch(&self.readers, on).await
     }
