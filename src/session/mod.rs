@@ -23,7 +23,7 @@ pub use self::{begin::BeginLogIn, end::Device, log_in::LogIn, state::CookieChang
 use crate::{
     client::Client,
     context::{Context, Turn, observed},
-    data::{self, Data},
+    data,
     error::{Error, ErrorKind, Result},
     store::{Holder, SecretCheck},
     token::{Secret, SessionId, Token},
@@ -189,12 +189,8 @@ impl Session {
         let limits = self.0.context.rules.limits;
         let value = data::encode(key, &value, limits)?;
         let mut state = self.state();
-        let mut changes = state.changes.clone();
-        changes.set(key, value);
-        let stored = state.stored().map_or_else(Data::default, |stored| stored.data.clone());
-        changes.apply(&stored, limits, Some(key))?;
-        state.changes = changes;
-        Ok(())
+        let stored = state.stored_data();
+        state.changes.record(&stored, key, Some(value), limits)
     }
 
     /// Records that a key is to go. Returns whether it had a value.
@@ -202,7 +198,9 @@ impl Session {
         let mut state = self.state();
         let had = state.value(key).is_some();
         if had {
-            state.changes.remove(key);
+            let (stored, limits) = (state.stored_data(), self.0.context.rules.limits);
+            // A removal is within every limit.
+            state.changes.record(&stored, key, None, limits).ok();
         }
         had
     }

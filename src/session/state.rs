@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     data::{Changes, Data},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     policy::Rules,
     store::{Holder, Record},
     token::SecretHash,
@@ -43,7 +43,10 @@ pub(super) struct Stored {
 
 impl Stored {
     pub(super) fn read(mut record: Record, hash: SecretHash) -> Result<Arc<Self>> {
-        let data = Data::decode(&std::mem::take(&mut record.data))?;
+        let data = Data::decode(&std::mem::take(&mut record.data)).map_err(|source| {
+            Error::new(ErrorKind::WrongType, "the session's stored data is not a JSON object")
+                .with_source(source)
+        })?;
         Ok(Arc::new(Self { record, hash, data }))
     }
 
@@ -95,10 +98,14 @@ impl State {
         recorded.unwrap_or_else(|| self.stored()?.data.get(key))
     }
 
+    /// The data of the row as it was read. Shared.
+    pub(super) fn stored_data(&self) -> Data {
+        self.stored().map_or_else(Data::default, |stored| stored.data.clone())
+    }
+
     /// The data as this request sees it.
     pub(super) fn data(&self) -> Data {
-        let stored = self.stored().map_or_else(Data::default, |stored| stored.data.clone());
-        self.changes.preview(&self.writing.preview(&stored))
+        self.changes.preview(&self.writing.preview(&self.stored_data()))
     }
 
     /// No session any more: what was recorded for the one before is not for the next one.
