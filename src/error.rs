@@ -39,7 +39,9 @@ pub enum ErrorKind {
     TooManySessions,
     /// A value is too large, too deep or not JSON. The text names its key.
     InvalidData,
-    /// A stored value is not of the type that was asked for. The text names its key.
+    /// A stored value is not of the type that was asked for. The text names its key. Or a person has edited the
+    /// session's row, which cannot be read: the text names the session's id and the column. See "A row that cannot be
+    /// read" in the docs of [`Session`](crate::Session).
     WrongType,
     /// A user id is empty, too long, or holds U+0000.
     InvalidUserId,

@@ -33,6 +33,13 @@ impl Realm {
         self.0.as_deref().unwrap_or_default()
     }
 
+    /// As a row has it. What a person has written there may be no name: then it is a realm that no application can
+    /// have, and the row is nobody's.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn of_row(name: &str) -> Self {
+        Self((!name.is_empty()).then(|| name.into()))
+    }
+
     /// Under which key the table of cut-offs holds a user of this realm, or everybody in it (the
     /// empty user id).
     ///

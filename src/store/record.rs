@@ -5,9 +5,11 @@ use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr, sync::Arc, time::
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::user_id::check_user_id;
 use crate::{
     error::{Error, ErrorKind, Result},
-    expiry::Lifetime,
+    expiry::{FIRST, Lifetime, known},
     realm::Realm,
     token::{SecretHash, SessionId},
 };
@@ -17,6 +19,8 @@ use crate::{
 pub(crate) const SUPERSEDED_FOR: TimeDelta = TimeDelta::minutes(1);
 
 /// A live session as it was read.
+///
+/// A person may have edited its row. Moments are then between 1970 and the year 9999, whatever the row says.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The public handle.
@@ -52,6 +56,9 @@ pub struct Record {
     /// Whether it was read before it was asked for: a wrapper around the store had kept it. Another
     /// node may have given the session a new secret since.
     pub is_copy: bool,
+    /// The first column that the store could not read, because a person has edited the row. Something else stands
+    /// in its place here. No request gets into such a session.
+    pub unreadable: Option<&'static str>,
 }
 
 /// A secret that another one replaced.
@@ -92,6 +99,40 @@ impl PendingLogIn {
     }
 }
 
+/// Reads the columns of which a person may have made something that is no value, and notes the first one.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[derive(Default)]
+pub(crate) struct Columns {
+    pub(crate) unreadable: Option<&'static str>,
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl Columns {
+    /// `None` stands for what cannot be read.
+    pub(crate) fn read<T: Default>(&mut self, column: &'static str, value: Option<T>) -> T {
+        value.unwrap_or_else(|| {
+            self.unreadable.get_or_insert(column);
+            T::default()
+        })
+    }
+
+    /// Nobody has a secret with the hash that stands for one that cannot be read.
+    pub(crate) fn secret_hash(&mut self, bytes: &[u8]) -> SecretHash {
+        self.read("secret_hash", bytes.try_into().ok().map(|hash: [u8; 32]| hash)).into()
+    }
+
+    pub(crate) fn user_id(&mut self, user_id: Option<String>) -> Option<String> {
+        let is_one = user_id.as_ref().is_none_or(|user_id| check_user_id(user_id).is_ok());
+        self.read("user_id", is_one.then_some(user_id))
+    }
+
+    /// As the check of the column has it.
+    pub(crate) fn idle_timeout(&mut self, seconds: i64) -> u32 {
+        let is_positive = i32::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+        self.read("idle_timeout", is_positive.map(i32::unsigned_abs))
+    }
+}
+
 /// What a secret is to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretCheck {
@@ -109,7 +150,7 @@ impl Record {
     /// Never ahead of the database, since the answer took its time to come.
     pub fn now(&self) -> DateTime<Utc> {
         let elapsed = TimeDelta::from_std(self.received.elapsed()).unwrap_or_default();
-        self.now + elapsed
+        known(self.now) + elapsed
     }
 
     /// What a secret is to this session, in a time that does not depend on where it differs.
@@ -204,7 +245,10 @@ pub struct SessionInfo {
 impl SessionInfo {
     /// Where a page of a user's sessions that ends with this one goes on; `None` while anonymous.
     pub fn page_key(&self) -> Option<PageKey> {
-        Some(PageKey { authenticated_at: self.authenticated_at?, id: self.id })
+        self.user_id.as_ref()?;
+        // A list has a user's session without a log-in, which only a person can have written, at its end.
+        let authenticated_at = self.authenticated_at.unwrap_or(FIRST);
+        Some(PageKey { authenticated_at, id: self.id })
     }
 }
 
