@@ -50,7 +50,7 @@ pub enum ErrorKind {
     /// A setting is out of range or contradicts another one.
     Configuration,
     /// The database has no `sessile` schema, or one that this version of the library does not know, or the
-    /// role may not read or migrate it, or another migrator holds its lock.
+    /// role may not read or migrate it, or another migrator holds its lock. Or the database's encoding is not UTF-8.
     Schema,
     /// Other requests kept changing the session, or another transaction held its row or its user's, for
     /// longer than the library waits. Nothing was done.

@@ -4,6 +4,7 @@
 //! "disable the account and end its sessions" commits or rolls back as one.
 
 mod checkpoints;
+mod encoding;
 mod log_in;
 mod migrate;
 mod revoke;
@@ -11,9 +12,12 @@ mod row;
 mod sweep;
 mod watch;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::json;
 use sqlx::{Sqlite, SqlitePool, query, query_as};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use self::{
@@ -45,6 +49,7 @@ pub struct SqliteStore {
     writer: Connections<Sqlite>,
     /// None on the application's own pool: its log is its own affair.
     checkpoints: Option<Checkpoints>,
+    is_utf8: Arc<OnceCell<()>>,
 }
 
 impl SqliteStore {
@@ -57,7 +62,12 @@ impl SqliteStore {
         if is_in_memory {
             connections = connections.never_closing();
         }
-        Self { readers: connections.clone(), writer: connections, checkpoints: None }
+        Self {
+            readers: connections.clone(),
+            writer: connections,
+            checkpoints: None,
+            is_utf8: Arc::default(),
+        }
     }
 
     /// On pools that nothing else uses: one to read, and another, of one connection, to write.
@@ -66,12 +76,19 @@ impl SqliteStore {
     pub fn dedicated(readers: SqlitePool, writer: SqlitePool) -> Self {
         let dedicated = |pool| Connections::dedicated(pool).of_any_runtime();
         let (readers, writer) = (dedicated(readers), dedicated(writer));
-        Self { checkpoints: Some(Checkpoints::new(readers.clone())), readers, writer }
+        let checkpoints = Some(Checkpoints::new(readers.clone()));
+        Self { checkpoints, readers, writer, is_utf8: Arc::default() }
     }
 
     /// The pool that writes.
     pub fn writer(&self) -> &SqlitePool {
         self.writer.pool()
+    }
+
+    /// An error if the file has another encoding. Asked once.
+    pub(super) async fn check_encoding(&self) -> Result<()> {
+        let check = async || encoding::check(self.readers.take(Use::Read).await?).await;
+        self.is_utf8.get_or_try_init(check).await.copied()
     }
 
     fn written(&self, rows: u64) {
@@ -91,6 +108,7 @@ fn is_in_memory(pool: &SqlitePool) -> bool {
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        self.check_encoding().await?;
         let ids = row::array(ids.iter().map(|id| json!(row::hex(id))));
         let query = query!(
             r#"
@@ -111,6 +129,7 @@ impl Store for SqliteStore {
     }
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
+        self.check_encoding().await?;
         let sessions = row::array(sessions.iter().map(|s| {
             let pending = s.pending.as_ref();
             json!({
@@ -335,6 +354,7 @@ impl Store for SqliteStore {
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
+        self.check_encoding().await?;
         let outcome = log_in::log_in(&self.readers, &self.writer, log_in).await?;
         self.written(1);
         Ok(outcome)
@@ -434,6 +454,7 @@ impl Store for SqliteStore {
     }
 
     async fn migrate(&self) -> Result<()> {
+        self.check_encoding().await?;
         migrate::migrate(&self.writer).await
     }
 
