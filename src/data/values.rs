@@ -101,3 +101,52 @@ impl<'de> Deserialize<'de> for Values {
         deserializer.deserialize_map(Object)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Changes, Data, Limits};
+
+    /// Whatever is recorded, in whatever order, beside whatever else.
+    #[test]
+    fn the_length_is_known_without_writing_the_data() {
+        const KEYS: [&str; 8] =
+            ["", "a", "a \"quoted\" \\", "\n\t\u{8}\u{c}\r", "\0\u{1f}", "\u{7f}", "é😀", "b"];
+        let pick = |n: usize| rand::random_range(0..n);
+        let value = || RawValue::from_string("1".repeat(1 + pick(30))).unwrap();
+        for _ in 0..300 {
+            let bytes = 60 + pick(200);
+            let limits = Limits { bytes, depth: 3 };
+            let mut data = Data::decode(r#"{"a":1,"b":  [2] , "a":3,"\u0000\u001f":4}"#).unwrap();
+            let mut changes = Changes::default();
+            for _ in 0..40 {
+                let (key, value) = (KEYS[pick(KEYS.len())], value());
+                match pick(12) {
+                    0 => changes.clear(),
+                    1 => data = changes.take_for(key).preview(&data),
+                    2 => data = std::mem::take(&mut changes).preview(&data),
+                    3 => changes.set(key, value),
+                    4 => changes.remove(key),
+                    5 => {
+                        let mut later = Changes::default();
+                        later.set(key, value);
+                        changes.then(later);
+                    }
+                    6 | 7 => changes.record(&data, key, None, limits).unwrap(),
+                    _ => {
+                        let mut after = changes.clone();
+                        after.set(key, value.clone());
+                        let bytes_after = after.preview(&data).encode().len();
+                        match changes.record(&data, key, Some(value), limits) {
+                            Ok(()) => assert!(bytes_after <= bytes),
+                            Err(_) => assert!(bytes_after > bytes),
+                        }
+                    }
+                }
+                let after = changes.preview(&data);
+                assert_eq!(length(changes.entries(&data)), after.encode().len());
+                assert_eq!(length(after.0.entries()), after.encode().len());
+            }
+        }
+    }
+}

@@ -56,8 +56,8 @@ pub struct Record {
     /// Whether it was read before it was asked for: a wrapper around the store had kept it. Another
     /// node may have given the session a new secret since.
     pub is_copy: bool,
-    /// The first column that the store could not read, because a person has edited the row. Something else stands
-    /// in its place here. No request gets into such a session.
+    /// The first column that the store could not read, because a person has edited the row, or that contradicts
+    /// another one. Something else may stand in its place here. No request gets into such a session.
     pub unreadable: Option<&'static str>,
 }
 
@@ -103,7 +103,7 @@ impl PendingLogIn {
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 #[derive(Default)]
 pub(crate) struct Columns {
-    pub(crate) unreadable: Option<&'static str>,
+    unreadable: Option<&'static str>,
 }
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -126,10 +126,22 @@ impl Columns {
         self.read("user_id", is_one.then_some(user_id))
     }
 
-    /// As the check of the column has it.
     pub(crate) fn idle_timeout(&mut self, seconds: i64) -> u32 {
         let is_positive = i32::try_from(seconds).ok().filter(|seconds| *seconds > 0);
         self.read("idle_timeout", is_positive.map(i32::unsigned_abs))
+    }
+
+    /// The record with the column that is to blame, if one is. Columns that contradict each other are, too: the
+    /// database would refuse whatever is written to such a row, by the table's checks.
+    pub(crate) fn of(self, record: Record) -> Record {
+        let contradicts = [
+            ("authenticated_at", record.user_id.is_some() != record.authenticated_at.is_some()),
+            ("valid_until", record.lifetime.valid_until > record.lifetime.absolute_expires_at),
+            ("expires_at", record.lifetime.expires_at < record.lifetime.valid_until),
+        ];
+        let to_blame = || contradicts.iter().find(|(_, contradicts)| *contradicts);
+        let unreadable = self.unreadable.or_else(|| to_blame().map(|(column, _)| *column));
+        Record { unreadable, ..record }
     }
 }
 
@@ -151,6 +163,12 @@ impl Record {
     pub fn now(&self) -> DateTime<Utc> {
         let elapsed = TimeDelta::from_std(self.received.elapsed()).unwrap_or_default();
         known(self.now) + elapsed
+    }
+
+    /// The revision after a save, as the statements count it: 62 bits, so that none overflows, whatever a person has
+    /// written.
+    pub(crate) fn next_revision(&self) -> i64 {
+        (self.revision & (i64::MAX >> 1)) + 1
     }
 
     /// What a secret is to this session, in a time that does not depend on where it differs.

@@ -46,7 +46,7 @@ pub(super) struct Row {
 impl From<Row> for Record {
     fn from(row: Row) -> Self {
         let mut columns = Columns::default();
-        Self {
+        let record = Self {
             id: row.id.into(),
             realm: Realm::of_row(&row.realm),
             secret_hash: columns.secret_hash(&row.secret_hash),
@@ -76,8 +76,9 @@ impl From<Row> for Record {
             now: row.now.0,
             received: Instant::now(),
             is_copy: false,
-            unreadable: columns.unreadable,
-        }
+            unreadable: None,
+        };
+        columns.of(record)
     }
 }
 

@@ -80,7 +80,7 @@ impl<Data> Row<Data> {
     fn into_record(self, data: &[u8]) -> Record {
         let mut columns = Columns::default();
         let user_id = columns.read("user_id", Text::valid(self.user_id));
-        Record {
+        let record = Record {
             id: self.id.into(),
             realm: Realm::of_row(&self.realm.lossy()),
             secret_hash: columns.secret_hash(&self.secret_hash),
@@ -107,8 +107,9 @@ impl<Data> Row<Data> {
             now: moment(self.now),
             received: Instant::now(),
             is_copy: false,
-            unreadable: columns.unreadable,
-        }
+            unreadable: None,
+        };
+        columns.of(record)
     }
 }
 
