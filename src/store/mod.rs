@@ -73,7 +73,8 @@ pub use crate::{
 ///   error means that nothing was done.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
-    /// The live ones among `ids`, of whatever realm, in any order.
+    /// The live ones among `ids`, of whatever realm, in any order. A row that cannot be read is among them, and says
+    /// so: see [`Record::unreadable`].
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>>;
 
     /// As [`load`](Self::load), but as the database has them now. A wrapper that keeps copies must not

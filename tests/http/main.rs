@@ -12,6 +12,7 @@ mod wire;
 
 mod addresses;
 mod answers;
+mod by_hand;
 mod caching;
 mod cookie_header;
 mod dead_cookies;

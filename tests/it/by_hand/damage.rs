@@ -1,6 +1,6 @@
 //! What a person may make of a row.
 
-use sessile::SessionId;
+use sessile::{Error, ErrorKind, SessionId};
 use sqlx::{AssertSqlSafe, raw_sql};
 
 use crate::support::{Db, Pool};
@@ -182,6 +182,17 @@ impl Damage {
             let set = if is_postgres { damage.postgres } else { damage.sqlite };
             set.is_some()
         })
+    }
+
+    /// An error says whose row it is, and which column is to blame, and no more.
+    #[track_caller]
+    pub(super) fn check(self, error: &Error, id: SessionId) {
+        assert_eq!(error.kind(), ErrorKind::WrongType, "{self:?}: {error:?}");
+        assert!(!error.is_transient());
+        let text = error.to_string();
+        let column = format!("the column {} ", self.column.unwrap());
+        assert!(text.contains(&id.to_string()) && text.contains(&column), "{self:?}: {text}");
+        assert!(!format!("{text} {error:?}").contains(SECRET), "{error:?}");
     }
 
     /// Does it to a row, as a person who has taken the checks away and puts them back afterwards.

@@ -4,6 +4,7 @@
 mod beside;
 mod cutoffs;
 mod damage;
+mod during;
 mod ends;
 mod moments;
 mod readable;
