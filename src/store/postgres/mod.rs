@@ -399,17 +399,16 @@ impl Store for PostgresStore {
                     InfoRow,
                     r#"
                     select id, user_id, created_at, authenticated_at, last_seen_at, valid_until, host(ip) as ip, user_agent
-                    from sessile.sessions, lateral (
-                        -- Between the first and the last moment that a key can hold, whatever a person has written.
-                        select least(greatest(authenticated_at, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59.999Z')
-                    ) as of_key (authenticated)
+                    from sessile.sessions
                     where user_id = $1 and realm = $2 and now() < valid_until
-                        and ($3::timestamptz is null or (authenticated, id) < ($3, $4))
+                        -- Between the first and the last moment that a key can hold, whatever a person has written.
+                        and ($3::timestamptz is null
+                            or (least(greatest(authenticated_at, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59.999Z'), id) < ($3, $4))
                         and ($6::uuid is null or exists (
                             select 1 from sessile.sessions as h
                             where h.id = $6 and h.user_id = $1 and now() < h.valid_until
                                 and (h.secret_hash = $7 or position($7 in h.twin_hashes) > 0)))
-                    order by authenticated desc, id desc
+                    order by least(greatest(authenticated_at, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59.999Z') desc, id desc
                     limit $5
                     "#,
                     page.user_id,
