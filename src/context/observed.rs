@@ -14,6 +14,7 @@
 //! | `sessions revoked` | info | `scope`, `session_id`, `user_id`, `reason`, `ended` |
 //! | `cookie refused` | debug | `session_id`, `reason` |
 //! | `write refused` | debug | `session_id`, `reason` |
+//! | `a row cannot be read` (a person has edited it) | warn | `session_id`, `error` |
 //! | `cache headers overruled` | warn once, then debug | `cache_control` |
 //! | `swept` | info, or debug for nothing | `rows`, `batches`, `elapsed_ms` |
 //! | `cleanup panicked` (its hook or its store; the next run goes on) | error | `panic` |
@@ -265,6 +266,11 @@ fn log_in_begun(id: SessionId, user_id: Option<&str>) {
 pub(crate) fn refused_cookie(id: Option<SessionId>, reason: &'static str) {
     let session_id = id.map(tracing::field::display);
     debug!(target: "sessile", session_id, reason, "cookie refused");
+}
+
+/// The error names the column, and shows no value.
+pub(crate) fn unreadable_row(id: SessionId, error: &Error) {
+    warn!(target: "sessile", session_id = %id, error = %error, "a row cannot be read");
 }
 
 pub(crate) fn refused_write(id: SessionId, reason: &'static str) {

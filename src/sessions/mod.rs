@@ -69,7 +69,7 @@ impl Sessions {
     /// [`Schema`](crate::ErrorKind::Schema) if the database's schema needs a newer version of the library;
     /// on Postgres, if the role lacks a right that this takes, which the text names, or if another migrator has
     /// held its lock for a minute; on SQLite, if the file has a table of the application's under a name that
-    /// sessile needs.
+    /// sessile needs. On both, if the database's encoding is not UTF-8.
     pub async fn migrate(&self) -> Result<()> {
         self.0.store.migrate().await
     }
