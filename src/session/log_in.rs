@@ -38,8 +38,15 @@ enum Who {
 }
 
 impl LogIn<'_> {
-    /// With the policy's timeouts for "remember me", and a cookie that outlives the browser's
-    /// window.
+    /// Gives the session the policy's timeouts for "remember me", and a cookie that outlives the browser's
+    /// window. Default: no.
+    ///
+    /// The default policy has "remember me": 30 days. A policy may have none, as [`Policy::aal2`] does. A log-in
+    /// with `remember_me(true)` then fails as [`Configuration`](ErrorKind::Configuration), rather than letting the
+    /// user in for a shorter time than they were promised. So show the box only if
+    /// [`Sessions::offers_remember_me`](crate::Sessions::offers_remember_me).
+    ///
+    /// [`Policy::aal2`]: crate::Policy::aal2
     pub fn remember_me(mut self, remember_me: bool) -> Self {
         self.remember_me = remember_me;
         self

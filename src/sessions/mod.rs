@@ -79,6 +79,12 @@ impl Sessions {
         &self.0.realm
     }
 
+    /// Whether the policy has "remember me". If it has none, a page should not offer it: see
+    /// [`LogIn::remember_me`](crate::LogIn::remember_me).
+    pub fn offers_remember_me(&self) -> bool {
+        self.0.rules.remember_me.is_some()
+    }
+
     /// The session that a request's cookies name, or an anonymous one: what the layer and the
     /// adapters are made of. Takes the values of all cookies of the session's name.
     ///
