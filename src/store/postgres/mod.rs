@@ -502,7 +502,8 @@ impl Store for PostgresStore {
     #[cfg(feature = "testing")]
     async fn age(&self, realm: &Realm, id: SessionId, by: chrono::TimeDelta) -> Result<bool> {
         if self.is_distributed().await? {
-            let message = "sessions in a distributed table cannot be made older: test without Citus";
+            let message =
+                "sessions in a distributed table cannot be made older: test without Citus";
             return Err(crate::Error::new(crate::ErrorKind::Configuration, message));
         }
         let aged = self
