@@ -41,7 +41,9 @@ pub enum ErrorKind {
     CrossSite,
     /// A value is too large, too deep or not JSON. The text names its key.
     InvalidData,
-    /// A stored value does not have the requested type. The text names its key.
+    /// A stored value does not have the requested type: the text names its key. Or a person has edited the
+    /// session's row, and the row cannot be read: the text names the session's id and the column. See "A row that
+    /// cannot be read" in the docs of [`Session`](crate::Session).
     WrongType,
     /// A user id is empty, too long, or contains U+0000.
     InvalidUserId,
@@ -50,7 +52,8 @@ pub enum ErrorKind {
     /// A setting is out of range or contradicts another one.
     Configuration,
     /// The database has no `sessile` schema, or one that this version of the library does not know. Or the
-    /// role may not read or migrate the schema, or another migrator holds its lock.
+    /// role may not read or migrate the schema, or another migrator holds its lock. Or the database's encoding is not
+    /// UTF-8.
     Schema,
     /// Other requests kept changing the session, or another transaction held its row or its user's lock, for
     /// longer than the library waits. Nothing was done.

@@ -4,6 +4,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// The first and the last moment that the library knows. Whatever a row says is put between the two as it is
+/// read: then no sum of a moment and a timeout overflows, and every database can hold it. A person may have written
+/// `infinity`, or a number by mistake.
+pub(crate) const FIRST: DateTime<Utc> = DateTime::UNIX_EPOCH;
+/// The year 9999, to the millisecond, which is as fine as every database keeps it.
+pub(crate) const LAST: DateTime<Utc> =
+    DateTime::from_timestamp_millis(253_402_300_799_999).expect("chrono holds it");
+
+/// The moment, or the nearest one that the library knows.
+pub(crate) fn known(moment: DateTime<Utc>) -> DateTime<Utc> {
+    moment.clamp(FIRST, LAST)
+}
+
 /// The two timeouts of a session, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,7 +64,8 @@ impl Lifetime {
         }
     }
 
-    /// The lifetime in a session's row.
+    /// The lifetime in a session's row. A moment before 1970 or after the year 9999 becomes the first or the last
+    /// moment between the two.
     pub fn from_row(
         last_seen_at: DateTime<Utc>,
         idle_timeout: u32,
@@ -59,7 +73,13 @@ impl Lifetime {
         valid_until: DateTime<Utc>,
         expires_at: DateTime<Utc>,
     ) -> Self {
-        Self { last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at }
+        Self {
+            last_seen_at: known(last_seen_at),
+            idle_timeout,
+            absolute_expires_at: known(absolute_expires_at),
+            valid_until: known(valid_until),
+            expires_at: known(expires_at),
+        }
     }
 
     /// The same session, seen at `now`. `expires_at` moves only when `valid_until` would pass it:
@@ -99,7 +119,7 @@ pub(crate) fn whole_seconds(duration: Duration) -> Option<u32> {
 /// Rounds up to a multiple of half the idle timeout since 1970. Sessions share these multiples, so many keys
 /// are equal, and a B-tree stores equal keys once.
 fn round_up(moment: DateTime<Utc>, idle_timeout: u32) -> DateTime<Utc> {
-    let step = i64::from(idle_timeout) * 500;
+    let step = i64::from(idle_timeout.max(1)) * 500;
     let millis = moment.timestamp_millis();
     DateTime::from_timestamp_millis((millis.div_euclid(step) + 1) * step).unwrap_or(moment)
 }
@@ -133,6 +153,23 @@ mod tests {
             life = seen;
         }
         assert_eq!(moves, 20);
+    }
+
+    #[test]
+    fn no_moment_and_no_timeout_of_a_row_overflows() {
+        const MOMENTS: [DateTime<Utc>; 5] =
+            [DateTime::<Utc>::MIN_UTC, FIRST, DateTime::UNIX_EPOCH, LAST, DateTime::<Utc>::MAX_UTC];
+        for idle in [0, 1, i32::MAX.unsigned_abs(), u32::MAX] {
+            for at in MOMENTS {
+                let life = Lifetime::from_row(at, idle, at, at, at);
+                for now in [at, FIRST, LAST].map(known) {
+                    assert!(life.seen(now).last_seen_at >= life.last_seen_at);
+                    life.touch_due(now, TimeDelta::MAX);
+                    let begun = Lifetime::begin(now, Timeouts::new(idle, u32::MAX));
+                    assert!(begun.expires_at >= begun.valid_until);
+                }
+            }
+        }
     }
 
     #[test]

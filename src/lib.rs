@@ -1,8 +1,11 @@
 //! Server-side web sessions in an application's own Postgres or SQLite, through sqlx.
 //!
-//! The browser holds an unguessable token in a cookie; everything else is one row of a table that
-//! the application can query, join and back up. Sessions survive restarts, end when they should,
-//! are listed by user, and can be revoked from any node at once.
+//! The browser holds an unguessable token in a cookie. Everything else is one row of a table, which the
+//! application can query, join and back up. Sessions survive restarts and end on time. An application can list
+//! the sessions of a user, and revoke each of them from any node.
+//!
+//! The guide, `docs/guide.md`, begins with an axum application that has a table of users, and goes through
+//! log-in, second factor, devices, sockets, tests and deployment.
 //!
 //! # A minute's tour
 //!
@@ -46,14 +49,17 @@
 //!
 //! # Where to look
 //!
-//! - [`Session`]: what a handler holds. Values, log-in, log-out, the user's devices.
-//! - [`Sessions`]: the whole. Settings, migrations, cleanup, sessions by user, revocation from
-//!   outside of a request.
-//! - [`http`]: the tower layer and the cookie, and what is written when a handler fails.
-//! - [`Policy`]: timeouts and limits, their defaults and where those come from.
-//! - [`store`]: the contract with the database, for those who write a store of their own; and
-//!   revocation inside the application's own transactions.
-//! - [`Error`]: one type, with a [`kind`](Error::kind).
+//! - [`Session`]: the session of one request. A handler reads and writes values, logs a user in or out, and lists
+//!   the user's devices.
+//! - [`Sessions`]: all sessions of an application. Settings, migrations, cleanup, the sessions of a user, and
+//!   everything that jobs and admin pages need.
+//! - [`http`]: the tower layers and the cookie. Its docs say when the layer writes, and how it treats a handler
+//!   that fails.
+//! - [`Policy`]: timeouts and limits, their defaults and the sources of those.
+//! - [`store`]: the contract with the database, for a store of your own. Also functions that revoke sessions in
+//!   your own transaction.
+//! - `testing` (a feature): sessions in memory and sessions of any age, for the tests of an application.
+//! - [`Error`]: the one error type, with a [`kind`](Error::kind).
 //!
 //! # Features
 //!
@@ -63,10 +69,47 @@
 //! | `sqlite` | yes | the SQLite backend, SQLite itself included |
 //! | `cache` | no | a store that answers repeated loads from memory: `SessionsBuilder::cache` |
 //! | `http` | yes | the tower layer and the cookie |
-//! | `axum` | yes | the axum extractor, and `IntoResponse` for [`Error`] |
+//! | `axum` | yes | the axum extractors, and `IntoResponse` for [`Error`] |
+//! | `cron` | yes | cron expressions for the cleanup: `Schedule::cron` |
+//! | `testing` | no | the module `testing`, for the tests of an application |
+//!
+//! A Postgres-only application needs `default-features = false, features = ["postgres", "axum"]`.
 //!
 //! TLS to Postgres is sqlx's: the application chooses it with sqlx's own features (`tls-rustls`,
 //! `tls-native-tls`).
+//!
+//! # Events
+//!
+//! The library emits [tracing](https://docs.rs/tracing) events and spans with the target `sessile`. They contain
+//! public ids and user ids, and never a token, a hash or a value.
+//!
+//! An operator should look at warnings and errors. Events that any client can cause are at debug level, so that
+//! nobody can fill the log.
+//!
+//! | event | level | fields |
+//! |---|---|---|
+//! | `session created` | debug | `session_id` |
+//! | `session renewed` | info | `session_id`, `user_id` |
+//! | `log-in begun`: a log-in of several requests | debug | `session_id`, `user_id` |
+//! | `logged in` | info | `session_id`, `user_id`; `ended`: the number of sessions that the limit ended |
+//! | `log-in refused`: the client has the password | warn | `user_id`, `reason` |
+//! | `reauthenticated` | info | `session_id`, `user_id` |
+//! | `sessions revoked` | info | `scope`, `session_id`, `user_id`, `reason`, `ended` |
+//! | `cookie refused` | debug | `session_id`, `reason` |
+//! | `write refused` | debug | `session_id`, `reason` |
+//! | `a row cannot be read`: a person has edited it | warn | `session_id`, `error` |
+//! | `cache headers overruled` | warn once, then debug | `cache_control` |
+//! | `swept` | info, or debug if nothing was deleted | `rows`, `batches`, `elapsed_ms` |
+//! | `cleanup panicked`: in its hook or its store; the next run goes on | error | `panic` |
+//! | `cleanup abandoned`: at its stop, because the database did not answer | warn | `what` (`run`, `touches`) |
+//! | `request failed` | error | `error`, `source` |
+//! | `session database failed` | error | `verb`, `error`, `source` |
+//! | `touches lost`: once, until they are written again | warn | `error` |
+//! | `touches written again` | info | |
+//! | `the cache is off: …` | warn | `error` |
+//! | `the cache hears of nothing through a pooler: …` | info | |
+//! | `a pooler such as PgBouncer is between: …` | warn | |
+//! | `the schema is of a newer release, …` | info | `release`, `needs_release` |
 
 mod cleanup;
 mod client;

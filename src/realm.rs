@@ -36,6 +36,13 @@ impl Realm {
         self.0.as_deref().unwrap_or_default()
     }
 
+    /// The realm in a session's row. A person may have written a text that is not a valid name. No application
+    /// can have that realm, so the row belongs to nobody.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn of_row(name: &str) -> Self {
+        Self((!name.is_empty()).then(|| name.into()))
+    }
+
     /// The key under which the table of cut-offs stores a user of this realm, or everybody in it (the
     /// empty user id).
     ///

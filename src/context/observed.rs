@@ -1,29 +1,5 @@
-//! The one place that emits spans and events. By public id only: no token, no hash, no value.
-//!
-//! A warning is for what an operator should look at. What any client can cause at will is at debug
-//! level, so that nobody can fill the log.
-//!
-//! | event (target `sessile`) | level | fields |
-//! |---|---|---|
-//! | `session created` | debug | `session_id` |
-//! | `session renewed` | info | `session_id`, `user_id` |
-//! | `log-in begun` (of several requests) | debug | `session_id`, `user_id` |
-//! | `logged in` | info | `session_id`, `user_id`, `ended` (by the limit) |
-//! | `log-in refused` (to whoever has the password) | warn | `user_id`, `reason` |
-//! | `reauthenticated` | info | `session_id`, `user_id` |
-//! | `sessions revoked` | info | `scope`, `session_id`, `user_id`, `reason`, `ended` |
-//! | `cookie refused` | debug | `session_id`, `reason` |
-//! | `write refused` | debug | `session_id`, `reason` |
-//! | `cache headers overruled` | warn once, then debug | `cache_control` |
-//! | `swept` | info, or debug for nothing | `rows`, `batches`, `elapsed_ms` |
-//! | `cleanup panicked` (its hook or its store; the next run goes on) | error | `panic` |
-//! | `cleanup abandoned` (at its stop, since the database did not answer) | warn | `what` (`run`, `touches`) |
-//! | `request failed` | error | `error`, `source` |
-//! | `session database failed` | error | `verb`, `error` |
-//! | `touches lost` (once, until they are written again), `the cache is off: …` (the stores' own) | warn | `error` |
-//! | `touches written again`, `the cache hears of nothing through a pooler: …` (the stores' own) | info | |
-//! | `a pooler such as PgBouncer is between: …` (the stores' own) | warn | |
-//! | `the schema is of a newer release, …` (the stores' own) | info | `release`, `needs_release` |
+//! The one place that emits spans and events. They contain public ids only: no token, no hash, no value. The crate's
+//! front page has the table of events.
 
 use std::{any::Any, ops::Range, sync::Arc, time::Duration};
 
@@ -265,6 +241,11 @@ fn log_in_begun(id: SessionId, user_id: Option<&str>) {
 pub(crate) fn refused_cookie(id: Option<SessionId>, reason: &'static str) {
     let session_id = id.map(tracing::field::display);
     debug!(target: "sessile", session_id, reason, "cookie refused");
+}
+
+/// The error names the column, and shows no value.
+pub(crate) fn unreadable_row(id: SessionId, error: &Error) {
+    warn!(target: "sessile", session_id = %id, error = %error, "a row cannot be read");
 }
 
 pub(crate) fn refused_write(id: SessionId, reason: &'static str) {

@@ -1,12 +1,14 @@
 //! A session's values: one JSON object, by top-level key.
 
 mod lossless;
+mod values;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
+use self::values::Values;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The bounds that every write is checked against, before the database sees it.
@@ -19,24 +21,22 @@ pub(crate) struct Limits {
 }
 
 /// The object, split at its top level only: a value is parsed when it is asked for, and one that
-/// nobody touches goes back byte for byte as it came.
+/// nobody touches goes back byte for byte as it came. A clone shares the values.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Data(BTreeMap<String, Box<RawValue>>);
+pub(crate) struct Data(Arc<Values>);
 
 impl Data {
-    pub(crate) fn decode(text: &str) -> Result<Self> {
-        serde_json::from_str(text).map(Self).map_err(|source| {
-            Error::new(ErrorKind::WrongType, "the session's stored data is not a JSON object")
-                .with_source(Redacted::from(source))
-        })
+    /// An error if the text is not a JSON object.
+    pub(crate) fn decode(text: &str) -> Result<Self, Redacted> {
+        Ok(Self(Arc::new(serde_json::from_str(text)?)))
     }
 
     pub(crate) fn encode(&self) -> String {
-        serde_json::to_string(&self.0).expect("a map of strings to JSON text is JSON")
+        serde_json::to_string(&*self.0).expect("a map of strings to JSON text is JSON")
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&RawValue> {
-        self.0.get(key).map(|value| &**value)
+        self.0.get(key)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -63,6 +63,8 @@ pub(crate) struct Changes {
     /// Everything that was there is to go, before the changes by key.
     cleared: bool,
     keys: BTreeMap<String, Option<Box<RawValue>>>,
+    /// How long the entries of this data are with the changes made, since it was asked last.
+    measured: Option<(Data, usize)>,
 }
 
 impl Changes {
@@ -84,16 +86,47 @@ impl Changes {
     }
 
     pub(crate) fn set(&mut self, key: &str, value: Box<RawValue>) {
+        self.measured = None;
         self.keys.insert(key.to_owned(), Some(value));
     }
 
     pub(crate) fn remove(&mut self, key: &str) {
+        self.measured = None;
         self.keys.insert(key.to_owned(), None);
     }
 
+    /// Sets or removes a key, if `data` with all changes made is then within `limits`. Costs what the value
+    /// does, however many keys there are.
+    pub(crate) fn record(
+        &mut self,
+        data: &Data,
+        key: &str,
+        change: Option<Box<RawValue>>,
+        limits: Limits,
+    ) -> Result<()> {
+        let entry = |value: &RawValue| values::entry(key, value);
+        let before = self.get(key).unwrap_or_else(|| data.get(key)).map_or(0, entry);
+        let entries = self.entries(data) - before + change.as_deref().map_or(0, entry);
+        let length = values::length(entries);
+        if length > limits.bytes && change.is_some() {
+            return Err(too_large(key, length, limits));
+        }
+        self.keys.insert(key.to_owned(), change);
+        self.measured = Some((data.clone(), entries));
+        Ok(())
+    }
+
+    /// How long the entries of `data` are with the changes made.
+    fn entries(&self, data: &Data) -> usize {
+        let is_same = |of: &Data| Arc::ptr_eq(&of.0, &data.0) || (of.is_empty() && data.is_empty());
+        match &self.measured {
+            Some((of, entries)) if is_same(of) => *entries,
+            _ => self.preview(data).0.entries(),
+        }
+    }
+
     pub(crate) fn clear(&mut self) {
-        self.cleared = true;
-        self.keys.clear();
+        *self = Self { cleared: true, ..Self::default() };
     }
 
     /// Takes out what has to be written before or with a write of `key` alone: what was recorded
@@ -102,15 +135,17 @@ impl Changes {
         if self.cleared {
             return std::mem::take(self);
         }
+        self.measured = None;
         let keys = self.keys.remove_entry(key).into_iter().collect();
-        Self { cleared: false, keys }
+        Self { keys, ..Self::default() }
     }
 
     /// These, and then `later`.
     pub(crate) fn then(&mut self, later: Self) {
-        if later.cleared {
+        if later.cleared || self.is_empty() {
             *self = later;
         } else {
+            self.measured = None;
             self.keys.extend(later.keys);
         }
     }
@@ -119,7 +154,7 @@ impl Changes {
     /// the largest one that was set.
     pub(crate) fn apply(&self, data: &Data, limits: Limits, key: Option<&str>) -> Result<Data> {
         let changed = self.preview(data);
-        let length = changed.encode().len();
+        let length = values::length(changed.0.entries());
         // Data that is over a limit which was lowered may still shrink.
         if length > limits.bytes && self.sets_any() {
             let key = key.or_else(|| self.largest_key()).unwrap_or_default();
@@ -131,11 +166,15 @@ impl Changes {
     /// `data` with the changes made.
     pub(crate) fn preview(&self, data: &Data) -> Data {
         let mut data = if self.cleared { Data::default() } else { data.clone() };
+        if self.keys.is_empty() {
+            return data;
+        }
+        let values = Arc::make_mut(&mut data.0);
         for (key, change) in &self.keys {
             match change {
-                Some(value) => data.0.insert(key.clone(), value.clone()),
-                None => data.0.remove(key),
-            };
+                Some(value) => values.insert(key.clone(), value.clone()),
+                None => values.remove(key),
+            }
         }
         data
     }
@@ -185,7 +224,7 @@ pub(crate) fn parse<T: DeserializeOwned>(key: &str, value: &RawValue) -> Result<
 /// Where and how a stored value failed to parse, without the value: serde quotes it in its own
 /// text.
 #[derive(Debug)]
-struct Redacted {
+pub(crate) struct Redacted {
     category: serde_json::error::Category,
     line: usize,
     column: usize,
@@ -326,5 +365,15 @@ mod tests {
         assert!(!format!("{error} {error:?}").contains("4111"), "{error:?}");
         let error = Data::decode("[4111]").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("4111"), "{error:?}");
+    }
+
+    #[test]
+    fn of_a_key_that_is_there_twice_the_last_value_counts() {
+        let data = Data::decode(r#"{"a":1,"b":2,"a":[3],"\u0061":4}"#).unwrap();
+        assert_eq!(data.get("a").unwrap().get(), "4");
+        assert_eq!(data.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(data.encode(), r#"{"a":4,"b":2}"#);
+        assert_eq!(data.whole::<Value>().unwrap(), json!({"a": 4, "b": 2}));
+        assert_eq!(values::length(data.0.entries()), data.encode().len());
     }
 }

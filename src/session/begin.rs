@@ -102,7 +102,7 @@ impl BeginLogIn<'_> {
         }
         let _turn = session.turn().await?;
         let stored = match &session.state().standing {
-            Standing::Anonymous => None,
+            Standing::Anonymous | Standing::Unreadable(_) => None,
             Standing::Ended => return Err(Error::session_ended()),
             Standing::Live(stored) | Standing::Superseded(stored) => Some(stored.clone()),
         };

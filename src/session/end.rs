@@ -37,7 +37,7 @@ impl Session {
     /// afterwards begins a new one.
     ///
     /// Where the request brought the cookies of several live sessions, so that none is its session,
-    /// all of them end.
+    /// all of them end. So does a session whose row cannot be read.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Session {
         let held = match &self.state().standing {
             Standing::Live(stored) => Some(stored.clone()),
             Standing::Superseded(_) => return Err(Error::superseded()),
-            Standing::Anonymous | Standing::Ended => None,
+            Standing::Anonymous | Standing::Ended | Standing::Unreadable(_) => None,
         };
         let Some(stored) = held else {
             let mut ended = 0;

@@ -36,8 +36,8 @@ impl Session {
             loop {
                 let stored = match &session.state().standing {
                     Standing::Live(stored) => Some(stored.clone()),
-                    Standing::Anonymous if !was_stored => None,
-                    Standing::Anonymous | Standing::Ended | Standing::Superseded(_) => return,
+                    Standing::Anonymous | Standing::Unreadable(_) if !was_stored => None,
+                    _ => return,
                 };
                 let Some(stored) = stored else {
                     tokio::time::sleep(LOOK_EVERY).await;

@@ -38,8 +38,15 @@ enum Who {
 }
 
 impl LogIn<'_> {
-    /// With the policy's timeouts for "remember me", and a cookie that outlives the browser's
-    /// window.
+    /// Gives the session the policy's timeouts for "remember me", and a cookie that outlives the browser's
+    /// window. Default: no.
+    ///
+    /// The default policy has "remember me": 30 days. A policy may have none, as [`Policy::aal2`] does. A log-in
+    /// with `remember_me(true)` then fails as [`Configuration`](ErrorKind::Configuration), rather than letting the
+    /// user in for a shorter time than they were promised. So show the box only if
+    /// [`Sessions::offers_remember_me`](crate::Sessions::offers_remember_me).
+    ///
+    /// [`Policy::aal2`]: crate::Policy::aal2
     pub fn remember_me(mut self, remember_me: bool) -> Self {
         self.remember_me = remember_me;
         self
@@ -222,6 +229,22 @@ impl Session {
         Ok(())
     }
 
+    /// The row, to which the user is bound now. `None` if the store has no such row.
+    async fn bind(&self, request: &store::LogIn) -> Result<Option<Arc<Stored>>> {
+        match self.0.context.store.log_in(request).await? {
+            LogInOutcome::LoggedIn(record, _) => Stored::read(*record, request.new_hash).map(Some),
+            LogInOutcome::Absent => Ok(None),
+            LogInOutcome::Refused => Err(Error::new(
+                ErrorKind::LogInRefused,
+                "the user's sessions were ended after this authentication began: authenticate again",
+            )),
+            LogInOutcome::TooManySessions => Err(Error::new(
+                ErrorKind::TooManySessions,
+                "the user has as many sessions as are allowed",
+            )),
+        }
+    }
+
     fn renewal(&self, stored: &Stored) -> Result<(Secret, Renewal)> {
         let secret = Secret::generate()?;
         let renewal = Renewal {
@@ -256,7 +279,7 @@ impl LogIn<'_> {
 
         let before = match &session.state().standing {
             Standing::Live(stored) | Standing::Superseded(stored) => Some(stored.clone()),
-            Standing::Anonymous | Standing::Ended => None,
+            Standing::Anonymous | Standing::Ended | Standing::Unreadable(_) => None,
         };
         if before.is_none() {
             session.may_begin()?;
@@ -283,43 +306,34 @@ impl LogIn<'_> {
             after: self.after.max(after),
             limit: context.rules.sessions_per_user,
         };
-        let mut outcome = context.store.log_in(&request).await?;
-        if let (LogInOutcome::Absent, Some(stored)) = (&outcome, before) {
+        let was_superseded = session.is_superseded();
+        let mut bound = session.bind(&request).await;
+        let failed = match (&bound, before) {
+            (Ok(None), Some(stored)) => Some((session.why_not(&stored).await, stored)),
+            (Err(error), Some(stored)) => Some((error.clone(), stored)),
+            _ => None,
+        };
+        if let Some((error, stored)) = failed {
             // It has ended, or has another secret by now, which this request's browser may never
-            // have had. The user gets a session of their own, with what this request was allowed to
-            // see if the other one still lives.
-            let was_superseded = session.is_superseded();
-            let error = session.why_not(&stored).await;
+            // have had, or cannot be read. The user gets a session of their own, with what this
+            // request was allowed to see if the other one still lives.
             let keeps_data = match error.kind() {
                 ErrorKind::Superseded => !drops_data && !was_superseded,
-                ErrorKind::SessionEnded => false,
+                ErrorKind::SessionEnded | ErrorKind::WrongType => false,
                 _ => return Err(error),
             };
             request.data = keeps_data.then(|| stored.data.encode());
             request.id = SessionId::generate();
             request.old_hash = None;
-            outcome = context.store.log_in(&request).await?;
+            bound = session.bind(&request).await;
         }
-        match outcome {
-            LogInOutcome::LoggedIn(record, _) => {
-                let stored = Stored::read(*record, request.new_hash)?;
-                if drops_data {
-                    session.state().leave(CookieChange::Keep);
-                }
-                session.adopt(stored, secret);
-                Ok(())
-            }
-            LogInOutcome::Refused => Err(Error::new(
-                ErrorKind::LogInRefused,
-                "the user's sessions were ended after this authentication began: authenticate again",
-            )),
-            LogInOutcome::TooManySessions => Err(Error::new(
-                ErrorKind::TooManySessions,
-                "the user has as many sessions as are allowed",
-            )),
-            // An insert under an id of its own.
-            LogInOutcome::Absent => Err(Error::session_ended()),
+        // An insert under an id of its own is never absent.
+        let stored = bound?.ok_or_else(Error::session_ended)?;
+        if drops_data {
+            session.state().leave(CookieChange::Keep);
         }
+        session.adopt(stored, secret);
+        Ok(())
     }
 
     /// Who logs in, and when the authentication began.

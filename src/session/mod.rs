@@ -31,7 +31,7 @@ pub use self::{
 use crate::{
     client::Client,
     context::{Context, Turn, observed},
-    data::{self, Data},
+    data,
     error::{Error, ErrorKind, Result},
     store::{Holder, SecretCheck},
     token::{Secret, SessionId, Token},
@@ -83,6 +83,20 @@ const STALLS_AFTER: Duration = Duration::from_secs(6);
 /// | `finish` | It fails if changes are recorded. Otherwise it leaves the cookie as it is. |
 /// | `abandon` | It forgets the recorded changes. |
 ///
+/// # A row that cannot be read
+///
+/// A person may edit the table and leave something there that this library does not write: data that is not a
+/// JSON object, a user id of 300 bytes, an idle timeout of zero. The handle of a request with such a session shows
+/// nothing: no user, no keys. Every call that needs the row fails with
+/// [`WrongType`](crate::ErrorKind::WrongType), also `get` and `data`. The error names the session's id and the column.
+/// The browser keeps its cookie, and the session goes on when the row is corrected.
+///
+/// The user does not have to wait for that. `log_in` and `begin_log_in` make a new session and give the browser
+/// its cookie; the unreadable row ends by its timeout. `log_out` ends the row. A page that leads to the log-in must
+/// not write to the session, because that write fails too.
+///
+/// If the object in the column `data` has a key twice, the last value counts, and the next write leaves only that.
+///
 /// # If the answer to a write is missing
 ///
 /// Every call ends by its deadline ([`SessionsBuilder::deadline`](crate::SessionsBuilder::deadline)). If the
@@ -109,7 +123,7 @@ struct SessionInner {
     /// Whether the request had a cookie of the session's name, good or not.
     brought_cookie: bool,
     /// Live sessions of which the request brought the cookies, where it brought several and none is
-    /// its session.
+    /// its session, or where its only one cannot be read.
     rivals: Vec<Holder>,
     /// Whether another site sent the request, so that the browser withheld the cookie. No session begins then.
     is_cookie_withheld: AtomicBool,
@@ -202,10 +216,10 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`WrongType`](crate::ErrorKind::WrongType) if it is not a `T`.
+    /// [`WrongType`](crate::ErrorKind::WrongType) if it is not a `T`, or if the row cannot be read.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         // Parsed when the lock is free again: a type of the application's may use the session while it is read.
-        let value = self.state().value(key).map(ToOwned::to_owned);
+        let value = self.state().readable()?.value(key).map(ToOwned::to_owned);
         value.map(|value| data::parse(key, &value)).transpose()
     }
 
@@ -224,9 +238,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`WrongType`](crate::ErrorKind::WrongType) if it is not a `T`.
+    /// [`WrongType`](crate::ErrorKind::WrongType) if it is not a `T`, or if the row cannot be read.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T> {
-        let data = self.state().data();
+        let data = self.state().readable()?.data();
         data.whole()
     }
 
@@ -247,12 +261,8 @@ impl Session {
         let limits = self.0.context.rules.limits;
         let value = data::encode(key, &value, limits)?;
         let mut state = self.state();
-        let mut changes = state.changes.clone();
-        changes.set(key, value);
-        let stored = state.stored().map_or_else(Data::default, |stored| stored.data.clone());
-        changes.apply(&stored, limits, Some(key))?;
-        state.changes = changes;
-        Ok(())
+        let stored = state.stored_data();
+        state.changes.record(&stored, key, Some(value), limits)
     }
 
     /// Records that a key is to go. Returns whether it had a value.
@@ -260,7 +270,9 @@ impl Session {
         let mut state = self.state();
         let had = state.value(key).is_some();
         if had {
-            state.changes.remove(key);
+            let (stored, limits) = (state.stored_data(), self.0.context.rules.limits);
+            // A removal is within every limit.
+            state.changes.record(&stored, key, None, limits).ok();
         }
         had
     }
@@ -318,6 +330,7 @@ impl Session {
             Standing::Anonymous => Ok(None),
             Standing::Ended => Err(Error::session_ended()),
             Standing::Superseded(_) => Err(Error::superseded()),
+            Standing::Unreadable(error) => Err(error.clone()),
         }
     }
 
@@ -329,13 +342,12 @@ impl Session {
             self.state().standing = Standing::Ended;
             return Err(Error::session_ended());
         };
-        let is_ours = fresh.check(&stored.hash) == SecretCheck::Current;
-        let fresh = Stored::read(fresh, stored.hash)?;
-        if !is_ours {
-            observed::refused_write(fresh.record.id, "superseded");
-            self.state().standing = Standing::Superseded(fresh);
+        if fresh.check(&stored.hash) != SecretCheck::Current {
+            observed::refused_write(fresh.id, "superseded");
+            self.state().standing = Standing::Superseded(Stored::hidden(fresh, stored.hash));
             return Err(Error::superseded());
         }
+        let fresh = Stored::read(fresh, stored.hash)?;
         self.state().standing = Standing::Live(fresh.clone());
         Ok(fresh)
     }

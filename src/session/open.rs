@@ -5,10 +5,13 @@ use std::{
     time::Instant,
 };
 
-use super::{CookieChange, Session, SessionInner, Standing, State, Stored};
+use super::{CookieChange, Session, SessionInner, Standing, State, Stored, state::check_readable};
 use crate::{
     client::Client,
-    context::{Context, Turn, observed::refused_cookie},
+    context::{
+        Context, Turn,
+        observed::{refused_cookie, unreadable_row},
+    },
     error::Result,
     store::{Holder, Record, SecretCheck},
     token::{SecretHash, SessionId, Token},
@@ -70,7 +73,7 @@ impl Presented {
                 record = context.store.load_now(id).await?;
             }
             match record {
-                Some(record) => found.add(record, &hashes)?,
+                Some(record) => found.add(record, &hashes),
                 None => refused_cookie(Some(id), "ended"),
             }
         }
@@ -85,24 +88,26 @@ impl Presented {
 
 #[derive(Default)]
 struct Found {
-    live: Vec<Arc<Stored>>,
+    live: Vec<(Holder, Result<Arc<Stored>>)>,
     superseded: Option<Arc<Stored>>,
 }
 
 impl Found {
     /// A row, and the secrets that the request has for it: several are one row all the same.
-    fn add(&mut self, record: Record, hashes: &[SecretHash]) -> Result<()> {
+    fn add(&mut self, record: Record, hashes: &[SecretHash]) {
         let id = record.id;
         let find = |check| hashes.iter().copied().find(|hash| record.check(hash) == check);
         if let Some(hash) = find(SecretCheck::Current) {
-            self.live.push(Stored::read(record, hash)?);
+            let stored = Stored::read(record, hash);
+            stored.as_ref().err().inspect(|error| unreadable_row(id, error));
+            self.live.push((Holder { id, secret_hash: hash }, stored));
         } else if let Some(hash) = find(SecretCheck::Superseded) {
             refused_cookie(Some(id), "superseded");
-            self.superseded = Some(Stored::read(record, hash)?);
+            self.superseded = Some(Stored::hidden(record, hash));
         } else {
+            check_readable(&record).err().inspect(|error| unreadable_row(id, error));
             refused_cookie(Some(id), "wrong secret");
         }
-        Ok(())
     }
 }
 
@@ -118,13 +123,20 @@ impl Session {
         let standing = match (live.len(), superseded) {
             (0, Some(superseded)) => Standing::Superseded(superseded),
             (0, None) => Standing::Anonymous,
-            (1, _) => live.pop().map_or(Standing::Anonymous, Standing::Live),
+            (1, _) => match live.pop() {
+                None => Standing::Anonymous,
+                Some((_, Ok(stored))) => Standing::Live(stored),
+                Some((holder, Err(error))) => {
+                    rivals.push(holder);
+                    Standing::Unreadable(error)
+                }
+            },
             // Somebody planted one of them, and nobody can tell which.
             (_, _) => {
-                for stored in &live {
-                    refused_cookie(Some(stored.record.id), "the request brought another live one");
+                rivals.extend(live.iter().map(|(holder, _)| *holder));
+                for rival in &rivals {
+                    refused_cookie(Some(rival.id), "the request brought another live one");
                 }
-                rivals.extend(live.iter().map(|stored| stored.holder()));
                 Standing::Anonymous
             }
         };

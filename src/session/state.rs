@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     data::{Changes, Data},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     policy::Rules,
     store::{Holder, Record},
     token::SecretHash,
@@ -29,6 +29,9 @@ pub(super) enum Standing {
     /// Another request replaced the secret that this one came with: the row as it was read last,
     /// which shows nothing. Only a new log-in writes anything.
     Superseded(Arc<Stored>),
+    /// The row is this request's and cannot be read, as the error says: a person has edited it. Only a new log-in
+    /// writes anything, to another row.
+    Unreadable(Error),
 }
 
 /// A row as it was last read or written through this handle.
@@ -43,8 +46,16 @@ pub(super) struct Stored {
 
 impl Stored {
     pub(super) fn read(mut record: Record, hash: SecretHash) -> Result<Arc<Self>> {
-        let data = Data::decode(&std::mem::take(&mut record.data))?;
+        check_readable(&record)?;
+        let data = Data::decode(&std::mem::take(&mut record.data))
+            .map_err(|source| unreadable(&record, "data").with_source(source))?;
         Ok(Arc::new(Self { record, hash, data }))
+    }
+
+    /// Of a row that shows nothing: it need not be readable.
+    pub(super) fn hidden(mut record: Record, hash: SecretHash) -> Arc<Self> {
+        record.data = Arc::default();
+        Arc::new(Self { record, hash, data: Data::default() })
     }
 
     pub(super) fn holder(&self) -> Holder {
@@ -67,6 +78,19 @@ impl Stored {
     }
 }
 
+/// An error if a person has made something of a column that is no value.
+pub(super) fn check_readable(record: &Record) -> Result<()> {
+    record.unreadable.map_or(Ok(()), |column| Err(unreadable(record, column)))
+}
+
+fn unreadable(record: &Record, column: &str) -> Error {
+    let message = format!(
+        "the session {} cannot be read: its row has something in the column {column} that this library does not write there. Correct the row, or delete it; a log-in or a log-out helps the user",
+        record.id
+    );
+    Error::new(ErrorKind::WrongType, message)
+}
+
 impl State {
     pub(super) fn new(cookie: CookieChange) -> Self {
         Self {
@@ -80,7 +104,18 @@ impl State {
     pub(super) fn stored(&self) -> Option<&Arc<Stored>> {
         match &self.standing {
             Standing::Live(stored) => Some(stored),
-            Standing::Anonymous | Standing::Ended | Standing::Superseded(_) => None,
+            Standing::Anonymous
+            | Standing::Ended
+            | Standing::Superseded(_)
+            | Standing::Unreadable(_) => None,
+        }
+    }
+
+    /// An error if the row cannot be read.
+    pub(super) fn readable(&self) -> Result<&Self> {
+        match &self.standing {
+            Standing::Unreadable(error) => Err(error.clone()),
+            _ => Ok(self),
         }
     }
 
@@ -90,10 +125,14 @@ impl State {
         recorded.unwrap_or_else(|| self.stored()?.data.get(key))
     }
 
+    /// The data of the row as it was read. Shared.
+    pub(super) fn stored_data(&self) -> Data {
+        self.stored().map_or_else(Data::default, |stored| stored.data.clone())
+    }
+
     /// The data as this request sees it.
     pub(super) fn data(&self) -> Data {
-        let stored = self.stored().map_or_else(Data::default, |stored| stored.data.clone());
-        self.changes.preview(&self.writing.preview(&stored))
+        self.changes.preview(&self.writing.preview(&self.stored_data()))
     }
 
     /// No session any more: what was recorded for the one before is not for the next one.

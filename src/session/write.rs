@@ -281,7 +281,7 @@ impl Session {
         let written = self.0.context.store.save(save).await?;
         if written && let Standing::Live(stored) = &mut self.state().standing {
             let stored = Arc::make_mut(stored);
-            stored.record.revision += 1;
+            stored.record.revision = stored.record.next_revision();
             stored.record.lifetime = lifetime;
             stored.data = data;
         }

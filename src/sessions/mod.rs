@@ -69,7 +69,7 @@ impl Sessions {
     /// [`Schema`](crate::ErrorKind::Schema) if the database's schema needs a newer version of the library;
     /// on Postgres, if the role lacks a right that this takes, which the text names, or if another migrator has
     /// held its lock for a minute; on SQLite, if the file has a table of the application's under a name that
-    /// sessile needs.
+    /// sessile needs. On both, if the database's encoding is not UTF-8.
     pub async fn migrate(&self) -> Result<()> {
         self.0.store.migrate().await
     }
@@ -77,6 +77,12 @@ impl Sessions {
     /// Which of several applications on the database these are the sessions of.
     pub fn realm(&self) -> &Realm {
         &self.0.realm
+    }
+
+    /// Whether the policy has "remember me". If it has none, a page should not offer it: see
+    /// [`LogIn::remember_me`](crate::LogIn::remember_me).
+    pub fn offers_remember_me(&self) -> bool {
+        self.0.rules.remember_me.is_some()
     }
 
     /// The session that a request's cookies name, or an anonymous one: what the layer and the

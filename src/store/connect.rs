@@ -62,7 +62,8 @@ impl ConnectOptions {
 /// # Errors
 ///
 /// [`Configuration`](ErrorKind::Configuration) for a URL that names no supported database,
-/// [`Database`](ErrorKind::Database) if it cannot be opened.
+/// [`Database`](ErrorKind::Database) if it cannot be opened, [`Schema`](ErrorKind::Schema) if an SQLite file is in
+/// UTF-16.
 pub async fn connect(url: &str) -> Result<Backend> {
     connect_with(url, ConnectOptions::new()).await
 }
@@ -208,7 +209,9 @@ async fn sqlite(url: &str) -> Result<Backend> {
     // The writer first: it changes the new file to WAL, and the readers then find it so.
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
     let readers = SqlitePoolOptions::new().max_connections(5).connect_with(options).await?;
-    Ok(Backend::new(SqliteStore::dedicated(readers, writer)))
+    let store = SqliteStore::dedicated(readers, writer);
+    store.check_encoding().await?;
+    Ok(Backend::new(store))
 }
 
 /// SQLite creates a file by the process's umask. Its write-ahead log gets the mode of the file.

@@ -75,7 +75,8 @@ pub use crate::{
 ///   error means that nothing was done.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
-    /// Returns the live sessions among `ids`, of any realm, in any order.
+    /// Returns the live sessions among `ids`, of any realm, in any order. A row that cannot be read is among them,
+    /// with [`Record::unreadable`] set.
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>>;
 
     /// As [`load`](Self::load), but always reads the database. A wrapper that keeps copies must not answer

@@ -5,9 +5,11 @@ use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr, sync::Arc, time::
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::user_id::check_user_id;
 use crate::{
     error::{Error, ErrorKind, Result},
-    expiry::Lifetime,
+    expiry::{FIRST, Lifetime, known},
     realm::Realm,
     token::{SecretHash, SessionId},
     user_id::{self, UserId},
@@ -18,6 +20,8 @@ use crate::{
 pub(crate) const SUPERSEDED_FOR: TimeDelta = TimeDelta::minutes(1);
 
 /// A live session as it was read.
+///
+/// A person may have edited its row. Moments are then between 1970 and the year 9999, whatever the row says.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The public id.
@@ -53,6 +57,9 @@ pub struct Record {
     /// Whether the record was read before the call that returned it, because a wrapper around the store had
     /// kept it. Another node may have given the session a new secret since then.
     pub is_copy: bool,
+    /// The first column that the store could not read, because a person has edited the row, or that contradicts
+    /// another one. Something else may stand in its place here. No request gets into such a session.
+    pub unreadable: Option<&'static str>,
 }
 
 /// A secret that was replaced by another one.
@@ -93,6 +100,52 @@ impl PendingLogIn {
     }
 }
 
+/// Reads the columns that a person may have edited, and notes the first one without a valid value.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[derive(Default)]
+pub(crate) struct Columns {
+    unreadable: Option<&'static str>,
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl Columns {
+    /// `None` stands for what cannot be read.
+    pub(crate) fn read<T: Default>(&mut self, column: &'static str, value: Option<T>) -> T {
+        value.unwrap_or_else(|| {
+            self.unreadable.get_or_insert(column);
+            T::default()
+        })
+    }
+
+    /// Nobody has a secret with the hash that stands for one that cannot be read.
+    pub(crate) fn secret_hash(&mut self, bytes: &[u8]) -> SecretHash {
+        self.read("secret_hash", bytes.try_into().ok().map(|hash: [u8; 32]| hash)).into()
+    }
+
+    pub(crate) fn user_id(&mut self, user_id: Option<String>) -> Option<String> {
+        let is_one = user_id.as_ref().is_none_or(|user_id| check_user_id(user_id).is_ok());
+        self.read("user_id", is_one.then_some(user_id))
+    }
+
+    pub(crate) fn idle_timeout(&mut self, seconds: i64) -> u32 {
+        let is_positive = i32::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+        self.read("idle_timeout", is_positive.map(i32::unsigned_abs))
+    }
+
+    /// The record with the column that is to blame, if one is. Columns that contradict each other are, too: the
+    /// database would refuse whatever is written to such a row, by the table's checks.
+    pub(crate) fn of(self, record: Record) -> Record {
+        let contradicts = [
+            ("authenticated_at", record.user_id.is_some() != record.authenticated_at.is_some()),
+            ("valid_until", record.lifetime.valid_until > record.lifetime.absolute_expires_at),
+            ("expires_at", record.lifetime.expires_at < record.lifetime.valid_until),
+        ];
+        let to_blame = || contradicts.iter().find(|(_, contradicts)| *contradicts);
+        let unreadable = self.unreadable.or_else(|| to_blame().map(|(column, _)| *column));
+        Record { unreadable, ..record }
+    }
+}
+
 /// The result of comparing a secret with a session's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretCheck {
@@ -117,7 +170,13 @@ impl Record {
     /// came. Never ahead of the database, because the answer took time to arrive.
     pub fn now(&self) -> DateTime<Utc> {
         let elapsed = TimeDelta::from_std(self.received.elapsed()).unwrap_or_default();
-        self.now + elapsed
+        known(self.now) + elapsed
+    }
+
+    /// The revision after a save, as the statements count it: 62 bits, so that none overflows, whatever a person has
+    /// written.
+    pub(crate) fn next_revision(&self) -> i64 {
+        (self.revision & (i64::MAX >> 1)) + 1
     }
 
     /// Compares a secret with this session's, in constant time.
@@ -218,7 +277,10 @@ impl SessionInfo {
 
     /// The key for the next page, if this session is the last one of a page; `None` while anonymous.
     pub fn page_key(&self) -> Option<PageKey> {
-        Some(PageKey { authenticated_at: self.authenticated_at?, id: self.id })
+        self.user_id.as_ref()?;
+        // A list has a user's session without a log-in, which only a person can have written, at its end.
+        let authenticated_at = self.authenticated_at.unwrap_or(FIRST);
+        Some(PageKey { authenticated_at, id: self.id })
     }
 }
 

@@ -121,7 +121,7 @@ fn changing(tokens: &[String]) -> Option<String> {
 const KEYWORDS: &[&str] =
     &["and", "any", "array", "exists", "from", "in", "not", "or", "using", "where"];
 
-const IMMUTABLE: &[&str] = &["coalesce", "greatest", "octet_length", "position", "unnest"];
+const IMMUTABLE: &[&str] = &["coalesce", "greatest", "least", "octet_length", "position", "unnest"];
 
 /// Words, with dots and parameters; numbers; `::`; every other character. Leaves out comments and quoted
 /// text.

@@ -1,4 +1,4 @@
-//! Each event of the table in `src/context/observed.rs` that does not concern HTTP, in each of its forms.
+//! Each event of the table in the docs of the crate that does not concern HTTP, in each of its forms.
 
 use std::sync::Arc;
 

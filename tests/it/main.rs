@@ -5,6 +5,7 @@
 mod support;
 
 mod browsers;
+mod by_hand;
 #[cfg(feature = "cache")]
 mod cache;
 mod capture;

@@ -97,7 +97,7 @@ async fn attempt(
     let surplus = log_in.surplus(&admission);
     let ended = if surplus > 0 { end_oldest(tx, log_in, now, surplus).await? } else { Vec::new() };
     let ended = ended.into_iter().map(Into::into).collect();
-    let outcome = LogInOutcome::LoggedIn(Box::new(row.try_into()?), ended);
+    let outcome = LogInOutcome::LoggedIn(Box::new(row.into()), ended);
     Ok(End::Commit(Attempt::Ended(outcome)))
 }
 
@@ -287,7 +287,7 @@ async fn bind(
                 replaced_hash = $5,
                 replaced_at = case when s.secret_hash = $5 or position($5 in s.twin_hashes) > 0 then new.now
                     else s.replaced_at end,
-                user_id = $7, data = coalesce(new.data, s.data), revision = s.revision + 1,
+                user_id = $7, data = coalesce(new.data, s.data), revision = (s.revision & 4611686018427387903) + 1,
                 authenticated_at = new.now, last_seen_at = new.now, idle_timeout = $9::int,
                 absolute_expires_at = new.absolute_expires_at, valid_until = new.valid_until, expires_at = new.expires_at,
                 ip = coalesce($11::text::inet, s.ip), user_agent = coalesce($12, s.user_agent),

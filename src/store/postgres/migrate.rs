@@ -203,6 +203,7 @@ struct Found {
 /// Needs no more than to read the ledger. An error where the schema is not one for this release.
 async fn find(connection: &mut PgConnection) -> Result<Found> {
     let rights = Rights::of_role(connection).await?;
+    rights.check_encoding()?;
     rights.to_read()?;
     let ledger = "select version, checksum, success from sessile._sqlx_migrations order by version";
     let rows = match rights.has_ledger {

@@ -227,7 +227,7 @@ impl Store for PostgresStore {
             }
             true => self.read(|connection| connection.all(load!("$1::uuid[]", &ids))).await?,
         };
-        Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
+        Ok(rows.into_iter().map(Record::from).collect())
     }
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
@@ -283,7 +283,7 @@ impl Store for PostgresStore {
                 ))
             })
             .await?;
-        Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
+        Ok(rows.into_iter().map(Record::from).collect())
     }
 
     async fn save(&self, saves: &[Save]) -> Result<Changed> {
@@ -351,7 +351,7 @@ impl Store for PostgresStore {
                     ), renewed as (
                         update sessile.sessions
                         set secret_hash = $3, twin_hashes = null, replaced_hash = $2, replaced_at = $5,
-                            revision = revision + 1, authenticated_at = $5, last_seen_at = $5,
+                            revision = (revision & 4611686018427387903) + 1, authenticated_at = $5, last_seen_at = $5,
                             idle_timeout = $6, absolute_expires_at = $7, valid_until = $8, expires_at = $9,
                             ip = coalesce($10::text::inet, ip), user_agent = coalesce($11, user_agent)
                         where id = $1 and user_id = $4 and now() < valid_until
@@ -378,7 +378,7 @@ impl Store for PostgresStore {
                 ))
             })
             .await?;
-        Ok(row.map(Record::try_from).transpose()?)
+        Ok(row.map(Record::from))
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
@@ -424,12 +424,14 @@ impl Store for PostgresStore {
                     select id, user_id, created_at, authenticated_at, last_seen_at, valid_until, host(ip) as ip, user_agent
                     from sessile.sessions
                     where user_id = $1 and realm = $2 and now() < valid_until
-                        and ($3::timestamptz is null or (authenticated_at, id) < ($3, $4))
+                        -- Between the first and the last moment that a key can hold, whatever a person has written.
+                        and ($3::timestamptz is null
+                            or (least(greatest(authenticated_at, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59.999Z'), id) < ($3, $4))
                         and ($6::uuid is null or exists (
                             select 1 from sessile.sessions as h
                             where h.id = $6 and h.user_id = $1 and now() < h.valid_until
                                 and (h.secret_hash = $7 or position($7 in h.twin_hashes) > 0)))
-                    order by authenticated_at desc, id desc
+                    order by least(greatest(authenticated_at, timestamptz 'epoch'), timestamptz '9999-12-31 23:59:59.999Z') desc, id desc
                     limit $5
                     "#,
                     page.user_id,

@@ -6,6 +6,8 @@ use sqlx::{
     postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef, types::Oid},
 };
 
+use crate::expiry::{FIRST, LAST, known};
+
 /// A `timestamptz`, for which `sqlx.toml` puts it: sqlx has this for chrono, but behind a feature that makes it
 /// warn at every timestamp in the queries of an application that has its own from `time`.
 #[derive(Clone, Copy, Debug)]
@@ -29,15 +31,16 @@ impl PgHasArrayType for Moment {
 impl<'r> Decode<'r, Postgres> for Moment {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         let since = <i64 as Decode<Postgres>>::decode(value)?;
-        let moment = since.checked_add(EPOCH).and_then(DateTime::from_timestamp_micros);
-        // What chrono cannot hold (the year 262,000, infinity) is its last moment.
-        Ok(Self(moment.unwrap_or(DateTime::<Utc>::MAX_UTC)))
+        // `infinity` is the last number, and `-infinity` the first one.
+        let known = FIRST.timestamp_micros()..=LAST.timestamp_micros();
+        let micros = since.saturating_add(EPOCH).clamp(*known.start(), *known.end());
+        Ok(Self(DateTime::from_timestamp_micros(micros).unwrap_or(LAST)))
     }
 }
 
 impl Encode<'_, Postgres> for Moment {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        let since = self.0.timestamp_micros() - EPOCH;
+        let since = known(self.0).timestamp_micros() - EPOCH;
         <i64 as Encode<Postgres>>::encode(since, buffer)
     }
 }

@@ -14,7 +14,8 @@ use super::moment::Moment;
 use crate::{
     client,
     expiry::Lifetime,
-    store::{PendingLogIn, Record, Replaced, SessionInfo},
+    realm::Realm,
+    store::{PendingLogIn, Record, Replaced, SessionInfo, record::Columns},
     token::SecretHash,
 };
 
@@ -42,20 +43,19 @@ pub(super) struct Row {
     pub(super) now: Moment,
 }
 
-impl TryFrom<Row> for Record {
-    type Error = sqlx::Error;
-
-    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
+impl From<Row> for Record {
+    fn from(row: Row) -> Self {
+        let mut columns = Columns::default();
+        let record = Self {
             id: row.id.into(),
-            realm: row.realm.parse().map_err(decode_error)?,
-            secret_hash: SecretHash::try_from(&*row.secret_hash).map_err(decode_error)?,
+            realm: Realm::of_row(&row.realm),
+            secret_hash: columns.secret_hash(&row.secret_hash),
             twins: SecretHash::of_each(&row.twin_hashes.unwrap_or_default()),
             replaced: Replaced::from_row(
                 row.replaced_hash.as_deref().unwrap_or_default(),
                 row.replaced_at.map(|at| at.0),
             ),
-            user_id: row.user_id,
+            user_id: columns.user_id(row.user_id),
             remembered: row.remembered,
             pending: PendingLogIn::from_row(
                 row.pending_user_id,
@@ -68,7 +68,7 @@ impl TryFrom<Row> for Record {
             authenticated_at: row.authenticated_at.map(|at| at.0),
             lifetime: Lifetime::from_row(
                 row.last_seen_at.0,
-                row.idle_timeout.unsigned_abs(),
+                columns.idle_timeout(row.idle_timeout.into()),
                 row.absolute_expires_at.0,
                 row.valid_until.0,
                 row.expires_at.0,
@@ -76,7 +76,9 @@ impl TryFrom<Row> for Record {
             now: row.now.0,
             received: Instant::now(),
             is_copy: false,
-        })
+            unreadable: None,
+        };
+        columns.of(record)
     }
 }
 
@@ -135,8 +137,4 @@ impl<'r> Decode<'r, Postgres> for JsonText {
 
 pub(super) fn seconds(seconds: u32) -> i32 {
     i32::try_from(seconds).unwrap_or(i32::MAX)
-}
-
-fn decode_error(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
 }

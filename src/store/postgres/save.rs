@@ -38,9 +38,9 @@ async fn write(
                 select set_config('lock_timeout', '50ms', true) as of_a_row
             )
             update sessile.sessions as s
-            set data = new.data, revision = new.revision + 1,
+            set data = new.data, revision = (new.revision & 4611686018427387903) + 1,
                 last_seen_at = greatest(s.last_seen_at, new.seen),
-                valid_until = greatest(s.valid_until, new.valid),
+                valid_until = greatest(s.valid_until, least(new.valid, s.absolute_expires_at)),
                 expires_at = greatest(s.expires_at, new.expires),
                 ip = coalesce(new.ip::inet, s.ip)
             from unnest((select $1::uuid[]), $2::bytea[], $3::bigint[], $4::json[], $5::timestamptz[], $6::timestamptz[],
@@ -115,7 +115,7 @@ async fn move_on(
                 $7::timestamptz[], $8::text[], $9::boolean[])
             as new (id, secret_hash, seen, valid, expires, idle, absolute, ip, settles)
         where s.id = new.id and (s.last_seen_at < new.seen or new.settles) and s.idle_timeout = new.idle
-            and s.absolute_expires_at = new.absolute and now() < s.valid_until
+            and least(s.absolute_expires_at, timestamptz '9999-12-31 23:59:59.999Z') = new.absolute and now() < s.valid_until
             and (s.secret_hash = new.secret_hash or position(new.secret_hash in s.twin_hashes) > 0)
             and (select of_a_row from patience) is not null
         "#,

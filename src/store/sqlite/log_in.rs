@@ -1,7 +1,7 @@
 use sqlx::{Sqlite, query, query_as};
 use uuid::Uuid;
 
-use super::row::{self, Row};
+use super::row::{self, Row, Text};
 use crate::{
     error::Result,
     store::{
@@ -84,7 +84,7 @@ async fn attempt(
     }
     let surplus = log_in.surplus(&admission);
     let ended = if surplus > 0 { end_oldest(tx, log_in, now, surplus).await? } else { Vec::new() };
-    let record = Row::from(written).try_into()?;
+    let record = Row::from(written).into();
     let ended = ended.into_iter().map(Into::into).collect();
     Ok(End::Commit((LogInOutcome::LoggedIn(Box::new(record), ended), None)))
 }
@@ -92,14 +92,14 @@ async fn attempt(
 /// The row, and the values that decide its log-in.
 struct Written {
     id: Uuid,
-    realm: String,
+    realm: Text,
     secret_hash: Vec<u8>,
     twin_hashes: Vec<u8>,
     replaced_hash: Vec<u8>,
     replaced_at: Option<i64>,
-    user_id: Option<String>,
+    user_id: Option<Text>,
     remembered: Option<i64>,
-    data: String,
+    data: Text,
     revision: i64,
     created_at: i64,
     authenticated_at: Option<i64>,
@@ -135,7 +135,7 @@ async fn bind(
                 cast(coalesce(twin_hashes, x'') || secret_hash as blob)),
             replaced_hash = ?7,
             replaced_at = iif(secret_hash = ?7 or coalesce(instr(twin_hashes, ?7), 0) > 0, now, replaced_at),
-            user_id = ?5, data = coalesce(?9, data), revision = revision + 1,
+            user_id = ?5, data = coalesce(?9, data), revision = (revision & 4611686018427387903) + 1,
             authenticated_at = now, last_seen_at = now, idle_timeout = ?10,
             absolute_expires_at = now + 1000 * ?11, valid_until = now + 1000 * ?10,
             expires_at = ((now + 1000 * ?10) / (500 * ?10) + 1) * (500 * ?10),
@@ -146,9 +146,9 @@ async fn bind(
             and (secret_hash = ?7 or instr(twin_hashes, ?7) > 0
                 or (replaced_hash = ?7 and now - replaced_at < ?15 and user_id = ?5
                     and length(coalesce(twin_hashes, x'')) < ?16))
-        returning id as "id: Uuid", realm, secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
-            coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?",
-            remembered as "remembered?: i64", data, revision, created_at, authenticated_at as "authenticated_at?", last_seen_at, idle_timeout, absolute_expires_at,
+        returning id as "id: Uuid", realm as "realm: Text", secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+            coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?: Text",
+            remembered as "remembered?: i64", data as "data: Text", revision, created_at, authenticated_at as "authenticated_at?", last_seen_at, idle_timeout, absolute_expires_at,
             valid_until, expires_at,
             (select revoked_at from session_cutoffs where user_id = ?2) as "of_user?: i64",
             (select revoked_at from session_cutoffs where user_id = ?3) as "of_all?: i64",
@@ -195,9 +195,9 @@ async fn insert(
         select ?1, ?6, ?7, ?5, ?8, 0, now, now, now,
             ?9, now + 1000 * ?10, now + 1000 * ?9, ((now + 1000 * ?9) / (500 * ?9) + 1) * (500 * ?9), ?11, ?12, ?13
         from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
-        returning id as "id: Uuid", realm, secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
-            coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?",
-            remembered as "remembered?: i64", data, revision, created_at, authenticated_at as "authenticated_at?", last_seen_at, idle_timeout, absolute_expires_at,
+        returning id as "id: Uuid", realm as "realm: Text", secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+            coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?: Text",
+            remembered as "remembered?: i64", data as "data: Text", revision, created_at, authenticated_at as "authenticated_at?", last_seen_at, idle_timeout, absolute_expires_at,
             valid_until, expires_at,
             (select revoked_at from session_cutoffs where user_id = ?2) as "of_user?: i64",
             (select revoked_at from session_cutoffs where user_id = ?3) as "of_all?: i64",
@@ -241,7 +241,7 @@ async fn end_oldest(
             order by authenticated_at, id
             limit ?5
         )
-        returning id as "id: Uuid"
+        returning id
         "#,
             log_in.user_id,
             realm,
@@ -249,9 +249,11 @@ async fn end_oldest(
             now,
             surplus,
         )
-        .map(|row| row.id),
+        // An id that is none has no name.
+        .map(|row| Uuid::from_slice(&row.id).ok()),
     )
     .await
+    .map(|ended| ended.into_iter().flatten().collect())
 }
 
 /// Sets cut-offs that are in the future to now, because the clock was set back after they were written.

@@ -4,6 +4,7 @@
 //! disable an account and end its sessions in one transaction.
 
 mod checkpoints;
+mod encoding;
 mod log_in;
 mod migrate;
 mod revoke;
@@ -11,14 +12,17 @@ mod row;
 mod sweep;
 mod watch;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::json;
 use sqlx::{Sqlite, SqlitePool, query, query_as};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use self::{
     checkpoints::Checkpoints,
-    row::{InfoRow, Row},
+    row::{InfoRow, Row, Text},
 };
 pub use self::{
     migrate::migrator,
@@ -45,6 +49,7 @@ pub struct SqliteStore {
     writer: Connections<Sqlite>,
     /// `None` on the application's own pool: the application is responsible for its log.
     checkpoints: Option<Checkpoints>,
+    is_utf8: Arc<OnceCell<()>>,
 }
 
 impl SqliteStore {
@@ -56,7 +61,12 @@ impl SqliteStore {
         if is_in_memory {
             connections = connections.never_closing();
         }
-        Self { readers: connections.clone(), writer: connections, checkpoints: None }
+        Self {
+            readers: connections.clone(),
+            writer: connections,
+            checkpoints: None,
+            is_utf8: Arc::default(),
+        }
     }
 
     /// On pools that only sessions use: one to read, and another one, of one connection, to write. So writers
@@ -65,12 +75,19 @@ impl SqliteStore {
     pub fn dedicated(readers: SqlitePool, writer: SqlitePool) -> Self {
         let dedicated = |pool| Connections::dedicated(pool).of_any_runtime();
         let (readers, writer) = (dedicated(readers), dedicated(writer));
-        Self { checkpoints: Some(Checkpoints::new(readers.clone())), readers, writer }
+        let checkpoints = Some(Checkpoints::new(readers.clone()));
+        Self { checkpoints, readers, writer, is_utf8: Arc::default() }
     }
 
     /// The pool that writes.
     pub fn writer(&self) -> &SqlitePool {
         self.writer.pool()
+    }
+
+    /// An error if the file has another encoding. Asked once.
+    pub(super) async fn check_encoding(&self) -> Result<()> {
+        let check = async || encoding::check(self.readers.take(Use::Read).await?).await;
+        self.is_utf8.get_or_try_init(check).await.copied()
     }
 
     fn written(&self, rows: u64) {
@@ -90,12 +107,13 @@ fn is_in_memory(pool: &SqlitePool) -> bool {
 #[async_trait]
 impl Store for SqliteStore {
     async fn load(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
+        self.check_encoding().await?;
         let ids = row::array(ids.iter().map(|id| json!(row::hex(id))));
         let query = query!(
             r#"
             select group_concat(json_array(hex(sessions.id), realm, hex(secret_hash), hex(twin_hashes), hex(replaced_hash), replaced_at,
                 user_id, remembered, pending_user_id, pending_since, pending_until, length(cast(data as blob)), revision, created_at,
-                authenticated_at, last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now) || data, '') as "rows?: String"
+                authenticated_at, last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now) || data, '') as "rows?: Vec<u8>"
             from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
                 cross join json_each(?1) as asked cross join sessions on sessions.id = unhex(asked.value)
             where now < valid_until
@@ -110,6 +128,7 @@ impl Store for SqliteStore {
     }
 
     async fn create(&self, sessions: &[NewSession]) -> Result<Vec<Record>> {
+        self.check_encoding().await?;
         let sessions = row::array(sessions.iter().map(|s| {
             let pending = s.pending.as_ref();
             json!({
@@ -140,10 +159,10 @@ impl Store for SqliteStore {
                     value ->> 'ip', value ->> 'user_agent',
                     value ->> 'pending_user', iif(value ->> 'pending' is null, null, now), now + 1000 * (value ->> 'pending')
                 from json_each(?1), (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
-                returning id as "id: Uuid", realm, secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
-                    coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?",
-                    remembered as "remembered?: i64", pending_user_id as "pending_user_id?", pending_since as "pending_since?: i64",
-                    pending_until as "pending_until?: i64", data, revision, created_at, authenticated_at as "authenticated_at?",
+                returning id as "id: Uuid", realm as "realm: Text", secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+                    coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?: Text",
+                    remembered as "remembered?: i64", pending_user_id as "pending_user_id?: Text", pending_since as "pending_since?: i64",
+                    pending_until as "pending_until?: i64", data as "data: Text", revision, created_at, authenticated_at as "authenticated_at?",
                     last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, created_at as "now!: i64"
                 "#,
                 sessions,
@@ -151,7 +170,7 @@ impl Store for SqliteStore {
             .await
             .map_err(failure::of_write)?;
         self.written(rows.len() as u64);
-        Ok(rows.into_iter().map(Record::try_from).collect::<Result<_, sqlx::Error>>()?)
+        Ok(rows.into_iter().map(Record::from).collect())
     }
 
     async fn save(&self, saves: &[Save]) -> Result<Changed> {
@@ -172,9 +191,9 @@ impl Store for SqliteStore {
             .all(query!(
                 r#"
                 update sessions
-                set data = new.data, revision = new.revision + 1,
+                set data = new.data, revision = (new.revision & 4611686018427387903) + 1,
                     last_seen_at = max(last_seen_at, new.seen),
-                    valid_until = max(valid_until, new.valid),
+                    valid_until = max(valid_until, min(new.valid, absolute_expires_at)),
                     expires_at = max(expires_at, new.expires),
                     ip = coalesce(new.ip, sessions.ip)
                 from (
@@ -227,7 +246,7 @@ impl Store for SqliteStore {
                     from json_each(?1)
                 ) as new
                 where sessions.id = new.id and (last_seen_at < new.seen or new.settles) and idle_timeout = new.idle
-                    and absolute_expires_at = new.absolute
+                    and min(absolute_expires_at, 253402300799999) = new.absolute
                     and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
                     and (sessions.secret_hash = new.secret_hash or instr(sessions.twin_hashes, new.secret_hash) > 0)
                 "#,
@@ -304,15 +323,15 @@ impl Store for SqliteStore {
                 r#"
                 update sessions
                 set secret_hash = ?3, twin_hashes = null, replaced_hash = ?2, replaced_at = ?5,
-                    revision = revision + 1, authenticated_at = ?5, last_seen_at = ?5,
+                    revision = (revision & 4611686018427387903) + 1, authenticated_at = ?5, last_seen_at = ?5,
                     idle_timeout = ?6, absolute_expires_at = ?7, valid_until = ?8, expires_at = ?9,
                     ip = coalesce(?10, ip), user_agent = coalesce(?11, user_agent)
                 where id = ?1 and user_id = ?4 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
                     and (secret_hash = ?2 or instr(twin_hashes, ?2) > 0)
-                returning id as "id: Uuid", realm, secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
-                    coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?",
-                    remembered as "remembered?: i64", pending_user_id as "pending_user_id?", pending_since as "pending_since?: i64",
-                    pending_until as "pending_until?: i64", data, revision, created_at, authenticated_at as "authenticated_at?",
+                returning id as "id: Uuid", realm as "realm: Text", secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+                    coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?: Text",
+                    remembered as "remembered?: i64", pending_user_id as "pending_user_id?: Text", pending_since as "pending_since?: i64",
+                    pending_until as "pending_until?: i64", data as "data: Text", revision, created_at, authenticated_at as "authenticated_at?",
                     last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64"
                 "#,
                 id,
@@ -330,10 +349,11 @@ impl Store for SqliteStore {
             .await
             .map_err(failure::of_write)?;
         self.written(1);
-        Ok(rows.into_iter().next().map(Record::try_from).transpose()?)
+        Ok(rows.into_iter().next().map(Record::from))
     }
 
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
+        self.check_encoding().await?;
         let outcome = log_in::log_in(&self.readers, &self.writer, log_in).await?;
         self.written(1);
         Ok(outcome)
@@ -387,15 +407,19 @@ impl Store for SqliteStore {
             .all(query_as!(
                 InfoRow,
                 r#"
-                select id as "id: Uuid", user_id as "user_id?", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?", user_agent as "user_agent?"
-                from sessions
+                select id as "id: Uuid", user_id as "user_id?: Text", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?: Text", user_agent as "user_agent?: Text"
+                from (
+                    -- Between the first and the last moment that a key can hold, whatever a person has written.
+                    select *, min(max(coalesce(authenticated_at, 0), 0), 253402300799999) as authenticated from sessions
+                )
                 where user_id = ?1 and realm = ?2 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
-                    and (?3 is null or (authenticated_at, id) < (?3, ?4))
+                    and length(id) = 16
+                    and (?3 is null or (authenticated, id) < (?3, ?4))
                     and (?6 is null or exists (
                         select 1 from sessions as h
                         where h.id = ?6 and h.user_id = ?1 and cast(round(unixepoch('subsec') * 1000) as integer) < h.valid_until
                             and (h.secret_hash = ?7 or instr(h.twin_hashes, ?7) > 0)))
-                order by authenticated_at desc, id desc
+                order by authenticated desc, id desc
                 limit ?5
                 "#,
                 page.user_id,
@@ -417,7 +441,7 @@ impl Store for SqliteStore {
             .optional(query_as!(
                 InfoRow,
                 r#"
-                select id as "id: Uuid", user_id as "user_id?", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?", user_agent as "user_agent?"
+                select id as "id: Uuid", user_id as "user_id?: Text", created_at, authenticated_at as "authenticated_at?", last_seen_at, valid_until, ip as "ip?: Text", user_agent as "user_agent?: Text"
                 from sessions
                 where id = ?1 and realm = ?2 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
                 "#,
@@ -452,6 +476,7 @@ impl Store for SqliteStore {
     }
 
     async fn migrate(&self) -> Result<()> {
+        self.check_encoding().await?;
         migrate::migrate(&self.writer).await
     }
 

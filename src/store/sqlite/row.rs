@@ -1,24 +1,30 @@
 //! Rows as the statements return them, and their way into the store's records.
 
-use std::time::Instant;
+use std::{borrow::Cow, fmt, time::Instant};
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Visitor};
 use serde_json::Value;
+use sqlx::{
+    Decode, Sqlite, Type,
+    error::BoxDynError,
+    sqlite::{SqliteTypeInfo, SqliteValueRef},
+};
 use uuid::Uuid;
 
 use crate::{
     client,
-    expiry::Lifetime,
-    store::{PendingLogIn, Record, Replaced, SessionInfo},
+    expiry::{FIRST, LAST, Lifetime},
+    realm::Realm,
+    store::{PendingLogIn, Record, Replaced, SessionInfo, record::Columns},
     token::{SecretHash, SessionId},
 };
 
 /// A session as a statement returns its columns, or as an array of them in this order.
 #[derive(Deserialize)]
-pub(super) struct Row<Data = String> {
+pub(super) struct Row<Data = Text> {
     pub(super) id: Uuid,
-    pub(super) realm: String,
+    pub(super) realm: Text,
     #[serde(with = "hex::serde")]
     pub(super) secret_hash: Vec<u8>,
     /// Empty for null, as `hex` has it.
@@ -27,9 +33,9 @@ pub(super) struct Row<Data = String> {
     #[serde(with = "hex::serde")]
     pub(super) replaced_hash: Vec<u8>,
     pub(super) replaced_at: Option<i64>,
-    pub(super) user_id: Option<String>,
+    pub(super) user_id: Option<Text>,
     pub(super) remembered: Option<i64>,
-    pub(super) pending_user_id: Option<String>,
+    pub(super) pending_user_id: Option<Text>,
     pub(super) pending_since: Option<i64>,
     pub(super) pending_until: Option<i64>,
     pub(super) data: Data,
@@ -44,56 +50,56 @@ pub(super) struct Row<Data = String> {
     pub(super) now: i64,
 }
 
-impl TryFrom<Row> for Record {
-    type Error = sqlx::Error;
-
-    fn try_from(mut row: Row) -> Result<Self, sqlx::Error> {
+impl From<Row> for Record {
+    fn from(mut row: Row) -> Self {
         let data = std::mem::take(&mut row.data);
-        row.into_record(&data)
+        row.into_record(&data.0)
     }
 }
 
 /// What a load returns: of each row an array of its columns, with the length of the data in bytes in
 /// its place, and behind it the data. In the array it would be escaped, and would have to be read
 /// once more.
-pub(super) fn records(mut rows: &str) -> Result<Vec<Record>, sqlx::Error> {
+pub(super) fn records(mut rows: &[u8]) -> Result<Vec<Record>, sqlx::Error> {
     let mut records = Vec::new();
     while !rows.is_empty() {
-        let mut arrays = serde_json::Deserializer::from_str(rows).into_iter::<Row<usize>>();
+        let mut arrays = serde_json::Deserializer::from_slice(rows).into_iter::<Row<usize>>();
         let row = arrays.next().transpose().map_err(decode_error)?;
         let behind = &rows[arrays.byte_offset()..];
         let split = row.and_then(|row| Some((behind.split_at_checked(row.data)?, row)));
         let Some(((data, rest), row)) = split else {
             return Err(sqlx::Error::Decode("a loaded row is shorter than it says".into()));
         };
-        records.push(row.into_record(data)?);
+        records.push(row.into_record(data));
         rows = rest;
     }
     Ok(records)
 }
 
 impl<Data> Row<Data> {
-    fn into_record(self, data: &str) -> Result<Record, sqlx::Error> {
-        Ok(Record {
+    fn into_record(self, data: &[u8]) -> Record {
+        let mut columns = Columns::default();
+        let user_id = columns.read("user_id", Text::valid(self.user_id));
+        let record = Record {
             id: self.id.into(),
-            realm: self.realm.parse().map_err(decode_error)?,
-            secret_hash: SecretHash::try_from(&*self.secret_hash).map_err(decode_error)?,
+            realm: Realm::of_row(&self.realm.lossy()),
+            secret_hash: columns.secret_hash(&self.secret_hash),
             twins: SecretHash::of_each(&self.twin_hashes),
             replaced: Replaced::from_row(&self.replaced_hash, self.replaced_at.map(moment)),
-            user_id: self.user_id,
+            user_id: columns.user_id(user_id),
             remembered: self.remembered.map(|remembered| remembered != 0),
             pending: PendingLogIn::from_row(
-                self.pending_user_id,
+                columns.read("pending_user_id", Text::valid(self.pending_user_id)),
                 self.pending_since.map(moment),
                 self.pending_until.map(moment),
             ),
-            data: data.into(),
+            data: columns.read("data", str::from_utf8(data).ok().map(Into::into)),
             revision: self.revision,
             created_at: moment(self.created_at),
             authenticated_at: self.authenticated_at.map(moment),
             lifetime: Lifetime::from_row(
                 moment(self.last_seen_at),
-                u32::try_from(self.idle_timeout).map_err(decode_error)?,
+                columns.idle_timeout(self.idle_timeout),
                 moment(self.absolute_expires_at),
                 moment(self.valid_until),
                 moment(self.expires_at),
@@ -101,32 +107,84 @@ impl<Data> Row<Data> {
             now: moment(self.now),
             received: Instant::now(),
             is_copy: false,
-        })
+            unreadable: None,
+        };
+        columns.of(record)
+    }
+}
+
+/// A text as the file has it. SQLite lets a person store bytes that are no UTF-8.
+#[derive(Default)]
+pub(super) struct Text(Vec<u8>);
+
+impl Text {
+    /// `None` if it is no UTF-8.
+    fn valid(text: Option<Self>) -> Option<Option<String>> {
+        text.map(|text| String::from_utf8(text.0)).transpose().ok()
+    }
+
+    /// For people, and for what is only compared.
+    fn lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
+}
+
+impl Type<Sqlite> for Text {
+    fn type_info() -> SqliteTypeInfo {
+        <str as Type<Sqlite>>::type_info()
+    }
+}
+
+impl<'r> Decode<'r, Sqlite> for Text {
+    fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+        <Vec<u8> as Decode<Sqlite>>::decode(value).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
+                Ok(Text(bytes.to_vec()))
+            }
+        }
+
+        // serde_json does not ask then whether it is UTF-8.
+        deserializer.deserialize_byte_buf(Bytes)
     }
 }
 
 pub(super) struct InfoRow {
     pub(super) id: Uuid,
-    pub(super) user_id: Option<String>,
+    pub(super) user_id: Option<Text>,
     pub(super) created_at: i64,
     pub(super) authenticated_at: Option<i64>,
     pub(super) last_seen_at: i64,
     pub(super) valid_until: i64,
-    pub(super) ip: Option<String>,
-    pub(super) user_agent: Option<String>,
+    pub(super) ip: Option<Text>,
+    pub(super) user_agent: Option<Text>,
 }
 
 impl From<InfoRow> for SessionInfo {
     fn from(row: InfoRow) -> Self {
+        let shown = |text: Option<Text>| text.map(|text| text.lossy().into_owned());
         Self {
             id: row.id.into(),
-            user_id: row.user_id,
+            user_id: shown(row.user_id),
             created_at: moment(row.created_at),
             authenticated_at: row.authenticated_at.map(moment),
             last_seen_at: moment(row.last_seen_at),
             expires_at: moment(row.valid_until),
-            ip: row.ip.as_deref().and_then(client::parse_address),
-            user_agent: row.user_agent,
+            ip: row.ip.and_then(|ip| client::parse_address(&ip.lossy())),
+            user_agent: shown(row.user_agent),
         }
     }
 }
@@ -152,10 +210,10 @@ impl From<&Lifetime> for Millis {
     }
 }
 
-/// The column's milliseconds as a moment. What chrono cannot hold (the year 262,000) is its last
-/// one.
+/// The column's milliseconds as a moment.
 pub(super) fn moment(millis: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    let millis = millis.clamp(FIRST.timestamp_millis(), LAST.timestamp_millis());
+    DateTime::from_timestamp_millis(millis).unwrap_or(LAST)
 }
 
 /// An id in a parameter for `json_each`.

@@ -1,5 +1,6 @@
 //! The schema: up, down, from several nodes at once, by sqlx-cli, and as each role.
 
+mod encoding;
 mod export;
 mod grants;
 mod ledger;

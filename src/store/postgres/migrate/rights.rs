@@ -14,6 +14,7 @@ pub(super) struct Rights {
     pub(super) database: String,
     pub(super) has_schema: bool,
     pub(super) has_ledger: bool,
+    encoding: String,
     role: String,
     to_read: Option<String>,
     to_read_needs: Option<String>,
@@ -23,6 +24,7 @@ pub(super) struct Rights {
 /// A superuser's membership cannot be granted, so an object that belongs to a superuser is handed over.
 const RIGHTS: &str = "
     select current_user::text as role, current_database()::text as database,
+        current_setting('server_encoding') as encoding,
         n.oid is not null as has_schema, ledger.oid is not null as has_ledger,
         case
             when not has_schema_privilege(n.oid, 'usage')
@@ -63,11 +65,24 @@ impl Rights {
             database: row.try_get("database")?,
             has_schema: row.try_get("has_schema")?,
             has_ledger: row.try_get("has_ledger")?,
+            encoding: row.try_get("encoding")?,
             role: row.try_get("role")?,
             to_read: row.try_get("to_read")?,
             to_read_needs: row.try_get("to_read_needs")?,
             to_migrate: row.try_get("to_migrate")?,
         })
+    }
+
+    /// An error if the database cannot hold every text: then a request would learn that, by its first emoji.
+    pub(super) fn check_encoding(&self) -> Result<()> {
+        if self.encoding == "UTF8" {
+            return Ok(());
+        }
+        let message = format!(
+            "the database {:?} has the encoding {}, which cannot hold every text. Let sessile use a database with the encoding UTF8: create database sessions encoding 'UTF8' template template0",
+            self.database, self.encoding
+        );
+        Err(Error::new(ErrorKind::Schema, message))
     }
 
     pub(super) fn to_read(&self) -> Result<()> {
