@@ -501,10 +501,15 @@ impl Store for PostgresStore {
 
     #[cfg(feature = "testing")]
     async fn age(&self, realm: &Realm, id: SessionId, by: chrono::TimeDelta) -> Result<bool> {
+        if self.is_distributed().await? {
+            let message = "sessions in a distributed table cannot be made older: test without Citus";
+            return Err(crate::Error::new(crate::ErrorKind::Configuration, message));
+        }
         let aged = self
             .write(|connection| {
                 connection.optional(query!(
                     r#"
+                    -- Not where the table is distributed.
                     with aged as (
                         update sessile.sessions
                         set created_at = created_at - of.age, authenticated_at = authenticated_at - of.age,
