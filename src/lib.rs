@@ -152,3 +152,14 @@ pub use crate::{
 #[cfg(all(doctest, feature = "axum", feature = "sqlite", feature = "cron"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The guide's examples compile, and its tests pass.
+#[cfg(all(
+    doctest,
+    feature = "axum",
+    feature = "postgres",
+    feature = "sqlite",
+    feature = "testing"
+))]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;

@@ -1,11 +1,12 @@
 //! Every arrow between two layers points down the list in ARCHITECTURE.md, and every statement has a shape that
-//! Citus takes (`distributed.rs`).
+//! Citus takes (`distributed.rs`). Every link in the documents leads somewhere (`links.rs`).
 //!
 //! An arrow is a path that leads from one module to another, in a `use`, in code or in a macro. The
 //! test reads the source. It does not see the call of a method, because that call names no path.
 #![allow(clippy::unwrap_used)]
 
 mod distributed;
+mod links;
 mod source;
 
 use std::{collections::BTreeMap, fs, path::Path};
