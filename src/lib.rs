@@ -4,8 +4,9 @@
 //! application can query, join and back up. Sessions survive restarts and end on time. An application can list
 //! the sessions of a user, and revoke each of them from any node.
 //!
-//! The guide, `docs/guide.md`, begins with an axum application that has a table of users, and goes through
-//! log-in, second factor, devices, sockets, tests and deployment.
+//! The [guide](https://docs.rs/sessile/latest/sessile/guide/) begins with an axum application that has a table
+//! of users, and goes through log-in, second factor, devices, sockets, tests and deployment. It is also
+//! `docs/guide.md` in the package.
 //!
 //! # A minute's tour
 //!
@@ -117,6 +118,16 @@ mod context;
 mod data;
 mod error;
 mod expiry;
+/// From an axum application with a table of users to sessions in production. This module exists only in the docs.
+#[cfg(all(
+    any(doc, doctest),
+    feature = "axum",
+    feature = "postgres",
+    feature = "sqlite",
+    feature = "testing"
+))]
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 #[cfg(feature = "http")]
 pub mod http;
 mod policy;
@@ -152,14 +163,3 @@ pub use crate::{
 #[cfg(all(doctest, feature = "axum", feature = "sqlite", feature = "cron"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// The guide's examples compile, and its tests pass.
-#[cfg(all(
-    doctest,
-    feature = "axum",
-    feature = "postgres",
-    feature = "sqlite",
-    feature = "testing"
-))]
-#[doc = include_str!("../docs/guide.md")]
-struct Guide;
