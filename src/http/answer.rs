@@ -9,11 +9,11 @@ use ::http::{
 use super::layer::Hook;
 use crate::error::Error;
 
-/// What has to be known of a request to answer it when its handler's answer cannot stand.
+/// The parts of a request that the layer's own answer needs.
 pub(super) enum Asked {
-    /// For the answer by default.
+    /// For the default answer.
     Accept(Option<HeaderValue>),
-    /// For the application's own. Behind a box: most requests need none of it.
+    /// For the application's answer. Boxed, so that the value is small: most requests never use it.
     Whole(Box<Parts>),
 }
 
@@ -59,15 +59,15 @@ pub(super) fn by_default(error: &Error, accept: Option<&HeaderValue>) -> Respons
     response
 }
 
-/// A client that may try again is told when: at once, all of them would.
+/// Tells the client when to retry a 503. Without this header, all clients would retry at once.
 pub(super) fn say_when_to_retry<B>(response: &mut Response<B>) {
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
 }
 
-/// The error's text where the client can do something about it. A build for debugging also tells the
-/// programmer what to set up.
+/// The error's text, if the client can do something about the error. A debug build also shows the text of a
+/// `Configuration` error, for the programmer.
 pub(super) fn message(error: &Error) -> String {
     let is_set_up_wrongly = error.kind() == crate::ErrorKind::Configuration;
     if error.status().is_server_error() && !(cfg!(debug_assertions) && is_set_up_wrongly) {
@@ -76,7 +76,7 @@ pub(super) fn message(error: &Error) -> String {
     error.to_string()
 }
 
-/// Whether the client would rather read JSON: it names it, and is no browser that shows a page.
+/// Whether the answer should be JSON: `Accept` names JSON, and does not name HTML as a browser does for a page.
 fn wants_json(accept: &HeaderValue) -> bool {
     let ranges = accept.as_bytes().split(|&byte| byte == b',');
     let types = ranges.map(|range| {

@@ -1,7 +1,7 @@
-//! What a response says to caches on its way.
+//! The response's headers for caches.
 //!
-//! A shared cache that keeps a `Set-Cookie` hands one visitor's session to the next (RFC 9111 §7.3),
-//! and one that does not know that a page depends on the cookie hands out the page itself.
+//! A shared cache that keeps a `Set-Cookie` gives one visitor's session to the next visitor (RFC 9111 §7.3). A
+//! shared cache that does not know that a page depends on the cookie gives the next visitor the page.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,12 +12,12 @@ use ::http::{
 
 use crate::context::observed;
 
-/// Headers by which a content delivery network or a proxy is told something else than everybody: a
-/// name that ends so (`CDN-Cache-Control`, `X-LiteSpeed-Cache-Control`), or is one of these.
+/// Headers that override `Cache-Control` for a content delivery network or a proxy. The header's name ends with
+/// one of these texts (`CDN-Cache-Control`, `X-LiteSpeed-Cache-Control`), or is one of them.
 const OF_NETWORKS: [&str; 4] =
     ["-cache-control", "surrogate-control", "edge-control", "x-accel-expires"];
 
-/// For a response whose handler asked for the session.
+/// Adds `Vary: cookie` to a response whose handler asked for the session.
 pub(super) fn vary_by_cookie(headers: &mut HeaderMap) {
     let names_cookie = |value: &HeaderValue| {
         let mut names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
@@ -28,10 +28,10 @@ pub(super) fn vary_by_cookie(headers: &mut HeaderMap) {
     }
 }
 
-/// For a response that sets or removes a cookie: no cache keeps it, whatever its handler chose, or
-/// the browser's own does if the handler said `private`.
+/// Keeps a response that sets or removes a cookie out of shared caches, even if the handler allowed them. If
+/// the handler set `private`, the browser's own cache may keep the response. Otherwise no cache may.
 ///
-/// `was_told` says whether somebody was warned of such a handler before.
+/// `was_told`: whether a warning about such a handler was logged before.
 pub(super) fn keep_out(headers: &mut HeaderMap, was_told: &AtomicBool) {
     let of_networks: Vec<HeaderName> = headers
         .keys()
@@ -58,9 +58,9 @@ struct Directives {
     no_store: bool,
     /// Lets a cache that knows the status ignore `no-store` (RFC 9111 §5.2.2.3).
     must_understand: bool,
-    /// Without the names of headers: with them, it is about those headers alone.
+    /// Only `private` without names of headers. With names, it applies only to these headers.
     private: bool,
-    /// Anything that lets a shared cache keep the response.
+    /// Whether a directive lets a shared cache keep the response.
     shared: bool,
 }
 
@@ -84,7 +84,7 @@ impl Directives {
     }
 }
 
-/// Between the commas, except those of a quoted text.
+/// Splits a header's value at its commas, except commas in a quoted text.
 fn directives(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut is_quoted = false;
     value.split(move |&byte| {

@@ -11,14 +11,15 @@ use crate::{
 
 /// The attributes of the session cookie.
 ///
-/// Default: `__Host-id=…; Path=/; Secure; HttpOnly; SameSite=Lax`, without `Domain`; `Max-Age` only
-/// where the log-in said "remember me", or the policy lets a visitor's cookie last. In a realm its
-/// name is the realm's: `__Host-office`. The `__Host-` prefix makes a browser refuse such a cookie from
-/// plain HTTP, from a sibling subdomain and for another path (OWASP ASVS 5.0 §3.3.1, RFC 6265bis
-/// §4.1.3). `HttpOnly` and `Path=/` are not options.
+/// Default: `__Host-id=…; Path=/; Secure; HttpOnly; SameSite=Lax`, without `Domain`. The cookie has a `Max-Age`
+/// only if the log-in asked for "remember me", or if the policy lets a visitor's cookie last. In a realm, the
+/// name contains the realm: `__Host-office`.
+///
+/// The `__Host-` prefix makes the browser refuse such a cookie from plain HTTP, from a sibling subdomain and for
+/// another path (OWASP ASVS 5.0 §3.3.1, RFC 6265bis §4.1.3). `HttpOnly` and `Path=/` cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCookie {
-    /// `None` for the realm's.
+    /// `None`: the name follows the realm.
     name: Option<String>,
     domain: Option<String>,
     same_site: SameSite,
@@ -44,16 +45,17 @@ impl SessionCookie {
         self.same_site == SameSite::None
     }
 
-    /// With attributes other than the default.
+    /// Starts a cookie with attributes other than the default.
     pub fn builder() -> SessionCookieBuilder {
         SessionCookieBuilder(Self::default())
     }
 
-    /// For development over plain HTTP: `id=…; Path=/; HttpOnly; SameSite=Lax`. Anyone on the way
-    /// can read and replace it.
+    /// For development over plain HTTP: `id=…; Path=/; HttpOnly; SameSite=Lax`. The network between the browser
+    /// and the server can read and replace this cookie.
     ///
-    /// Cookies know no ports: two applications on `localhost` share this one, and each takes the
-    /// other's for an ended session. [`named`](Self::named) gives one of them a name of its own.
+    /// Browsers ignore the port of a cookie. So two applications on `localhost` share this cookie, and each
+    /// treats the other's cookie as that of an ended session. Give one of them another name with
+    /// [`named`](Self::named).
     pub fn insecure_for_development() -> Self {
         Self { secure: false, ..Self::default() }
     }
@@ -67,7 +69,7 @@ impl SessionCookie {
         SessionCookieBuilder(self).name(name).build()
     }
 
-    /// With the realm's name, unless it has one of its own.
+    /// Names the cookie after the realm, unless the application has named it.
     pub(crate) fn of_realm(mut self, realm: &Realm) -> Self {
         let name = if realm.as_str().is_empty() { "id" } else { realm.as_str() };
         let prefix = if self.secure { "__Host-" } else { "" };
@@ -80,7 +82,7 @@ impl SessionCookie {
     }
 
     pub(super) fn set(&self, value: &str, max_age: Option<Duration>) -> HeaderValue {
-        // Browsers cut it to 400 days; the server ends the session by its own clock in any case.
+        // Browsers cut `Max-Age` to 400 days. The session ends by the database's clock in any case.
         let max_age =
             max_age.map(|age| time::Duration::try_from(age).unwrap_or(time::Duration::MAX));
         let mut cookie = self.attributes(value).build();
@@ -96,8 +98,8 @@ impl SessionCookie {
         header(&removal.build())
     }
 
-    /// Removes what an earlier or another configuration may have left under the same name, which is
-    /// another cookie to a browser: partitioned or not, for the domain or for this host.
+    /// Removes the cookies that another configuration may have left under the same name. A browser keeps them
+    /// apart: with and without `Partitioned`, for the domain and for this host.
     pub(super) fn remove_variants(&self) -> Vec<HeaderValue> {
         let domains: &[Option<String>] = match &self.domain {
             Some(_) => &[self.domain.clone(), None],
@@ -132,38 +134,39 @@ impl SessionCookie {
 fn header(cookie: &Cookie<'_>) -> HeaderValue {
     let mut value = HeaderValue::try_from(cookie.to_string())
         .expect("the attributes were checked by the builder");
-    // Middleware that logs headers leaves out what is marked so.
+    // Middleware that logs headers leaves out sensitive values.
     value.set_sensitive(true);
     value
 }
 
-/// Attributes of the session cookie, not checked yet.
+/// Sets the attributes of the session cookie. [`build`](Self::build) checks them.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SessionCookieBuilder(SessionCookie);
 
 impl SessionCookieBuilder {
-    /// Default: `__Host-id`, or `__Host-` and the realm. Two applications on one host need two names.
+    /// The cookie's name. Default: `__Host-id`, or `__Host-` and the realm. Two applications on one host need
+    /// different names.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.0.name = Some(name.into());
         self
     }
 
-    /// Default: `Lax`. With `Strict` a visitor who follows a link from another site arrives logged
-    /// out.
+    /// The attribute `SameSite`. Default: `Lax`. With `Strict`, a user who follows a link from another site
+    /// arrives logged out.
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.0.same_site = same_site;
         self
     }
 
-    /// Shares the cookie with all subdomains, each of which can then take over or replace every
-    /// session. Needs a name without `__Host-`.
+    /// Shares the cookie with all subdomains. Each subdomain can then take over or replace every session. The
+    /// cookie needs a name without `__Host-`.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.0.domain = Some(domain.into());
         self
     }
 
-    /// Gives the site a jar of its own under each site that embeds it (CHIPS). Goes with
+    /// Makes the browser keep a separate cookie under each site that embeds this one (CHIPS). Use it with
     /// `SameSite=None`.
     pub fn partitioned(mut self) -> Self {
         self.0.partitioned = true;
@@ -180,7 +183,7 @@ impl SessionCookieBuilder {
     ///
     /// # Errors
     ///
-    /// [`Configuration`](ErrorKind::Configuration), naming what contradicts what.
+    /// [`Configuration`](ErrorKind::Configuration). The text names the attributes that contradict each other.
     pub fn build(self) -> Result<SessionCookie> {
         let Self(cookie) = self;
         let invalid = |message: String| Err(Error::new(ErrorKind::Configuration, message));
@@ -227,7 +230,7 @@ impl SessionCookieBuilder {
     }
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether the byte may be in a cookie's name (RFC 9110 §5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

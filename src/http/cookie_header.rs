@@ -1,8 +1,7 @@
 //! The `Cookie` header, byte for byte.
 //!
-//! What a `__Host-` name promises holds only for the bytes that the browser compared: so no
-//! percent-decoding, no trimming of anything but the blanks that separate cookies, no case folding,
-//! and no opinion on other cookies.
+//! The promise of a `__Host-` name holds only for the bytes that the browser compared. So this parser does no
+//! percent-decoding and no case folding, trims only the blanks that separate cookies, and ignores other cookies.
 
 use ::http::{HeaderMap, header::COOKIE};
 

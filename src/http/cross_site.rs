@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Refuses requests that another site makes a visitor's browser send with the visitor's cookie (cross-site
 /// request forgery), with 403. Forms need no tokens.
 ///
-/// Browsers say in the header `Sec-Fetch-Site` where a request comes from. Browsers from before 2023 at least
+/// Browsers tell the origin of a request in the header `Sec-Fetch-Site`. Browsers from before 2023 at least
 /// send `Origin`. No page can change either header.
 ///
 /// | request | answer |
@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// | `Sec-Fetch-Site: cross-site` or `same-site` (another application under the same domain) | 403 |
 /// | no `Sec-Fetch-Site`, and `Origin` names the request's `Host` | passes |
 /// | no `Sec-Fetch-Site`, and `Origin` names another host, or is `null` | 403 |
-/// | neither header: the client is not a browser, so nobody's cookie is abused | passes |
+/// | neither header: the client is not a browser, so no visitor's cookie is abused | passes |
 /// | an [allowed origin](Self::allow_origin), an [exempt path](Self::exempt) | passes |
 ///
 /// The layer does not protect handlers that change something on GET, and does not protect against a script on
@@ -112,7 +112,8 @@ impl CrossSiteLayer {
         Ok(self.with(|config| config.exempt.push(path.to_owned())))
     }
 
-    /// The application's own form of the refusal. As [`SessionLayer::answer`](super::SessionLayer::answer).
+    /// Replaces the refusal with an answer of the application, as [`SessionLayer::answer`](super::SessionLayer::answer)
+    /// does.
     #[must_use]
     pub fn answer(
         self,
@@ -185,7 +186,8 @@ where
     }
 }
 
-/// Whether the request changes nothing (RFC 9110 §9.2.1). Any site may open a WebSocket, which is a GET.
+/// Whether the request changes nothing (RFC 9110 §9.2.1). A GET that opens a WebSocket does not count as safe,
+/// because browsers let any site open a WebSocket.
 fn is_safe(request: &Parts) -> bool {
     let opens_socket = || {
         let upgrade = request.headers.get(UPGRADE);

@@ -9,8 +9,8 @@ use axum_core::{
 use super::answer;
 use crate::{context::observed, error::Error, session::Session, user_id::UserId};
 
-/// Loads the session: one query, none without a cookie. Extracted twice in a request it is the same
-/// session.
+/// Loads the session with one query, or with none if the request has no cookie. If a request extracts it twice,
+/// both values are the same session.
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = Error;
 
@@ -21,8 +21,8 @@ impl<S: Sync> FromRequestParts<S> for Session {
 
 /// The id of the logged-in user, as an argument of a handler: `LoggedIn(user): LoggedIn<i64>`.
 ///
-/// While nobody is logged in, the request is refused with 401, as [`Session::require_user`] does.
-/// `Option<LoggedIn<i64>>` is `None` then, also for a [superseded](Session::is_superseded) request.
+/// If the session is anonymous, the request is refused with 401, as by [`Session::require_user`].
+/// `Option<LoggedIn<i64>>` is then `None`, also for a [superseded](Session::is_superseded) request.
 ///
 /// ```
 /// use sessile::{LoggedIn, Session};
@@ -60,9 +60,9 @@ impl<S: Sync, T: UserId + FromStr> OptionalFromRequestParts<S> for LoggedIn<T> {
     }
 }
 
-/// [`Error::status`], and the error's text where the client can do something about it. In a build
-/// for debugging, also the text of what was set up wrongly: a forgotten layer, say. With `Retry-After` where
-/// the status is 503.
+/// Answers with [`Error::status`], and with the error's text if the client can do something about the error. A
+/// debug build also shows the text of a configuration error, such as a forgotten layer. A 503 has a
+/// `Retry-After`.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();

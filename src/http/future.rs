@@ -14,8 +14,8 @@ use crate::{context::observed, error::Result, session::CookieChange};
 type Finish = Pin<Box<dyn Future<Output = Result<CookieChange>> + Send>>;
 
 pin_project! {
-    /// The response of [`SessionService`](super::SessionService): the inner service's, and then
-    /// what its handler left to write.
+    /// The future of [`SessionService`](super::SessionService): runs the inner service, then writes the
+    /// changes that the handler recorded.
     pub struct ResponseFuture<F, B> {
         #[pin]
         state: State<F, B>,
@@ -32,7 +32,7 @@ pin_project! {
             // Boxed only for a response that waits for a write.
             finishing: Option<(Response<B>, Finish)>,
         },
-        // An outer layer does it.
+        // An outer layer finishes the session, or there is none to finish.
         Passing {
             #[pin]
             inner: F,
@@ -90,7 +90,7 @@ where
         let change = match result {
             Ok(change) => change,
             Err(error) => {
-                // The others are the client's doing, which tells it and nobody else.
+                // Other errors are caused by the client. The answer tells the client, so no log is needed.
                 if error.status().is_server_error() {
                     observed::failed_request(&error);
                 }
@@ -103,8 +103,8 @@ where
     }
 }
 
-/// A failure takes no cookie away. A new secret that the database has already is handed out all the
-/// same: the old one is dead.
+/// After a failure, the response removes no cookie. It still sends a new secret, because the database has that
+/// secret already and the old one is dead.
 fn new_secret_only(change: CookieChange) -> CookieChange {
     match change {
         CookieChange::Set { .. } => change,

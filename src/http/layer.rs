@@ -10,10 +10,9 @@ use tower_layer::Layer;
 use super::{SessionCookie, SessionService};
 use crate::{Sessions, error::Error};
 
-/// Gives every request a [`Session`](crate::Session), loaded when it is first asked for.
+/// Gives every request a [`Session`](crate::Session), and loads it when the handler first asks for it.
 ///
-/// A request whose handler does not ask for it costs no query, and neither does one that brings no
-/// cookie.
+/// A request costs no query if its handler does not ask for the session, or if it brings no cookie.
 ///
 /// ```
 /// # fn example(sessions: sessile::Sessions) -> axum::Router {
@@ -31,9 +30,9 @@ use crate::{Sessions, error::Error};
 ///
 /// # Several layers
 ///
-/// Inside of another layer over the same `Sessions`, a layer does nothing: the request has its
-/// session already. Two different `Sessions` need two [realms](crate::SessionsBuilder::realm), or two
-/// cookies' names; under one name every request is answered with 500 and an error that says so.
+/// A layer inside another layer over the same `Sessions` does nothing, because the request already has its
+/// session. Layers over different `Sessions` need different [realms](crate::SessionsBuilder::realm) or different
+/// cookie names. If they use the same name, every request is answered with 500 and an error that names the cookie.
 #[derive(Clone, Debug)]
 pub struct SessionLayer(Arc<Config>);
 
@@ -44,17 +43,17 @@ pub(super) type Hook = Arc<dyn Fn(&Error, &Parts) -> Response<String> + Send + S
 #[derive(Clone)]
 pub(super) struct Config {
     pub(super) sessions: Sessions,
-    /// Under the name that it has for these sessions' realm.
+    /// Its name already follows the realm of the sessions.
     pub(super) cookie: SessionCookie,
     pub(super) client_ip: Option<ClientIp>,
     pub(super) activity: Option<Activity>,
     pub(super) answer: Option<Hook>,
-    /// Whether a handler was found that lets shared caches keep a cookie.
+    /// Whether a warning was logged about a handler that lets shared caches keep a cookie.
     pub(super) told_of_caching: Arc<AtomicBool>,
 }
 
 impl SessionLayer {
-    /// With the default cookie, and without addresses in the list of devices.
+    /// A layer with the default cookie, and without addresses in the list of devices.
     pub fn new(sessions: Sessions) -> Self {
         Self(Arc::new(Config {
             cookie: SessionCookie::default().of_realm(sessions.realm()),
@@ -72,9 +71,8 @@ impl SessionLayer {
         self.with(|config| config.cookie = cookie.of_realm(config.sessions.realm()))
     }
 
-    /// Where a request's address is found, for the list of devices. Only the application knows
-    /// whether it is the connection's (axum puts `ConnectInfo` among the extensions) or in a header
-    /// that its own proxy sets.
+    /// Finds the client's address, for the list of devices. Only the application knows where the address is: on
+    /// the connection (axum puts `ConnectInfo` among the extensions), or in a header that its own proxy sets.
     #[must_use]
     pub fn client_ip(
         self,
@@ -83,11 +81,11 @@ impl SessionLayer {
         self.with(|config| config.client_ip = Some(Arc::new(find)))
     }
 
-    /// Which requests count as activity of the user. A poll or a prefetch is not one: the browser sends it by
-    /// itself, and an unattended tab must not keep a session alive. The session of such a request works as
-    /// usual, but the request does not prolong it. Default: all requests count.
+    /// Decides which requests count as activity of the user. Default: all requests.
     ///
-    /// A handler can decide otherwise, with [`Session::set_activity`](crate::Session::set_activity).
+    /// A poll or a prefetch should not count: the browser sends it by itself, and an unattended tab must not keep
+    /// a session alive. The session of such a request works as usual, but the request does not prolong it. A
+    /// handler can override the decision with [`Session::set_activity`](crate::Session::set_activity).
     ///
     /// ```
     /// # fn example(layer: sessile::SessionLayer) -> sessile::SessionLayer {
@@ -103,12 +101,14 @@ impl SessionLayer {
         self.with(|config| config.activity = Some(Arc::new(is_activity)))
     }
 
-    /// The application's own form of the answers that the layer gives by itself, where a handler's
-    /// answer cannot stand because what it recorded was not written: 401, 409, 413 and 503. Gets the
-    /// error and the request's head, without its extensions.
+    /// Replaces the layer's own answers with answers of the application.
     ///
-    /// Default: a sentence, as JSON (`{"error": "session_ended", "message": "…"}`) if the request's
-    /// `Accept` asks for it and for no page, else as plain text.
+    /// The layer answers by itself if the recorded changes were not written, because the handler's answer would
+    /// then be wrong: 401, 409, 413 and 503. The function gets the error and the head of the request, without its
+    /// extensions.
+    ///
+    /// Default: one sentence. It is JSON (`{"error": "session_ended", "message": "…"}`) if the request's `Accept`
+    /// names JSON and no HTML, and plain text otherwise.
     ///
     /// ```
     /// # fn example(layer: sessile::SessionLayer) -> sessile::SessionLayer {

@@ -137,7 +137,7 @@ fn redirect<B: From<String>>(target: &str) -> Response<B> {
     response
 }
 
-/// Whether a person looks at the answer. A script would take the page of the log-in for its data.
+/// Whether the browser shows the answer as a page. A script would take the log-in page for its data.
 fn opens_page(request: &Parts) -> bool {
     let headers: &HeaderMap = &request.headers;
     if let Some(mode) = headers.get("sec-fetch-mode") {
@@ -147,7 +147,7 @@ fn opens_page(request: &Parts) -> bool {
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// The log-in's path, with the page to go on to where it can be opened again.
+/// The log-in's path, with the page in `next` if the page's path is a [`local_path`].
 fn log_in_target(log_in: &str, page: &Uri) -> String {
     let page = page.path_and_query().map_or("/", |page| page.as_str());
     let Some(page) = local_path(page) else { return log_in.to_owned() };

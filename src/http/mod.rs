@@ -1,54 +1,56 @@
 //! The tower layer, the cookie and the extractor.
 //!
-//! [`SessionLayer`] works under axum and any other tower service with `http` types. Handlers of
-//! axum extract a [`Session`](crate::Session); others get it with
-//! [`Session::of`](crate::Session::of).
+//! [`SessionLayer`] works under axum and any other tower service with `http` types. Axum handlers
+//! extract a [`Session`](crate::Session). Other handlers call [`Session::of`](crate::Session::of).
 //!
-//! # What is written when
+//! # When changes are written
 //!
-//! | the handler | what it recorded | what it did at once (`update`, `log_in`, …) | the response |
+//! A handler records changes (`insert`, `remove`, `clear`), or acts at once (`update`, `log_in`, …).
+//!
+//! | the handler | recorded changes | effects of calls that act at once | the response |
 //! |---|---|---|---|
-//! | answers 1xx to 4xx | is written before the response goes out | stands | the handler's, with the cookie |
-//! | answers 1xx to 4xx, and the write fails | is lost | stands | the layer's: 503 (500, 413: see [`Error::status`](crate::Error::status)) |
-//! | answers 1xx to 4xx, and somebody else ended the session meanwhile | is lost | stands | the layer's: 401, if anything was recorded; else the handler's |
-//! | answers 1xx to 4xx, and another request gave the session a new secret meanwhile | is lost | stands | the layer's: 409, if anything was recorded; else the handler's |
-//! | answers 5xx | is dropped | stands | the handler's; a new secret is still handed out |
-//! | panics, or its connection is dropped | is dropped | stands, what was in flight wholly or not at all | none |
+//! | answers 1xx to 4xx | are written before the response is sent | stay | the handler's, with the cookie |
+//! | answers 1xx to 4xx, and the write fails | are lost | stay | the layer's: 503 (or 500 or 413: see [`Error::status`](crate::Error::status)) |
+//! | answers 1xx to 4xx, and the session was ended meanwhile | are lost | stay | the layer's 401 if changes were recorded, otherwise the handler's |
+//! | answers 1xx to 4xx, and another request gave the session a new secret meanwhile | are lost | stay | the layer's 409 if changes were recorded, otherwise the handler's |
+//! | answers 5xx | are dropped | stay | the handler's; the browser still gets a new secret |
+//! | panics, or its connection is dropped | are dropped | stay; a call in flight takes effect completely or not at all | none |
 //!
-//! The layer's own answers are a sentence, as plain text or JSON; [`SessionLayer::answer`] makes them
-//! the application's. A handler that wants its own answer to stand calls
+//! The layer's own answer is one sentence, as plain text or JSON. [`SessionLayer::answer`] replaces it with an
+//! answer of the application. To send the handler's answer in every case, the handler calls
 //! [`Session::abandon`](crate::Session::abandon).
 //!
-//! # What happens to the cookie
+//! # How the cookie changes
 //!
-//! - **A first write and a log-in set it.** So does everything that gives the session a new secret.
-//! - **Only a log-out removes it.** A request with a dead cookie (its session has expired, or was
-//!   logged out elsewhere) reads as anonymous, and its cookie is left alone until a write or a log-in
-//!   replaces it: an answer that comes late takes nobody's new cookie away.
-//! - **A request with the cookie of a moment ago touches no cookie.** Its secret was replaced less
-//!   than a minute ago, so its browser has the new cookie or is about to get it. It reads as anonymous,
-//!   [`Session::is_superseded`](crate::Session::is_superseded) tells it from a visitor, its writes are
-//!   409. A log-in is the exception: whoever has just authenticated gets a session.
-//! - **Several cookies of one name** are looked up together. If one names a live session, that is the
-//!   session. Two live ones, or more than four, are none. A log-out ends every live one. A log-in and a
-//!   log-out also remove what may be left under the same name with or without `Partitioned` and the
+//! - **The first write sets the cookie, and so does a log-in.** Every other call that gives the session a new
+//!   secret sets it too.
+//! - **Only a log-out removes the cookie.** A cookie is dead if its session has expired or was logged out
+//!   elsewhere. A request with a dead cookie reads as anonymous. The layer leaves the dead cookie in the browser
+//!   until a write or a log-in replaces it, so a late response never removes a newer cookie.
+//! - **A superseded request changes no cookie.** Its secret was replaced less than a minute ago, so the browser
+//!   has the new cookie or gets it soon. The request reads as anonymous.
+//!   [`Session::is_superseded`](crate::Session::is_superseded) distinguishes it from a visitor's request. Its
+//!   writes fail with 409. A log-in is the exception: a user who has just authenticated gets a session.
+//! - **Several cookies of the same name** are looked up together. If exactly one of them names a live session,
+//!   the request has that session. If two name live sessions, or if there are more than four cookies, the
+//!   request has no session. A log-out ends every live session among them. A log-in or a log-out also removes
+//!   the other cookies that the browser may have under this name, with or without `Partitioned` and the
 //!   configured `Domain`.
-//! - **A response that sets or removes a cookie is for no shared cache**: it says `no-store`, unless the
-//!   handler said `no-store` or `private`, and loses the headers that content delivery networks read
-//!   instead. Every response whose handler asked for the session says `Vary: cookie`.
+//! - **Shared caches do not keep a response that sets or removes a cookie.** The layer sets
+//!   `Cache-Control: no-store`, unless the handler set `no-store` or `private`. It also removes the headers that
+//!   content delivery networks read instead. If the handler asked for the session, the response has
+//!   `Vary: cookie`.
 //!
-//! # What cannot be mended
+//! # Limits
 //!
-//! Nothing remembers which requests belong together where they brought no live cookie:
+//! The library cannot tell that two requests belong together if they brought no live cookie:
 //!
-//! - Two requests that left without a cookie, or with the cookie of an ended session, and both write or
-//!   log in: each gets a session of its own, and the browser keeps the cookie of the answer that comes
-//!   last. A double click on a log-in from a page without a session leaves a second device in the
-//!   list.
-//! - A log-out whose answer arrives after that of the next log-in removes the new cookie.
-//! - A new secret that the browser never got, because its connection was dropped after a confirmation,
-//!   leaves it with a dead cookie a minute later. (A log-in that is sent again within the minute finds
-//!   its session.)
+//! - Two requests leave the browser without a cookie, or with the cookie of an ended session, and both write or
+//!   log in. Each request gets a new session, and the browser keeps the cookie of the response that arrives
+//!   last. So a double click on a log-in, on a page without a session, leaves a second device in the list.
+//! - If the response to a log-out arrives after the response to the next log-in, it removes the new cookie.
+//! - If the connection is dropped after a confirmation, the browser may never get the new secret. Its cookie is
+//!   dead a minute later. (If the browser sends a log-in again within that minute, the log-in finds its session.)
 
 mod answer;
 mod caching;

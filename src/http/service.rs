@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// What [`SessionLayer`](super::SessionLayer) makes of a service.
+/// The service that [`SessionLayer`](super::SessionLayer) makes.
 #[derive(Clone, Debug)]
 pub struct SessionService<S> {
     pub(super) inner: S,

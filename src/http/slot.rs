@@ -28,14 +28,14 @@ use crate::{
     session::{CookieChange, Presented, Session},
 };
 
-/// A request's session before anybody asked for it.
+/// The session of a request, which the first call that asks for it loads.
 #[derive(Clone)]
 pub(super) struct Slot(Arc<Inner>);
 
 struct Inner {
     config: Arc<Config>,
     presented: Presented,
-    /// Whether the browser kept the cookie back, because another site sent the request.
+    /// Whether a browser withholds a `SameSite=Lax` cookie from this request, because another site sent it.
     is_withheld: bool,
     uri: Uri,
     asked: Asked,
@@ -43,12 +43,12 @@ struct Inner {
     is_activity: bool,
     user_agent: Option<HeaderValue>,
     arrived: Instant,
-    /// Whether anybody asked for the session, also if it could not be loaded.
+    /// Whether a handler asked for the session. True also if the session could not be loaded.
     was_asked_for: AtomicBool,
     session: OnceCell<Session>,
 }
 
-/// A request's slots, the one of the innermost layer first: it is the one that handlers see.
+/// The slots of a request, one for each layer. Handlers see the slot of the innermost layer.
 #[derive(Clone, Debug)]
 pub(super) struct Slots {
     innermost: Slot,
@@ -92,7 +92,7 @@ impl Slot {
         self.0.config.cookie.name()
     }
 
-    /// The session, loaded by whoever asks first. A failure is not kept: the next one asks again.
+    /// Loads the session once. A failure is not kept: the next call queries the database again.
     async fn load(&self, passed_cross_site: bool) -> Result<Session> {
         let request = &self.0;
         request.was_asked_for.store(true, Ordering::Relaxed);
@@ -116,12 +116,12 @@ impl Slot {
         request.session.get_or_try_init(load).await.cloned()
     }
 
-    /// The session, if anybody asked for it.
+    /// The session, if it was loaded.
     pub(super) fn session(&self) -> Option<&Session> {
         self.0.session.get()
     }
 
-    /// The request's target as it reached the layer, before a nested router took a prefix off.
+    /// The request's target as it reached the layer, before a nested router removed a prefix.
     pub(super) fn uri(&self) -> &Uri {
         &self.0.uri
     }
@@ -131,7 +131,7 @@ impl Slot {
         self.0.asked.answer(error, self.0.config.answer.as_ref())
     }
 
-    /// Tells the browser, and keeps what it is told out of shared caches.
+    /// Sets the response's headers: the cookie, and the headers that keep it out of shared caches.
     pub(super) fn complete(&self, change: &CookieChange, headers: &mut HeaderMap) {
         if self.0.was_asked_for.load(Ordering::Relaxed) {
             caching::vary_by_cookie(headers);
@@ -142,8 +142,8 @@ impl Slot {
             CookieChange::Set { value, max_age } => cookie.set(value, *max_age),
             CookieChange::Remove => cookie.remove(),
         };
-        // First what may be in the browser under the same name and other attributes, since it sent
-        // several: the one that is set now comes last, and stays.
+        // The browser sent several cookies of this name, so it may have some with other attributes. Their
+        // removals come first, so that the browser keeps the cookie that is set last.
         if self.0.presented.cookies > 1 {
             for removal in cookie.remove_variants() {
                 headers.append(SET_COOKIE, removal);
@@ -161,9 +161,8 @@ impl fmt::Debug for Slot {
 }
 
 impl Session {
-    /// The session of a request that came through [`SessionLayer`](super::SessionLayer), by the
-    /// request's extensions. Loads it the first time; every further call in the same request is the
-    /// same session.
+    /// The session of a request that came through [`SessionLayer`](super::SessionLayer), from the request's
+    /// extensions. The first call loads the session. Further calls in the same request return the same session.
     ///
     /// # Errors
     ///

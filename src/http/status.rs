@@ -3,7 +3,7 @@ use ::http::StatusCode;
 use crate::error::{Error, ErrorKind};
 
 impl Error {
-    /// The status that says it to a browser: what the layer answers by itself, and `IntoResponse`.
+    /// The HTTP status for this error. The layer's own answers and `IntoResponse` use it.
     ///
     /// | kind | status |
     /// |---|---|
