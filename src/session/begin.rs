@@ -15,7 +15,7 @@ use crate::{
     user_id::{UserId, check_user_id},
 };
 
-/// The beginning of a log-in of several requests. Await it.
+/// The beginning of a log-in of several requests, which has not run yet. Await it.
 #[derive(Debug)]
 #[must_use = "a log-in is not begun until this is awaited"]
 pub struct BeginLogIn<'a> {
@@ -24,8 +24,8 @@ pub struct BeginLogIn<'a> {
 }
 
 impl BeginLogIn<'_> {
-    /// Who is about to log in, where that is known: the password was right, the code is asked for
-    /// next. [`complete_log_in`](Session::complete_log_in) then logs in nobody else.
+    /// Names the user, if the user is known: the password was right, and the next page asks for the code.
+    /// [`complete_log_in`](Session::complete_log_in) then logs in only this user.
     pub fn user(mut self, user_id: impl UserId) -> Self {
         self.user_id = Some(user_id.text().into_owned());
         self
@@ -42,16 +42,18 @@ impl<'a> IntoFuture for BeginLogIn<'a> {
 }
 
 impl Session {
-    /// Begins a log-in that takes several requests: a password and then a code, or the way to an
-    /// OAuth provider and back. Makes the session if there is none, gives it a new secret (the old
-    /// cookie is dead at once), and records the database's time.
+    /// Begins a log-in that takes several requests: a password and then a code, or the way to an OAuth provider
+    /// and back.
     ///
-    /// It grants nothing: the session stays what it was until
-    /// [`complete_log_in`](Self::complete_log_in), which is refused if the user's sessions were
-    /// revoked in between. It lapses after the policy's
-    /// [`pending_log_in_timeout`](crate::Policy::pending_log_in_timeout), survives a restart, goes
-    /// on at another node, and belongs to the browser that has the cookie. The next log-in of the
-    /// session ends it, whoever's it is; beginning once more begins anew.
+    /// The call creates the session if there is none, gives the session a new secret (the old cookie is dead at
+    /// once), and records the database's time.
+    ///
+    /// The pending log-in grants nothing. The session stays as it was until
+    /// [`complete_log_in`](Self::complete_log_in), which is refused if the user's sessions were revoked in between.
+    /// The pending log-in lapses after the policy's
+    /// [`pending_log_in_timeout`](crate::Policy::pending_log_in_timeout). It survives a restart, other nodes can
+    /// complete it, and it belongs to the browser that has the cookie. The next log-in of the session ends it, also
+    /// the log-in of another user. A second `begin_log_in` replaces it.
     ///
     /// ```no_run
     /// # async fn example(session: sessile::Session, is_right: bool) -> Result<(), sessile::Error> {
@@ -68,11 +70,10 @@ impl Session {
     ///
     /// # A link that is opened elsewhere
     ///
-    /// A link in a mail ("magic link") may be opened in another browser, which has no cookie and so
-    /// no pending log-in. Let the link carry a token of the application's own, good once and for
-    /// some minutes, and let the browser in which it is opened [`log_in`](Self::log_in): it is the
-    /// one that has authenticated. Ask there whether the person wants that, since mail programs and
-    /// virus scanners open links too.
+    /// A user may open a link in a mail ("magic link") in another browser, which has no cookie and so no pending
+    /// log-in. Put a token of the application into the link, valid once and for some minutes, and call
+    /// [`log_in`](Self::log_in) in the browser that opens the link: that browser has authenticated. Before that,
+    /// ask the user to confirm, because mail programs and virus scanners open links too.
     ///
     /// # Cost
     ///
@@ -80,15 +81,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionEnded`](crate::ErrorKind::SessionEnded) and
-    /// [`Superseded`](crate::ErrorKind::Superseded), unless the newer secret is of this same log-in,
-    /// sent twice; [`InvalidUserId`](crate::ErrorKind::InvalidUserId). Nothing was changed then.
+    /// [`SessionEnded`](crate::ErrorKind::SessionEnded); [`Superseded`](crate::ErrorKind::Superseded), unless the
+    /// browser sent the same beginning twice and the newer secret comes from the other request;
+    /// [`InvalidUserId`](crate::ErrorKind::InvalidUserId). Nothing was changed then.
     pub fn begin_log_in(&self) -> BeginLogIn<'_> {
         BeginLogIn { session: self, user_id: None }
     }
 
-    /// The log-in of several requests that this browser has begun and may complete now, as it was
-    /// read. `None` if there is none, or if it has lapsed.
+    /// The log-in of several requests that this browser has begun and can complete, as it was read from the row.
+    /// `None` if there is none, or if it has lapsed.
     pub fn pending_log_in(&self) -> Option<PendingLogIn> {
         self.state().stored().and_then(|stored| stored.record.pending().cloned())
     }
@@ -111,7 +112,7 @@ impl BeginLogIn<'_> {
             let pending = NewPendingLogIn { user_id: self.user_id, lapses_after };
             return session.create(crate::data::Data::default(), Some(pending)).await;
         };
-        // As exact as every database keeps it.
+        // To the millisecond, because not every database stores more.
         let (secret, began_at) = (Secret::generate()?, stored.record.now().trunc_subsecs(3));
         let pending = PendingLogIn {
             user_id: self.user_id,
@@ -131,7 +132,7 @@ impl BeginLogIn<'_> {
         let mut begun = Arc::unwrap_or_clone(stored);
         begun.hash = renewal.new_hash;
         if session.is_superseded() {
-            // The same beginning, sent twice: this handle saw nothing of the session so far.
+            // The browser sent the same beginning twice. This handle has not read the session's data yet.
             session.adopt(session.reload(&begun).await?, secret);
             return Ok(());
         }

@@ -14,35 +14,34 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Device {
-    /// The session's public handle.
+    /// The session's public id.
     pub id: SessionId,
-    /// Whether it is the one that asks.
+    /// Whether this session is the session of the request.
     pub current: bool,
-    /// The address, when it was last seen.
+    /// The client's address when the session was last seen.
     pub ip: Option<IpAddr>,
-    /// The user agent at creation, log-in or renewal, whichever was last.
+    /// The client's user agent at the last creation, log-in or renewal.
     pub user_agent: Option<String>,
-    /// When it was first written.
+    /// When the session was first written.
     pub created_at: DateTime<Utc>,
-    /// When its user last authenticated.
+    /// When the user last authenticated.
     pub authenticated_at: Option<DateTime<Utc>>,
-    /// When it was last seen, to about a [`touch_interval`](crate::Policy::touch_interval).
+    /// When the session was last seen, to about a [`touch_interval`](crate::Policy::touch_interval).
     pub last_seen_at: DateTime<Utc>,
-    /// When it ends unless it is seen before.
+    /// When the session will end, unless it is seen before.
     pub expires_at: DateTime<Utc>,
 }
 
 impl Session {
-    /// Ends this session, at once and on every node, and removes its cookie. What is written
-    /// afterwards begins a new one.
+    /// Ends this session, at once and on every node, and removes its cookie. A later write begins a new session.
     ///
-    /// Where the request brought the cookies of several live sessions, so that none is its session,
-    /// all of them end. So does a session whose row cannot be read.
+    /// If the request brought the cookies of several live sessions, it has none of them as its session, and all of
+    /// them end. A session whose row cannot be read ends too.
     ///
     /// # Errors
     ///
-    /// [`Superseded`](crate::ErrorKind::Superseded) if another request has given the session a new
-    /// secret: nothing has ended, and the browser's new cookie is left alone. Let it try again.
+    /// [`Superseded`](crate::ErrorKind::Superseded) if another request has given the session a new secret. Nothing
+    /// has ended then, and the browser keeps its new cookie. Let the browser try again.
     pub async fn log_out(&self) -> Result<Revocation> {
         let _turn = self.turn().await?;
         let held = match &self.state().standing {
@@ -91,8 +90,8 @@ impl Session {
         self.revoke(&stored, scope, "logged out others").await
     }
 
-    /// Ends all sessions of the user, this one too, and refuses log-ins that are in flight. When it
-    /// returns, no request gets into any of them.
+    /// Ends all sessions of the user, this one too, and refuses log-ins that are in flight. When the call
+    /// returns, no request gets into any of these sessions.
     ///
     /// # Errors
     ///
@@ -122,8 +121,8 @@ impl Session {
         }
     }
 
-    /// Ends one of the user's sessions. Returns whether there was one: an id of somebody else's is
-    /// none.
+    /// Ends one of the user's sessions. Returns whether it was live. The id of another user's session ends
+    /// nothing, and the call returns `false`.
     ///
     /// # Errors
     ///
@@ -137,7 +136,7 @@ impl Session {
         let end = End { id, realm, user_id: Some(user_id), by: Some(stored.holder()) };
         let was_live = self.0.context.store.end(end, "logged out from another device").await?;
         if !was_live {
-            // There is no such device, or this handle may not end it any more.
+            // Either the user has no such device, or this handle has lost its session.
             self.reload(&stored).await?;
         } else if stored.record.id == id {
             self.state().leave(CookieChange::Remove);
@@ -149,7 +148,7 @@ impl Session {
     ///
     /// # Cost
     ///
-    /// One statement, however many there are.
+    /// One statement for any number of sessions.
     ///
     /// # Errors
     ///
@@ -162,7 +161,7 @@ impl Session {
         let page = Page { by, limit: u32::MAX, ..self.0.context.first_page(user_id) };
         let sessions = self.0.context.store.list(&page).await?;
         if sessions.is_empty() {
-            // It would be among them.
+            // The list would contain this session if it were live.
             return Err(self.why_not(&stored).await);
         }
         let device = |info: SessionInfo| Device {

@@ -4,15 +4,17 @@ use super::{Session, Standing, Stored};
 use crate::{context::LOOK_EVERY, store::HolderState};
 
 impl Session {
-    /// Completes when the session has ended, or when another request gave it a new secret: for sockets and
-    /// streams, which would otherwise go on after a log-out. Never prolongs the session, so an unattended tab
-    /// does not defeat the idle timeout. The returned future does not borrow the handle.
+    /// Completes when the session has ended, or when another request gave it a new secret.
     ///
-    /// The future completes within a second of a log-out, a revocation, a log-in, a renewal or an expiry
-    /// anywhere. It completes at once for a change by the same `Sessions`, and for every change of which the
-    /// cache hears. A database that fails ends no session: the future waits on.
+    /// For sockets and streams, which would otherwise go on after a log-out. The call never prolongs the session,
+    /// so an unattended tab does not defeat the idle timeout. The returned future does not borrow the handle.
     ///
-    /// A session that is not stored yet cannot end: the future waits until the session is stored and has ended.
+    /// The future completes within a second of a log-out, a revocation, a log-in, a renewal or an expiry on any
+    /// node. It completes at once for a change by the same `Sessions`, and for every change that the cache
+    /// receives. If the database fails, no session ends, and the future keeps waiting.
+    ///
+    /// A session that is not stored yet cannot end. The future then waits until the session is stored and has
+    /// ended.
     ///
     /// ```no_run
     /// # async fn example(session: sessile::Session, mut ticks: tokio::time::Interval) {
@@ -28,7 +30,7 @@ impl Session {
     ///
     /// # Cost
     ///
-    /// One statement each second for all sockets of the node, a thousand sessions each. It reads no data.
+    /// One statement each second for each thousand sessions that sockets of the node wait for. It reads no data.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         let session = self.clone();
         async move {
@@ -51,7 +53,7 @@ impl Session {
         }
     }
 
-    /// What became of a row, unless this handle has itself given it another secret since.
+    /// Takes the new state of the row over, unless this handle has itself given the row another secret since.
     fn notice(&self, of: &Stored, state: HolderState) {
         let mut own = self.state();
         let Standing::Live(stored) = &own.standing else { return };

@@ -17,7 +17,7 @@ use crate::{
     user_id::{UserId, check_user_id},
 };
 
-/// A log-in on its way. Await it.
+/// A log-in that has not run yet. Await it.
 #[derive(Debug)]
 #[must_use = "a log-in does nothing until it is awaited"]
 pub struct LogIn<'a> {
@@ -31,20 +31,20 @@ pub struct LogIn<'a> {
 
 #[derive(Debug)]
 enum Who {
-    /// Authenticated in this request.
+    /// The user has authenticated in this request.
     User(String),
-    /// Who is completing a log-in of several requests: named at its beginning, or now.
+    /// The user completes a log-in of several requests. `None`: the beginning of the log-in named the user.
     Pending(Option<String>),
 }
 
 impl LogIn<'_> {
-    /// Gives the session the policy's timeouts for "remember me", and a cookie that outlives the browser's
-    /// window. Default: no.
+    /// Gives the session the policy's timeouts for "remember me", and a cookie that the browser keeps after it
+    /// is closed. Default: no.
     ///
-    /// The default policy has "remember me": 30 days. A policy may have none, as [`Policy::aal2`] does. A log-in
-    /// with `remember_me(true)` then fails as [`Configuration`](ErrorKind::Configuration), rather than letting the
-    /// user in for a shorter time than they were promised. So show the box only if
-    /// [`Sessions::offers_remember_me`](crate::Sessions::offers_remember_me).
+    /// The default policy has "remember me": 30 days. A policy can be without it, as [`Policy::aal2`] is. A log-in
+    /// with `remember_me(true)` then fails as [`Configuration`](ErrorKind::Configuration), because the user would
+    /// stay logged in for a shorter time than the page promised. So show the box only if
+    /// [`Sessions::offers_remember_me`](crate::Sessions::offers_remember_me) is true.
     ///
     /// [`Policy::aal2`]: crate::Policy::aal2
     pub fn remember_me(mut self, remember_me: bool) -> Self {
@@ -52,24 +52,26 @@ impl LogIn<'_> {
         self
     }
 
-    /// Drops what the anonymous session held, and what was recorded and not written yet. Default:
-    /// the visitor's cart comes along.
+    /// Drops the data of the anonymous session, and the recorded changes that are not written yet. Default: the
+    /// session keeps the data, such as the visitor's cart.
     pub fn discard_data(mut self) -> Self {
         self.discard_data = true;
         self
     }
 
-    /// When the authentication began, where that is not when the request arrived: later on a socket.
-    /// A revocation of the user's sessions since then refuses the log-in; so does an authentication
-    /// that began a day ago. A log-in of several requests has its beginning in the database, by
-    /// [`begin_log_in`](Session::begin_log_in), and needs no other.
+    /// Sets the time at which the authentication began. Default: the arrival of the request. On a socket, the
+    /// authentication begins later.
+    ///
+    /// The log-in is refused if the user's sessions were revoked after this time, or if this time is a day ago.
+    /// For a log-in of several requests, [`begin_log_in`](Session::begin_log_in) stores the time in the database,
+    /// and this setting has no effect.
     pub fn authentication_began(mut self, at: Instant) -> Self {
         self.began = at;
         self
     }
 
-    /// The log-in follows this revocation in the same request, and is not refused for it: "reset
-    /// the password, log out everywhere, log in here".
+    /// Lets the log-in follow this revocation in the same request, and not be refused because of it: "reset the
+    /// password, log out everywhere, log in here".
     pub fn after(mut self, revocation: &Revocation) -> Self {
         self.after = revocation.cutoff;
         self
@@ -86,64 +88,66 @@ impl<'a> IntoFuture for LogIn<'a> {
 }
 
 impl Session {
-    /// Binds a user to the session, who was just authenticated: gives it a new secret (the old
-    /// cookie is dead at once), restarts its time, and enforces the policy's limit of sessions per
-    /// user.
+    /// Binds a user to the session. Call it after the user has authenticated.
     ///
-    /// The anonymous session's data comes along unless [`LogIn::discard_data`] says otherwise;
-    /// another user's never does. If the session has ended meanwhile, or another request renewed
-    /// it, the user gets a new one.
+    /// The session gets a new secret (the old cookie is dead at once), and its time restarts. The call enforces
+    /// the policy's limit of sessions per user.
     ///
-    /// A log-in that was sent twice, by a double click say, is one session all the same: of the same
-    /// user and the same cookie, less than a minute apart. Whichever answer the browser keeps, it is
-    /// logged in; the secret of the other one dies with the first request a minute later.
+    /// The session keeps the data of an anonymous session, unless [`LogIn::discard_data`] drops it. It never keeps
+    /// the data of another user. If the session has ended meanwhile, or if another request renewed it, the user
+    /// gets a new session.
+    ///
+    /// A log-in that is sent twice, such as by a double click, gives only one session, if both have the same user
+    /// and the same cookie and come less than a minute apart. Each response has a valid secret, so the browser is
+    /// logged in with the response that it keeps. A minute later, the first request ends the validity of the other
+    /// secret.
     ///
     /// # Cost
     ///
-    /// Three round trips on Postgres, one or two more where the policy limits the sessions of a user.
+    /// Three round trips on Postgres. One or two more if the policy limits the sessions of a user.
     ///
     /// # Errors
     ///
     /// [`LogInRefused`](ErrorKind::LogInRefused) if the user's sessions were revoked since the
     /// authentication began; [`TooManySessions`](ErrorKind::TooManySessions),
     /// [`InvalidUserId`](ErrorKind::InvalidUserId); [`Configuration`](ErrorKind::Configuration) for
-    /// "remember me" where the policy has none. Nothing was changed then.
+    /// "remember me" if the policy is without it. Nothing was changed then.
     ///
-    /// Either refusal may be that of a *second* try, when the first one went through and its answer
-    /// was lost:
+    /// Both refusals can also happen at a *second* try, if the first try succeeded and its answer was lost:
     ///
-    /// - `LogInRefused`: "log out everywhere" was pressed, here or on another device, after the
-    ///   password was sent. Let the user give it again.
-    /// - `TooManySessions`: the session of the lost answer may be one of those that fill the limit.
-    ///   The user has just proved who they are, so the application can show
-    ///   [`Sessions::of_user`](crate::Sessions::of_user) and offer to end one of them, with
-    ///   [`Sessions::revoke`](crate::Sessions::revoke). [`OnLimit::EndOldest`](crate::OnLimit) never
-    ///   refuses.
+    /// - `LogInRefused`: the user chose "log out everywhere", here or on another device, after the password was
+    ///   sent. Ask for the password again.
+    /// - `TooManySessions`: the session of the lost answer may count towards the limit. The user has just
+    ///   authenticated, so the application can show [`Sessions::of_user`](crate::Sessions::of_user) and offer to
+    ///   end one of these sessions with [`Sessions::revoke`](crate::Sessions::revoke).
+    ///   [`OnLimit::EndOldest`](crate::OnLimit) never refuses.
     pub fn log_in(&self, user_id: impl UserId) -> LogIn<'_> {
         self.log_in_of(Who::User(user_id.text().into_owned()))
     }
 
-    /// Completes the log-in of several requests that [`begin_log_in`](Self::begin_log_in) began for
-    /// a user: as [`log_in`](Self::log_in), with the same options and errors, except that its
-    /// authentication began when that one did.
+    /// Completes the log-in of several requests that [`begin_log_in`](Self::begin_log_in) began for a user.
+    ///
+    /// It works as [`log_in`](Self::log_in), with the same options and errors. But its authentication began at
+    /// `begin_log_in`.
     ///
     /// # Errors
     ///
-    /// [`NoPendingLogIn`](ErrorKind::NoPendingLogIn) if none was begun, if it has lapsed, or if it
-    /// was begun for no user; [`Superseded`](ErrorKind::Superseded),
-    /// [`SessionEnded`](ErrorKind::SessionEnded) if the handle knows that it is no longer the session.
-    /// Otherwise it is a log-in like any other: if the session was lost only now, the user gets one
-    /// of their own, or is refused after a revocation.
+    /// [`NoPendingLogIn`](ErrorKind::NoPendingLogIn) if no log-in was begun, if it has lapsed, or if it was begun
+    /// without a user; [`Superseded`](ErrorKind::Superseded) and [`SessionEnded`](ErrorKind::SessionEnded) if the
+    /// handle has noticed that it lost its session.
+    ///
+    /// If the session is lost only during the call, the call goes on as every other log-in does: the user gets a
+    /// new session, or is refused after a revocation.
     pub fn complete_log_in(&self) -> LogIn<'_> {
         self.log_in_of(Who::Pending(None))
     }
 
-    /// Completes a log-in that [`begin_log_in`](Self::begin_log_in) began while nobody knew whose it
-    /// is: an OAuth provider has just told. As [`complete_log_in`](Self::complete_log_in).
+    /// Completes a log-in that [`begin_log_in`](Self::begin_log_in) began without a user, for example when an
+    /// OAuth provider has named the user. Otherwise as [`complete_log_in`](Self::complete_log_in).
     ///
     /// # Errors
     ///
-    /// Also [`NoPendingLogIn`](ErrorKind::NoPendingLogIn) if it was begun for another user.
+    /// Also [`NoPendingLogIn`](ErrorKind::NoPendingLogIn) if the log-in was begun for another user.
     pub fn complete_log_in_as(&self, user_id: impl UserId) -> LogIn<'_> {
         self.log_in_of(Who::Pending(Some(user_id.text().into_owned())))
     }
@@ -159,8 +163,8 @@ impl Session {
         }
     }
 
-    /// Records that the session's user has authenticated again: gives it a new secret and restarts
-    /// its time, with the timeouts that its log-in gave it.
+    /// Records that the session's user has authenticated again. The session gets a new secret, and its time
+    /// restarts with the timeouts of its log-in.
     ///
     /// # Errors
     ///
@@ -187,13 +191,13 @@ impl Session {
     /// stolen cookie must not allow.
     ///
     /// The call does not query the database. It reads the session as the request loaded it, or last
-    /// wrote it. Later changes to the session count at the next call that acts.
+    /// wrote it. The next call that acts notices later changes to the session.
     ///
     /// # Errors
     ///
     /// [`ReauthenticationRequired`](ErrorKind::ReauthenticationRequired),
     /// [`NotLoggedIn`](ErrorKind::NotLoggedIn); [`SessionEnded`](ErrorKind::SessionEnded) and
-    /// [`Superseded`](ErrorKind::Superseded) if that is known by now.
+    /// [`Superseded`](ErrorKind::Superseded) if the handle has noticed it.
     pub fn require_recent(&self, within: Duration) -> Result<()> {
         let (stored, _) = self.logged_in()?;
         let within = TimeDelta::from_std(within).unwrap_or(TimeDelta::MAX);
@@ -206,8 +210,8 @@ impl Session {
         }
     }
 
-    /// Gives the session a new secret; the old cookie is dead at once. For changes of privilege
-    /// that are not a log-in. Does nothing for a session without a row.
+    /// Gives the session a new secret. The old cookie is dead at once. Use it when the user's privileges change
+    /// without a log-in. A session without a row stays as it is.
     ///
     /// # Errors
     ///
@@ -229,7 +233,7 @@ impl Session {
         Ok(())
     }
 
-    /// The row, to which the user is bound now. `None` if the store has no such row.
+    /// Binds the user to the row, and returns the row. `None` if the store has no such row.
     async fn bind(&self, request: &store::LogIn) -> Result<Option<Arc<Stored>>> {
         match self.0.context.store.log_in(request).await? {
             LogInOutcome::LoggedIn(record, _) => Stored::read(*record, request.new_hash).map(Some),
@@ -258,8 +262,8 @@ impl Session {
     }
 }
 
-/// The timeouts that its log-in gave a session. They are the row's own, so that no later policy
-/// changes them.
+/// The timeouts that the session got at its log-in. They come from the row, so that a later policy does not
+/// change them.
 fn timeouts_again(stored: &Stored) -> Timeouts {
     let (record, lifetime) = (&stored.record, &stored.record.lifetime);
     let begun = record.authenticated_at.unwrap_or(record.created_at);
@@ -314,9 +318,9 @@ impl LogIn<'_> {
             _ => None,
         };
         if let Some((error, stored)) = failed {
-            // It has ended, or has another secret by now, which this request's browser may never
-            // have had, or cannot be read. The user gets a session of their own, with what this
-            // request was allowed to see if the other one still lives.
+            // The session has ended, cannot be read, or has a newer secret, which this request's browser may not
+            // have. The user gets a new session. If the old session still lives, the new session gets the data
+            // that this request was allowed to see.
             let keeps_data = match error.kind() {
                 ErrorKind::Superseded => !drops_data && !was_superseded,
                 ErrorKind::SessionEnded | ErrorKind::WrongType => false,
@@ -327,7 +331,7 @@ impl LogIn<'_> {
             request.old_hash = None;
             bound = session.bind(&request).await;
         }
-        // An insert under an id of its own is never absent.
+        // The store never reports a new id as absent.
         let stored = bound?.ok_or_else(Error::session_ended)?;
         if drops_data {
             session.state().leave(CookieChange::Keep);
@@ -336,7 +340,7 @@ impl LogIn<'_> {
         Ok(())
     }
 
-    /// Who logs in, and when the authentication began.
+    /// The user, and the beginning of the authentication.
     fn user(&self) -> Result<(String, Began)> {
         let named = match &self.who {
             Who::User(user_id) => return Ok((user_id.clone(), Began::Here(self.began))),

@@ -38,8 +38,8 @@ use crate::{
     user_id::{self, UserId},
 };
 
-/// How long a call waits for another one through the same handle that makes no progress: longer than one
-/// that the database does not answer.
+/// How long a call waits for another call through the same handle that makes no progress. This is longer than a
+/// call takes that the database does not answer.
 const STALLS_AFTER: Duration = Duration::from_secs(6);
 
 /// The session of one request or one socket.
@@ -79,7 +79,7 @@ const STALLS_AFTER: Duration = Duration::from_secs(6);
 /// | `update`, `take`, `save`, `refresh`, `renew`, `reauthenticate`, `begin_log_in`, `complete_log_in`, `devices`, `log_out_others`, `log_out_everywhere`, `log_out_device` | They fail and change nothing. |
 /// | `require_recent` | It uses the row as it was loaded. Once the handle has noticed, it fails. |
 /// | `log_out` | If the session ended, it removes the cookie. If it was superseded, it fails. |
-/// | `log_in` | It succeeds: a user who has just authenticated gets a session, whatever cookie the request had. |
+/// | `log_in` | It succeeds: a user who has just authenticated gets a session. The cookie of the request does not matter. |
 /// | `finish` | It fails if changes are recorded. Otherwise it leaves the cookie as it is. |
 /// | `abandon` | It forgets the recorded changes. |
 ///
@@ -109,7 +109,7 @@ const STALLS_AFTER: Duration = Duration::from_secs(6);
 /// | `save`, `finish` | The row has either all old values or all new ones. The changes stay recorded, and a second call writes them once. |
 /// | `update` | As for `save`, but the function may already have been applied. Read the value before you repeat an action that must not happen twice. |
 /// | `take` | If the value is still there, a second call returns it. If the write happened, a second call returns `None`, and the value is lost. |
-/// | `log_in`, `complete_log_in` | The user can log in again at once, in the same browser. If the first log-in happened, its session is the same one if the browser had a session before. Otherwise it is a second entry in the list of devices, and nobody has its cookie. |
+/// | `log_in`, `complete_log_in` | The user can log in again at once, in the same browser. If the first log-in happened, its session is the same one if the browser had a session before. Otherwise it is a second entry in the list of devices, and no browser has its cookie. |
 /// | `renew`, `reauthenticate`, `begin_log_in` | The row may have a new secret that the browser never receives. The browser's cookie is then superseded, and anonymous after a minute. A log-in helps at once. |
 /// | `log_out`, `log_out_others`, `log_out_everywhere`, `log_out_device`, and `Sessions::revoke…` | The sessions may have ended. It is safe to repeat the call. |
 #[derive(Clone)]
@@ -120,10 +120,10 @@ struct SessionInner {
     client: Client,
     /// When the request arrived: no authentication that it makes began earlier.
     opened: Instant,
-    /// Whether the request had a cookie of the session's name, good or not.
+    /// Whether the request had a cookie of the session's name, valid or not.
     brought_cookie: bool,
-    /// Live sessions of which the request brought the cookies, where it brought several and none is
-    /// its session, or where its only one cannot be read.
+    /// Live sessions whose cookies the request brought without getting their session: it brought several, or the
+    /// only one cannot be read.
     rivals: Vec<Holder>,
     /// Whether another site sent the request, so that the browser withheld the cookie. No session begins then.
     is_cookie_withheld: AtomicBool,
@@ -135,7 +135,7 @@ struct SessionInner {
 }
 
 impl Session {
-    /// The public handle; `None` while nothing was written.
+    /// The session's public id. `None` while the session has no row.
     pub fn id(&self) -> Option<SessionId> {
         self.state().stored().map(|stored| stored.record.id)
     }
@@ -150,28 +150,28 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`WrongType`](crate::ErrorKind::WrongType) if the text is not what a `T` [writes](UserId::text): `007`
-    /// is not an `i64`, since `log_in(7)` is about the user `7`.
+    /// [`WrongType`](crate::ErrorKind::WrongType) if the text is not the [text](UserId::text) of a `T`: `007` is
+    /// not an `i64`, because `log_in(7)` stores `7`.
     pub fn user_id_as<T: UserId + FromStr>(&self) -> Result<Option<T>> {
         self.user_id().as_deref().map(user_id::parse).transpose()
     }
 
-    /// The id of the logged-in user, or an error while nobody is logged in. For a handler that needs a user:
+    /// The id of the logged-in user, or an error while the session is anonymous. For a handler that needs a user:
     /// `let user: i64 = session.require_user()?;`.
     ///
     /// # Errors
     ///
     /// [`NotLoggedIn`](crate::ErrorKind::NotLoggedIn); [`SessionEnded`](crate::ErrorKind::SessionEnded) and
-    /// [`Superseded`](crate::ErrorKind::Superseded) if the handle knows; [`WrongType`](crate::ErrorKind::WrongType)
+    /// [`Superseded`](crate::ErrorKind::Superseded) if the handle has noticed it; [`WrongType`](crate::ErrorKind::WrongType)
     /// as [`user_id_as`](Self::user_id_as).
     pub fn require_user<T: UserId + FromStr>(&self) -> Result<T> {
         let (_, user_id) = self.logged_in()?;
         user_id::parse(&user_id)
     }
 
-    /// Whether another request has given the session a new secret since this one left its browser, or
-    /// while it runs: the browser is logged in, but this request is not. Answer "reload" or 409, not
-    /// with the way to the log-in.
+    /// Whether another request has given the session a new secret since this request left the browser, or while
+    /// it runs. The browser is logged in, but this request is not. Answer "reload" or 409, not with the log-in
+    /// page.
     pub fn is_superseded(&self) -> bool {
         matches!(self.state().standing, Standing::Superseded(_))
     }
@@ -189,7 +189,7 @@ impl Session {
         self.0.is_cookie_withheld.store(true, Ordering::Relaxed);
     }
 
-    /// A session that has no row yet may begin.
+    /// An error if this request must not begin a session.
     fn may_begin(&self) -> Result<()> {
         match self.is_cross_site() {
             true => Err(Error::cookie_withheld()),
@@ -197,7 +197,7 @@ impl Session {
         }
     }
 
-    /// When the user last authenticated, as it was read.
+    /// When the user last authenticated, as the row was read.
     pub fn authenticated_at(&self) -> Option<DateTime<Utc>> {
         self.state().stored().and_then(|stored| stored.record.authenticated_at)
     }
@@ -207,18 +207,18 @@ impl Session {
         self.state().stored().map(|stored| stored.record.created_at)
     }
 
-    /// When it ends unless it is seen before, as the row says.
+    /// When the session will end, unless it is seen before. As the row was read.
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         self.state().stored().map(|stored| stored.record.lifetime.valid_until)
     }
 
-    /// The value of a key. Costs what that value does, however many keys there are.
+    /// The value of a key. The cost depends on the size of the value, not on the number of keys.
     ///
     /// # Errors
     ///
-    /// [`WrongType`](crate::ErrorKind::WrongType) if it is not a `T`, or if the row cannot be read.
+    /// [`WrongType`](crate::ErrorKind::WrongType) if the value is not a `T`, or if the row cannot be read.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        // Parsed when the lock is free again: a type of the application's may use the session while it is read.
+        // Parsed after the lock is free: the application's `Deserialize` may use the session.
         let value = self.state().readable()?.value(key).map(ToOwned::to_owned);
         value.map(|value| data::parse(key, &value)).transpose()
     }
@@ -233,12 +233,12 @@ impl Session {
         self.state().data().keys().cloned().collect()
     }
 
-    /// The whole data as one value, for applications that describe their session with a type. `T`
-    /// has to take what is missing: `#[serde(default)]`.
+    /// The whole data as one value, for applications that describe their session with a type. `T` must accept
+    /// missing keys: `#[serde(default)]`.
     ///
     /// # Errors
     ///
-    /// [`WrongType`](crate::ErrorKind::WrongType) if it is not a `T`, or if the row cannot be read.
+    /// [`WrongType`](crate::ErrorKind::WrongType) if the data is not a `T`, or if the row cannot be read.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T> {
         let data = self.state().readable()?.data();
         data.whole()
@@ -265,7 +265,7 @@ impl Session {
         state.changes.record(&stored, key, Some(value), limits)
     }
 
-    /// Records that a key is to go. Returns whether it had a value.
+    /// Records the removal of a key. Returns whether the key had a value.
     pub fn remove(&self, key: &str) -> bool {
         let mut state = self.state();
         let had = state.value(key).is_some();
@@ -277,7 +277,7 @@ impl Session {
         had
     }
 
-    /// Records that all values are to go, whatever other requests write meanwhile.
+    /// Records the removal of all values, also of those that other requests write meanwhile.
     pub fn clear(&self) {
         self.state().changes.clear();
     }
@@ -287,7 +287,7 @@ impl Session {
     /// [`log_in`](Self::log_in) and [`reauthenticate`](Self::reauthenticate) restart the session's time in any
     /// case.
     ///
-    /// Default: as [`SessionLayer::activity`](crate::SessionLayer::activity) says, otherwise `true`.
+    /// Default: the result of [`SessionLayer::activity`](crate::SessionLayer::activity), or `true` without it.
     pub fn set_activity(&self, is_activity: bool) {
         self.0.is_activity.store(is_activity, Ordering::Relaxed);
     }
@@ -297,12 +297,12 @@ impl Session {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held, and if it did, no state is half-changed.
+        // Nothing panics while the lock is held. Even after a panic, no state would be half-changed.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For everything that writes. Bounded, since whoever has the turn may wait for this one: the update that a
-    /// response's body makes, for the response.
+    /// Waits until no other call writes through this handle. The wait is bounded, because the other call may wait
+    /// for this one: the response waits for its body, and the body for an update.
     async fn turn(&self) -> Result<OwnedMutexGuard<()>> {
         self.0.turn.wait(STALLS_AFTER).await.ok_or_else(|| {
             let message = "another call through this handle has not come to its end, or is not polled any more: nothing was done. A response cannot wait for what its own body does";
@@ -310,7 +310,7 @@ impl Session {
         })
     }
 
-    /// Holds this row from now on, whose secret the browser is to get.
+    /// Makes this row the handle's session, and hands its secret to the browser.
     fn adopt(&self, stored: Arc<Stored>, secret: Secret) {
         let record = &stored.record;
         let left = (record.lifetime.absolute_expires_at - record.now()).to_std().ok();
@@ -322,8 +322,7 @@ impl Session {
         state.standing = Standing::Live(stored);
     }
 
-    /// The row, if there is one. Whatever is asked for, it is told if this is not the session any
-    /// more.
+    /// The row, if there is one. An error if the handle has lost its session.
     fn live(&self) -> Result<Option<Arc<Stored>>> {
         match &self.state().standing {
             Standing::Live(stored) => Ok(Some(stored.clone())),
@@ -334,8 +333,8 @@ impl Session {
         }
     }
 
-    /// Why the row did not let this handle do something: reads it again, and takes over what it is
-    /// by now where it still has this handle's secret.
+    /// Reads the row again. If the row still has this handle's secret, the handle takes the row over. Otherwise
+    /// the error tells why the handle has lost its session.
     async fn reload(&self, stored: &Stored) -> Result<Arc<Stored>> {
         let Some(fresh) = self.0.context.store.load_now(stored.record.id).await? else {
             observed::refused_write(stored.record.id, "ended");
@@ -352,10 +351,10 @@ impl Session {
         Ok(fresh)
     }
 
-    /// The error of something that was conditional on the handle's secret and was not done.
+    /// The error of a call that did nothing because the row did not have the handle's secret.
     async fn why_not(&self, stored: &Stored) -> Error {
         match self.reload(stored).await {
-            // It was another one's for a moment: of a transaction that was rolled back, say.
+            // The row had another secret for a moment, such as that of a transaction that was rolled back.
             Ok(_) => Error::superseded(),
             Err(error) => error,
         }

@@ -1,4 +1,4 @@
-//! From a request's cookies to the session that it holds.
+//! Finds a request's session by the request's cookies.
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
@@ -17,16 +17,16 @@ use crate::{
     token::{SecretHash, SessionId, Token},
 };
 
-/// The tokens that a request brought in cookies of the session's name, before any query.
+/// The tokens in a request's cookies of the session's name, before any query.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Presented {
     tokens: Vec<Token>,
-    /// How many cookies of that name there were, whatever they held.
+    /// The number of cookies of that name, valid or not.
     pub(crate) cookies: usize,
 }
 
 impl Presented {
-    /// More are not looked up: no browser that only visits this application has as many.
+    /// The most tokens that are looked up. No browser that only visits this application has more.
     const MOST: usize = 4;
 
     pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
@@ -51,7 +51,7 @@ impl Presented {
         presented
     }
 
-    /// What the rows say to them: one statement, none without a token.
+    /// Looks the tokens up: one statement, none without a token.
     async fn look_up(&self, context: &Context) -> Result<Found> {
         let mut found = Found::default();
         let mut ids: Vec<_> = self.tokens.iter().map(|token| token.id).collect();
@@ -69,7 +69,7 @@ impl Presented {
                 hashes.iter().all(|hash| record.check(hash) == SecretCheck::Wrong)
             };
             if record.as_ref().is_some_and(|record| record.is_copy && is_wrong(record)) {
-                // Another node has given it a new secret since the copy was made.
+                // The copy may be old: another node may have given the session a new secret since.
                 record = context.store.load_now(id).await?;
             }
             match record {
@@ -80,7 +80,7 @@ impl Presented {
         Ok(found)
     }
 
-    /// Of the secrets that the request has for a session.
+    /// The hashes of the secrets that the request has for a session.
     fn hashes(&self, id: SessionId) -> impl Iterator<Item = SecretHash> {
         self.tokens.iter().filter(move |token| token.id == id).map(|token| token.secret.hash())
     }
@@ -93,7 +93,7 @@ struct Found {
 }
 
 impl Found {
-    /// A row, and the secrets that the request has for it: several are one row all the same.
+    /// Adds a row once, also if the request has several secrets for it.
     fn add(&mut self, record: Record, hashes: &[SecretHash]) {
         let id = record.id;
         let find = |check| hashes.iter().copied().find(|hash| record.check(hash) == check);
@@ -131,7 +131,7 @@ impl Session {
                     Standing::Unreadable(error)
                 }
             },
-            // Somebody planted one of them, and nobody can tell which.
+            // An attacker may have planted one of the cookies, and the library cannot tell which.
             (_, _) => {
                 rivals.extend(live.iter().map(|(holder, _)| *holder));
                 for rival in &rivals {

@@ -11,13 +11,12 @@ use crate::{
     token::SessionId,
 };
 
-/// The data of somebody else's session, for jobs and admin pages:
-/// [`Sessions::data`](crate::Sessions::data).
+/// The data of a session, for jobs and admin pages: [`Sessions::data`](crate::Sessions::data).
 ///
 /// It reads and writes values and can do nothing else: no log-in, no log-out, no new secret. Reads never query
-/// the database: they show the session as it was last read or written here. Each write acts at once, merges
-/// with concurrent requests of the session, does not prolong the session, and goes on if the session gets a
-/// new secret meanwhile.
+/// the database: they show the session as it was last read or written here. Each write acts at once. It merges
+/// with concurrent requests of the session, and does not prolong the session. If the session gets a new secret
+/// meanwhile, the write goes on.
 ///
 /// ```no_run
 /// # async fn example(sessions: sessile::Sessions, id: sessile::SessionId) -> Result<(), sessile::Error> {
@@ -43,7 +42,7 @@ impl SessionData {
         Ok(data)
     }
 
-    /// Takes the row with the secret that it has: no browser is behind this handle.
+    /// Takes the row with its present secret, because no browser is behind this handle.
     fn hold(&self, record: Record) -> Result<()> {
         let hash = record.secret_hash;
         self.session.state().standing = Standing::Live(Stored::read(record, hash)?);
@@ -138,7 +137,7 @@ impl SessionData {
 
     async fn save(&self) -> Result<()> {
         let user_id = self.user_id();
-        // A change that a failed or dropped call has recorded is not for the next call.
+        // The next call must not write a change that a failed or dropped call has recorded.
         let _recorded = Recorded(&self.session);
         loop {
             match self.session.save().await {
@@ -150,7 +149,7 @@ impl SessionData {
         }
     }
 
-    /// The session has a new secret: takes the row as it is now, if it still is the same user's.
+    /// The session has a new secret: takes the row as it is now, if it still belongs to the same user.
     async fn read_again(&self, user_id: Option<&str>) -> Result<()> {
         let record = self.session.0.context.store.load_now(self.id).await?;
         let is_same_user =

@@ -10,12 +10,12 @@ use crate::{
     token::SecretHash,
 };
 
-/// What the handle knows and has to do.
+/// The state of a handle.
 pub(super) struct State {
     pub(super) standing: Standing,
-    /// What was recorded and is not written yet.
+    /// The recorded changes that are not written yet.
     pub(super) changes: Changes,
-    /// What is being written: it was recorded, and no read loses sight of it.
+    /// The recorded changes that a running call writes. Reads still see them.
     pub(super) writing: Changes,
     pub(super) cookie: CookieChange,
 }
@@ -24,22 +24,22 @@ pub(super) enum Standing {
     /// There is no row.
     Anonymous,
     Live(Arc<Stored>),
-    /// Somebody else ended it while this handle held it. Only a new log-in writes anything.
+    /// The session ended while this handle held it. Only a new log-in writes anything.
     Ended,
-    /// Another request replaced the secret that this one came with: the row as it was read last,
-    /// which shows nothing. Only a new log-in writes anything.
+    /// Another request replaced the secret of this request. The row is as it was last read, and reads show
+    /// nothing of it. Only a new log-in writes anything.
     Superseded(Arc<Stored>),
-    /// The row is this request's and cannot be read, as the error says: a person has edited it. Only a new log-in
-    /// writes anything, to another row.
+    /// The row of this request cannot be read, because a person has edited it. The error names the column. Only a
+    /// new log-in writes anything, to another row.
     Unreadable(Error),
 }
 
 /// A row as it was last read or written through this handle.
 #[derive(Clone)]
 pub(super) struct Stored {
-    /// Its `data` is empty: it was moved to the other field.
+    /// Its `data` is empty, because the data is in the field `data` below.
     pub(super) record: Record,
-    /// Of the secret that makes the row this handle's: the record's, or one of its twins.
+    /// The hash of this handle's secret: the record's hash, or the hash of one of its twins.
     pub(super) hash: SecretHash,
     pub(super) data: Data,
 }
@@ -52,7 +52,7 @@ impl Stored {
         Ok(Arc::new(Self { record, hash, data }))
     }
 
-    /// Of a row that shows nothing: it need not be readable.
+    /// A row of which reads show nothing. So it does not have to be readable.
     pub(super) fn hidden(mut record: Record, hash: SecretHash) -> Arc<Self> {
         record.data = Arc::default();
         Arc::new(Self { record, hash, data: Data::default() })
@@ -62,13 +62,12 @@ impl Stored {
         Holder { id: self.record.id, secret_hash: self.hash }
     }
 
-    /// Whether this request shows which secret the browser kept, of several that a log-in which was
-    /// sent twice has handed out.
+    /// Whether this request shows which secret the browser kept. A log-in that was sent twice hands out several.
     pub(super) fn settles(&self) -> bool {
         !self.record.twins.is_empty() && self.record.is_settled()
     }
 
-    /// Whether the cookie outlives the browser's window.
+    /// Whether the browser keeps the cookie after it is closed.
     pub(super) fn is_persistent(&self, rules: &Rules) -> bool {
         match (&self.record.user_id, self.record.remembered) {
             (None, _) => rules.persistent_anonymous_cookie,
@@ -78,7 +77,7 @@ impl Stored {
     }
 }
 
-/// An error if a person has made something of a column that is no value.
+/// An error if a person has put something into a column that the library cannot read.
 pub(super) fn check_readable(record: &Record) -> Result<()> {
     record.unreadable.map_or(Ok(()), |column| Err(unreadable(record, column)))
 }
@@ -125,7 +124,7 @@ impl State {
         recorded.unwrap_or_else(|| self.stored()?.data.get(key))
     }
 
-    /// The data of the row as it was read. Shared.
+    /// The data of the row as it was read. The clone shares the values.
     pub(super) fn stored_data(&self) -> Data {
         self.stored().map_or_else(Data::default, |stored| stored.data.clone())
     }
@@ -135,28 +134,28 @@ impl State {
         self.changes.preview(&self.writing.preview(&self.stored_data()))
     }
 
-    /// No session any more: what was recorded for the one before is not for the next one.
+    /// Leaves the session. Changes that were recorded for it do not go into the next session.
     pub(super) fn leave(&mut self, cookie: CookieChange) {
         *self = Self::new(cookie);
     }
 }
 
-/// What the response has to do to the browser's cookie.
+/// The change that the response must make to the browser's cookie.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CookieChange {
-    /// Nothing.
+    /// No change.
     #[default]
     Keep,
-    /// Set it.
+    /// Set the cookie.
     #[non_exhaustive]
     Set {
-        /// The token: a credential. Not shown by `Debug`.
+        /// The token. It is a credential, so `Debug` does not show it.
         value: String,
-        /// How long the browser is to keep it; `None`: until it is closed.
+        /// How long the browser must keep the cookie. `None`: until the browser is closed.
         max_age: Option<Duration>,
     },
-    /// Remove it.
+    /// Remove the cookie.
     Remove,
 }
 

@@ -12,13 +12,14 @@ use crate::{
     token::{Secret, SessionId},
 };
 
-/// How often a write is tried that other requests keep overtaking.
+/// How often a write is tried if other requests keep writing first.
 const TRIES: u32 = 100;
-/// How long it waits for its turn among the requests of this node that were overtaken too, and how long for
-/// one that does not come to its end: a turn only keeps them from meeting, so it goes without.
+/// How long a write is tried at most, with the wait for its turn among the requests of this node.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long a write waits for a turn that makes no progress. Then it goes on without a turn, because turns only
+/// keep the requests of this node from colliding.
 const STALLS_AFTER: Duration = Duration::from_millis(500);
-/// The longest pause between two tries. They begin at a millisecond and double.
+/// The longest pause between two tries. Pauses begin at a millisecond and double.
 const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
 impl Session {
@@ -40,14 +41,14 @@ impl Session {
     ///
     /// # Cost
     ///
-    /// One statement where no other request wrote in between, two for each that did.
+    /// One statement, and two more for each write of another request in between.
     ///
     /// # Errors
     ///
     /// [`SessionEnded`](ErrorKind::SessionEnded), [`Superseded`](ErrorKind::Superseded),
     /// [`InvalidData`](ErrorKind::InvalidData), [`WrongType`](ErrorKind::WrongType);
-    /// [`Contention`](ErrorKind::Contention) where other requests were faster a hundred times, or
-    /// ten seconds long. Nothing was written then.
+    /// [`Contention`](ErrorKind::Contention) if other requests wrote first a hundred times, or for ten seconds.
+    /// Nothing was written then.
     pub async fn update<T, R>(
         &self,
         key: &str,
@@ -122,12 +123,12 @@ impl Session {
         Ok(value)
     }
 
-    /// Writes what was recorded, now: for streams and sockets, which outlive the response.
+    /// Writes the recorded changes now: for streams and sockets, which go on after the response.
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update). What was recorded stays recorded: the response fails too, unless
-    /// [`abandon`](Self::abandon) forgets it.
+    /// As [`update`](Self::update). The changes stay recorded, so the response fails too, unless
+    /// [`abandon`](Self::abandon) drops them.
     pub async fn save(&self) -> Result<()> {
         let _turn = self.turn().await?;
         let limits = self.0.context.rules.limits;
@@ -140,9 +141,9 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the row again, and records that the session was seen: for a message on a socket, which lives
-    /// longer than an idle timeout. To learn that the session has ended, use [`ended`](Self::ended), which does
-    /// not prolong it.
+    /// Reads the row again, and records that the session was seen. For a message on a socket, because a socket may
+    /// stay open for longer than the idle timeout. To learn that the session has ended, use
+    /// [`ended`](Self::ended), which does not prolong the session.
     ///
     /// # Errors
     ///
@@ -157,29 +158,30 @@ impl Session {
         Ok(())
     }
 
-    /// What the layer does when the handler has returned: writes what was recorded, or else records
-    /// that the session was seen if that is due, and says what the response has to do to the
-    /// cookie.
+    /// Finishes a request. The layer calls it after the handler returns.
+    ///
+    /// It writes the recorded changes. If there are none, it records that the session was seen, if that is due. It
+    /// returns the change that the response must make to the cookie.
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save), if anything was recorded that is not written.
+    /// As [`save`](Self::save), if recorded changes could not be written.
     pub async fn finish(&self) -> Result<CookieChange> {
         self.save().await?;
-        // The response is no worse for a touch that failed, which was logged.
+        // A failed touch was logged, and does not make the response wrong.
         self.touch().await.ok();
         Ok(self.abandon())
     }
 
-    /// What the layer does when the handler has failed: forgets what was recorded. What acted at
-    /// once stays, and so does its change of the cookie.
+    /// Drops the recorded changes. The layer calls it after the handler fails. The effects of calls that act at
+    /// once stay, and so does their change of the cookie, which it returns.
     pub fn abandon(&self) -> CookieChange {
         let mut state = self.state();
         state.changes = Changes::default();
         std::mem::take(&mut state.cookie)
     }
 
-    /// Whether [`finish`](Self::finish) would do anything at all.
+    /// Whether [`finish`](Self::finish) has anything to do.
     #[cfg(feature = "http")]
     pub(crate) fn is_pending(&self) -> bool {
         let state = self.state();
@@ -217,7 +219,7 @@ impl Session {
         stored.settles() || (self.is_activity() && is_due())
     }
 
-    /// The times and the address that a write records.
+    /// The times and the client's address that a write records.
     fn seen(&self, stored: &Stored) -> (Lifetime, Option<IpAddr>) {
         let record = &stored.record;
         match self.is_activity() {
@@ -226,8 +228,8 @@ impl Session {
         }
     }
 
-    /// Writes what `change` makes of the data, where the row is as it was read; else reads it
-    /// again, and tries again. No row is made for no data.
+    /// Applies `change` to the data and writes the result. If another request has written the row since it was
+    /// read, it reads the row again and tries again. Empty data creates no row.
     async fn write(
         &self,
         change: &mut (dyn FnMut(&Data) -> Result<Option<Data>> + Send),
@@ -252,15 +254,14 @@ impl Session {
                 return Ok(());
             }
             if turn.is_none() {
-                // Those of this node that were overtaken go one after the other, so that only
-                // nodes compete.
+                // Writes of this node that have lost once go one after the other, so that only nodes compete.
                 let next = turns.of(stored.record.id);
                 match timeout(LONGEST_WAIT, next.wait(STALLS_AFTER)).await {
                     Ok(taken) => turn = Some((taken, next)),
                     Err(_) => break,
                 }
             } else {
-                // They would meet again at once: each waits for a while of its own.
+                // A random pause, because the same requests would collide again at once.
                 sleep(pause.mul_f64(rand::random())).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -320,8 +321,8 @@ fn changed<T: DeserializeOwned>(changes: &Changes, data: &Data, key: &str) -> Re
     value.map(|value| data::parse(key, value)).transpose()
 }
 
-/// Recorded changes on their way into the row. They go back to what is recorded if they do not
-/// arrive, also where the write's future was dropped.
+/// Recorded changes that a call is writing. If the write fails, or if its future is dropped, they become recorded
+/// changes again.
 struct Taken<'a> {
     session: &'a Session,
     changes: Changes,

@@ -9,11 +9,11 @@ use crate::{
     store::{Backend, BatchOptions, Batched, OnLimit, Store},
 };
 
-/// Shorter ones would fail by themselves where a database has a disk.
+/// With a shorter deadline, calls would fail without a fault: a database writes to a disk.
 const SHORTEST_DEADLINE: Duration = Duration::from_millis(10);
 const LONGEST_DEADLINE: Duration = Duration::from_secs(3600);
 
-/// Settings of [`Sessions`]. Defaults are those of [`Policy`].
+/// Settings of [`Sessions`]. The defaults are those of [`Policy`].
 #[derive(Debug)]
 #[must_use]
 pub struct SessionsBuilder {
@@ -37,12 +37,11 @@ impl SessionsBuilder {
         }
     }
 
-    /// Which of several applications on this database these sessions are of: see [`Realm`] for what
-    /// a name may hold. Default: the empty one. The default cookie's name says it too
-    /// (`__Host-office`).
+    /// The realm: names one of several applications on this database. [`Realm`] tells which names are valid.
+    /// Default: the empty name. The default cookie's name contains the realm (`__Host-office`).
     ///
-    /// Use realms once all nodes know of them: the first release takes every session for one of its
-    /// own, and its `revoke_all` ends those of all realms.
+    /// Use realms only when no node runs the first release any more. The first release treats the sessions of all
+    /// realms as its own, and its `revoke_all` ends all of them.
     pub fn realm(mut self, name: impl Into<String>) -> Self {
         self.realm = name.into();
         self
@@ -114,15 +113,15 @@ impl SessionsBuilder {
         self
     }
 
-    /// Whether concurrent requests share statements, and touches are written behind: see
-    /// [`Batched`]. Default: yes.
+    /// Whether concurrent requests share statements, and touches are written in the background: see [`Batched`].
+    /// Default: yes.
     pub fn batching(mut self, batching: bool) -> Self {
         self.batch = self.batch.combines(batching);
         self
     }
 
-    /// How long a request's call to the database may take at most, everything included: see
-    /// [`BatchOptions::deadline`]. Default: 2 seconds.
+    /// How long a call to the database may take, with all waiting and retries: see [`BatchOptions::deadline`].
+    /// Default: 2 seconds.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.batch = self.batch.deadline(deadline);
         self
@@ -135,19 +134,19 @@ impl SessionsBuilder {
         self
     }
 
-    /// Answers loads from memory for a moment: see [`Cached`](crate::store::Cached) for what that
-    /// means. Default: no.
+    /// Answers repeated loads from memory for a short time: see [`Cached`](crate::store::Cached) for the
+    /// consequences. Default: no.
     #[cfg(feature = "cache")]
     pub fn cache(mut self, options: crate::store::CacheOptions) -> Self {
         self.cache = Some(options);
         self
     }
 
-    /// Checks the settings. The database is not asked yet.
+    /// Checks the settings. The call does not query the database.
     ///
     /// # Errors
     ///
-    /// [`Configuration`](crate::ErrorKind::Configuration), naming the setting that makes no sense.
+    /// [`Configuration`](crate::ErrorKind::Configuration). The text names the wrong setting.
     pub fn build(self) -> Result<Sessions> {
         let rules = self.policy.rules()?;
         let realm: Realm = self.realm.parse()?;

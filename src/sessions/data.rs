@@ -23,12 +23,12 @@ impl Sessions {
         }
     }
 
-    /// Changes the value of a key in each live session of a user, as [`SessionData::update`] does. Returns in
-    /// how many: for a role that was granted or taken away, or a notice that every device shows.
+    /// Changes the value of a key in each live session of a user, as [`SessionData::update`] does. Returns the
+    /// number of changed sessions. Use it when a role is granted or taken away, or for a notice on every device.
     ///
-    /// A session that ends meanwhile is left out. A session that the user logs in to meanwhile is changed too,
-    /// unless the log-in comes after the call has read the list for the last time. So change your own tables
-    /// first, and fill the key from them at log-in.
+    /// The call leaves out a session that ends meanwhile. It also changes a session that the user logs in to
+    /// meanwhile, unless the log-in comes after the call has read the list for the last time. So change your own
+    /// tables first, and fill the key from them at log-in.
     ///
     /// ```no_run
     /// # async fn example(sessions: sessile::Sessions) -> Result<(), sessile::Error> {

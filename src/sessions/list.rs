@@ -13,8 +13,8 @@ use crate::{
 
 /// A page of a user's live sessions, the newest log-in first, by the database's clock. Await it.
 ///
-/// A page ends at a [`PageKey`], not at an offset: sessions that come and go between two pages move
-/// nothing. One whose user authenticates again in between moves to the front.
+/// A page ends at a [`PageKey`], not at an offset. So sessions that begin or end between two pages do not shift the
+/// list. A session whose user authenticates again in between moves to the front.
 #[derive(Clone, Debug)]
 #[must_use = "a query does nothing until it is awaited"]
 pub struct UserSessions {
@@ -28,19 +28,19 @@ impl UserSessions {
         Self { context, page }
     }
 
-    /// Goes on after the page that ended with this key: [`SessionInfo::page_key`] of its last one.
+    /// Goes on after the page that ended with this key: the [`SessionInfo::page_key`] of its last session.
     pub fn after(mut self, key: PageKey) -> Self {
         self.page.after = Some(key);
         self
     }
 
-    /// At most this many. Default: 100.
+    /// The most sessions of a page. Default: 100.
     pub fn limit(mut self, limit: u32) -> Self {
         self.page.limit = limit;
         self
     }
 
-    /// All of them, page after page.
+    /// All sessions, read page by page.
     pub async fn all(self) -> Result<Vec<SessionInfo>> {
         check_user_id(&self.page.user_id)?;
         self.context.list_all(self.page).await

@@ -1,4 +1,4 @@
-//! The facade: policy and store, and the operations that are not about one request.
+//! The facade: joins the policy and the store, and offers the operations outside a request.
 
 mod builder;
 mod data;
@@ -19,8 +19,8 @@ use crate::{
     user_id::{UserId, checked},
 };
 
-/// All the sessions of an application: made once, cloned cheaply, shared by its router, its jobs
-/// and its admin pages.
+/// All sessions of an application. Build it once. Clones are cheap: give one to the router, to each job and to the
+/// admin pages.
 ///
 /// ```no_run
 /// # async fn example(pool: sqlx::PgPool) -> Result<(), sessile::Error> {
@@ -38,59 +38,64 @@ use crate::{
 pub struct Sessions(Arc<Context>);
 
 impl Sessions {
-    /// Over an application's pool (`PgPool`, `SqlitePool`), what [`connect`](crate::connect())
-    /// opened, or any [`Store`](crate::store::Store) as a [`Backend`].
+    /// Starts the settings, over the application's pool (`PgPool`, `SqlitePool`), over the result of
+    /// [`connect`](crate::connect()), or over any [`Store`](crate::store::Store) as a [`Backend`].
     ///
-    /// # An application's own pool
+    /// # The application's own pool
     ///
-    /// Sessions use up to all of its connections, four fifths of them for writes, and keep a fifth at hand for a
-    /// moment after their last use: the application waits 50 ms at most for one that only rests.
-    /// Transactions that the application holds open count against the same limit: if a request may
-    /// hold one while it uses its session, give the pool one connection more than such requests, or
-    /// sessions a pool of their own ([`connect`](crate::connect())).
+    /// The library uses up to all connections of the pool, four fifths of them for writes. It keeps a fifth of them
+    /// for a moment after their last use. The application waits at most 50 ms for such an idle connection.
     ///
-    /// A pool that several runtimes use hands a connection of one to another: when the first one ends, a
-    /// write of the other's may fail as [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown). A
-    /// pool that `connect` opened does not.
+    /// Transactions that the application holds open use connections of the same pool. If requests hold a
+    /// transaction while they use their session, give the pool one connection more than there are such requests.
+    /// Or give the library a separate pool ([`connect`](crate::connect())).
+    ///
+    /// If several tokio runtimes share a pool, the pool hands connections of one runtime to another. When the first
+    /// runtime ends, a write of the other may fail as [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown). A pool
+    /// that `connect` opened does not have this problem.
     pub fn builder(backend: impl Into<Backend>) -> SessionsBuilder {
         SessionsBuilder::new(backend.into())
     }
 
-    /// Brings the database's schema to this version's: creates it, or runs the migrations it lacks.
+    /// Updates the database's schema to this version: creates it, or runs the missing migrations.
     ///
-    /// Nodes may call it at the same time. `sqlx migrate run` with this crate's `migrations` folder
-    /// does the same, with the same ledger. The application's own `_sqlx_migrations` is not
-    /// touched.
-    /// Where nothing is to be done, it only reads. `docs/operations.md` has the grants that the roles need, and
-    /// other ways to run the migrations.
+    /// Several nodes may call it at the same time. `sqlx migrate run` with this crate's `migrations` folder does the
+    /// same, with the same ledger. The call does not touch the application's own `_sqlx_migrations`. If no migration
+    /// is missing, it only reads. `docs/operations.md` has the grants that the roles need, and other ways to run the
+    /// migrations.
     ///
     /// # Errors
     ///
-    /// [`Schema`](crate::ErrorKind::Schema) if the database's schema needs a newer version of the library;
-    /// on Postgres, if the role lacks a right that this takes, which the text names, or if another migrator has
-    /// held its lock for a minute; on SQLite, if the file has a table of the application's under a name that
-    /// sessile needs. On both, if the database's encoding is not UTF-8.
+    /// [`Schema`](crate::ErrorKind::Schema) in these cases:
+    ///
+    /// - The database's schema needs a newer version of the library.
+    /// - The database's encoding is not UTF-8.
+    /// - On Postgres, the role lacks a right that the call needs. The text names the right.
+    /// - On Postgres, another migrator has held its lock for a minute.
+    /// - On SQLite, the file has a table of the application under a name that sessile needs.
     pub async fn migrate(&self) -> Result<()> {
         self.0.store.migrate().await
     }
 
-    /// Which of several applications on the database these are the sessions of.
+    /// The realm of these sessions: it names one of several applications on the database.
     pub fn realm(&self) -> &Realm {
         &self.0.realm
     }
 
-    /// Whether the policy has "remember me". If it has none, a page should not offer it: see
+    /// Whether the policy has "remember me". If it does not, the log-in page should not offer it: see
     /// [`LogIn::remember_me`](crate::LogIn::remember_me).
     pub fn offers_remember_me(&self) -> bool {
         self.0.rules.remember_me.is_some()
     }
 
-    /// The session that a request's cookies name, or an anonymous one: what the layer and the
-    /// adapters are made of. Takes the values of all cookies of the session's name.
+    /// Opens the session that a request's cookies name, or an anonymous one. The layer uses it, and so can
+    /// adapters for other frameworks.
     ///
-    /// One query; none without a cookie, or for values that this library cannot have written. Of
-    /// several values, the one that names a live session counts. Two live ones are none, and so are
-    /// more than four.
+    /// `cookies`: the values of all cookies of the session's name. If exactly one of them names a live session, the
+    /// request has that session. If two name live sessions, or if there are more than four values, the result is
+    /// anonymous.
+    ///
+    /// One query. None without a cookie, or for values that this library cannot have written.
     pub async fn open<'a>(
         &self,
         cookies: impl IntoIterator<Item = &'a [u8]>,
@@ -100,8 +105,8 @@ impl Sessions {
         Session::open(self.0.clone(), &presented, client, arrived).await
     }
 
-    /// A user's live sessions, the newest log-in first: await it for the first hundred, or page
-    /// through it.
+    /// A user's live sessions, the newest log-in first. Await the result for the first hundred, or read page by
+    /// page.
     ///
     /// ```no_run
     /// # async fn example(sessions: sessile::Sessions) -> Result<(), sessile::Error> {
@@ -120,12 +125,12 @@ impl Sessions {
         self.0.store.find(id).await
     }
 
-    /// How many sessions are live. Reads all of them: for an admin page, not for each request.
+    /// The number of live sessions. The query reads all of them: use it for an admin page, not in each request.
     pub async fn count(&self) -> Result<u64> {
         self.0.store.count(None).await
     }
 
-    /// How many live sessions a user has.
+    /// The number of live sessions of a user.
     pub async fn count_of_user(&self, user_id: impl UserId) -> Result<u64> {
         let user_id = checked(&user_id)?;
         self.0.store.count(Some(&user_id)).await
@@ -137,15 +142,17 @@ impl Sessions {
         self.0.store.end(end, "revoked").await
     }
 
-    /// Ends all sessions of a user. When it returns, no request gets into any of them, and a log-in
-    /// of the user whose authentication began before is refused. To do it in a transaction with
-    /// other changes, see [`store::postgres`](crate::store::postgres::revoke_user) and
+    /// Ends all sessions of a user. When the call returns, no request gets into any of them. The user's log-ins
+    /// whose authentication began before the call are refused.
+    ///
+    /// To end them in a transaction with other changes, see
+    /// [`store::postgres`](crate::store::postgres::revoke_user) and
     /// [`store::sqlite`](crate::store::sqlite::revoke_user).
     pub async fn revoke_user(&self, user_id: impl UserId) -> Result<Revocation> {
         self.revoke_all_in(Scope::User(checked(&user_id)?)).await
     }
 
-    /// Ends all sessions of a user but one, as [`revoke_user`](Self::revoke_user) does.
+    /// Ends all sessions of a user except one, as [`revoke_user`](Self::revoke_user) does.
     pub async fn revoke_others(&self, user_id: impl UserId, keep: SessionId) -> Result<Revocation> {
         self.revoke_all_in(Scope::OthersOf(checked(&user_id)?, keep)).await
     }
@@ -158,36 +165,36 @@ impl Sessions {
 
     async fn revoke_all_in(&self, scope: Scope) -> Result<Revocation> {
         let revoke = Revoke { realm: self.realm().clone(), scope, by: None };
-        // Without a holder, nothing keeps it from being done.
+        // The store returns `None` only for a holder that has lost its session, and here is no holder.
         Ok(self.0.revoke(&revoke, "revoked").await?.unwrap_or_default())
     }
 
-    /// Deletes all expired rows now, in batches. An expired session is unusable with or without it.
+    /// Deletes all expired rows now, in batches. An expired session is unusable even before its row is deleted.
     pub async fn sweep(&self) -> Result<CleanupReport> {
         self.cleanup(Schedule::every(crate::days(1))).run_once().await
     }
 
-    /// Sweeps on a schedule until it is stopped, with the defaults of [`cleanup`](Self::cleanup).
+    /// Sweeps on a schedule until the job is stopped, with the defaults of [`cleanup`](Self::cleanup).
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// If it is called outside a tokio runtime.
     pub fn spawn_cleanup(&self, schedule: Schedule) -> Cleanup {
         self.cleanup(schedule).spawn()
     }
 
-    /// Sweeps on a schedule, with settings of its own.
+    /// Sweeps on a schedule, with settings for the job.
     pub fn cleanup(&self, schedule: Schedule) -> CleanupBuilder {
         CleanupBuilder::new(self.0.clone(), schedule)
     }
 
-    /// Writes what is held back: the touches of the last tenth of a second. For the end of the
-    /// application; [`Cleanup::stop`] does it too.
+    /// Writes the touches of the last tenth of a second, which the library holds back. Call it before the
+    /// application ends. [`Cleanup::stop`] does it too.
     pub async fn flush(&self) -> Result<()> {
         self.0.store.flush().await
     }
 
-    /// For the layer, which opens its requests' sessions itself, and for tests.
+    /// For the layer, which opens the sessions of its requests itself, and for tests.
     #[cfg(any(feature = "http", feature = "testing"))]
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.0
