@@ -5,10 +5,10 @@
 //! the sessions of a user, and revoke each of them from any node.
 //!
 //! The [guide](https://docs.rs/sessile/latest/sessile/guide/) begins with an axum application that has a table
-//! of users, and goes through log-in, second factor, devices, sockets, tests and deployment. It is also
+//! of users. It covers log-in, second factor, devices, sockets, tests and deployment. It is also
 //! `docs/guide.md` in the package.
 //!
-//! # A minute's tour
+//! # A short example
 //!
 //! ```no_run
 //! use axum::{Json, Router, routing::{get, post}};
@@ -54,17 +54,17 @@
 //!   the user's devices.
 //! - [`Sessions`]: all sessions of an application. Settings, migrations, cleanup, the sessions of a user, and
 //!   everything that jobs and admin pages need.
-//! - [`http`]: the tower layers and the cookie. Its docs say when the layer writes, and how it treats a handler
+//! - [`http`]: the tower layers and the cookie. Its docs tell when the layer writes, and how it treats a handler
 //!   that fails.
-//! - [`Policy`]: timeouts and limits, their defaults and the sources of those.
-//! - [`store`]: the contract with the database, for a store of your own. Also functions that revoke sessions in
-//!   your own transaction.
+//! - [`Policy`]: timeouts and limits, their defaults, and the sources of the defaults.
+//! - [`store`]: the contract with the database, if you write your own store. It also has functions that revoke
+//!   sessions in your own transaction.
 //! - `testing` (a feature): sessions in memory and sessions of any age, for the tests of an application.
 //! - [`Error`]: the one error type, with a [`kind`](Error::kind).
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `postgres` | yes | the Postgres backend (14 or newer) |
 //! | `sqlite` | yes | the SQLite backend, SQLite itself included |
@@ -76,7 +76,7 @@
 //!
 //! A Postgres-only application needs `default-features = false, features = ["postgres", "axum"]`.
 //!
-//! TLS to Postgres is sqlx's: the application chooses it with sqlx's own features (`tls-rustls`,
+//! sqlx provides TLS to Postgres. The application chooses it with sqlx's own features (`tls-rustls`,
 //! `tls-native-tls`).
 //!
 //! # Events
@@ -85,7 +85,7 @@
 //! public ids and user ids, and never a token, a hash or a value.
 //!
 //! An operator should look at warnings and errors. Events that any client can cause are at debug level, so that
-//! nobody can fill the log.
+//! no client can fill the log.
 //!
 //! | event | level | fields |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! For the tests of an application: sessions in memory, cookies of users, sessions that are an hour old.
+//! Helpers for the tests of an application: sessions in memory, cookies of users, sessions of any age.
 //!
 //! Enable the features `testing` and `sqlite` in the `dev-dependencies` only:
 //!
@@ -37,14 +37,14 @@
 //!
 //! # On the application's own pool
 //!
-//! All functions except [`sessions`] and [`database`] take any [`Sessions`], also those of a test database of
-//! yours, Postgres or SQLite: `Sessions::builder(pool).build()?`. Call [`Sessions::migrate`] once, before or
+//! All functions except [`sessions`] and [`database`] take any [`Sessions`], also those over your own test
+//! database, Postgres or SQLite: `Sessions::builder(pool).build()?`. Call [`Sessions::migrate`] once, before or
 //! after your own migrations. `sqlx::test` gives each test such a pool.
 //!
 //! # Time
 //!
-//! Sessions live by the database's clock, so a paused or mocked clock of the test changes nothing. Move the
-//! session instead, with [`age`] and [`expire`].
+//! Sessions expire by the database's clock, so a paused or mocked clock in the test has no effect. Make the session
+//! older instead, with [`age`] or [`expire`].
 //!
 //! Do not use `#[tokio::test(start_paused = true)]` with sqlx. tokio moves a paused clock on whenever all tasks
 //! wait, and a task that waits for the database counts as waiting. Time-outs then expire at once: calls fail
@@ -61,14 +61,14 @@ use crate::{
     user_id::UserId,
 };
 
-/// New sessions in memory, with the default policy, and ready to use.
+/// New sessions in memory, with the default policy. They are ready to use.
 #[cfg(feature = "sqlite")]
 pub async fn sessions() -> Result<Sessions> {
     Sessions::builder(database().await?).build()
 }
 
-/// A new database in memory, ready to use, for [`Sessions::builder`] with other settings. It is gone with the
-/// last of its `Sessions`.
+/// A new database in memory, ready to use, for [`Sessions::builder`] with other settings. The database is dropped
+/// together with the last of its `Sessions`.
 #[cfg(feature = "sqlite")]
 pub async fn database() -> Result<crate::store::Backend> {
     let database = crate::connect("sqlite::memory:").await?;
@@ -87,7 +87,7 @@ pub async fn log_in(sessions: &Sessions, user_id: impl UserId) -> Result<TestSes
     TestSession::of(sessions, &session)
 }
 
-/// Begins an anonymous session with one value. [`Sessions::data`] changes more of them.
+/// Begins an anonymous session with one value. Set more values with [`Sessions::data`].
 ///
 /// # Errors
 ///
@@ -103,12 +103,11 @@ pub async fn visit(
     TestSession::of(sessions, &session)
 }
 
-/// Makes a session older, as if all that happened to it had happened that much earlier. A session whose timeout
-/// has passed by then is expired.
+/// Makes a session older: moves all its times back. If its timeout is then in the past, the session is expired.
 ///
 /// # Errors
 ///
-/// [`SessionEnded`](crate::ErrorKind::SessionEnded) if there is no row of the id.
+/// [`SessionEnded`](crate::ErrorKind::SessionEnded) if no row has the id.
 pub async fn age(sessions: &Sessions, id: SessionId, by: Duration) -> Result<()> {
     let by = chrono::TimeDelta::from_std(by).map_err(|error| {
         let message = format!("no session is {by:?} old");
@@ -120,14 +119,14 @@ pub async fn age(sessions: &Sessions, id: SessionId, by: Duration) -> Result<()>
     }
 }
 
-/// Makes a session as old as it takes to expire.
+/// Makes a session just old enough to be expired.
 ///
 /// # Errors
 ///
 /// [`SessionEnded`](crate::ErrorKind::SessionEnded) if no live session has the id.
 pub async fn expire(sessions: &Sessions, id: SessionId) -> Result<()> {
     let record = sessions.context().store.load_now(id).await?.ok_or_else(Error::session_ended)?;
-    // To the millisecond, as finely as every database keeps it, and not a moment too little.
+    // One millisecond more, because not every database stores a finer time.
     let left = (record.lifetime.valid_until - record.now).to_std().unwrap_or_default();
     age(sessions, id, left + Duration::from_millis(1)).await
 }

@@ -6,9 +6,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A user's id, as the application's table of users has it: text, an integer or a [`Uuid`].
 ///
-/// Every call that is about a user takes one. The column `user_id` holds its text: an integer in decimal
-/// digits, a `Uuid` in lower case with hyphens. The text has 1 to 255 bytes and no U+0000; a call with another
-/// one fails as [`InvalidUserId`](ErrorKind::InvalidUserId).
+/// Every call that concerns a user takes a `UserId`. The column `user_id` holds its text: an integer in decimal
+/// digits, a `Uuid` in lower case with hyphens. The text must have 1 to 255 bytes and no U+0000. A call with any
+/// other text fails as [`InvalidUserId`](ErrorKind::InvalidUserId).
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -107,8 +107,8 @@ pub(crate) fn check_user_id(user_id: &str) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidUserId, message))
 }
 
-/// A stored id as a `T`. An id that a `T` would write in another way is refused: calls that take the `T` would
-/// be about another user.
+/// A stored id as a `T`. An id that differs from the text of the `T` is refused, because a call with that `T` would
+/// concern another user.
 pub(crate) fn parse<T: UserId + FromStr>(user_id: &str) -> Result<T> {
     let parsed = user_id.parse::<T>().ok().filter(|parsed| parsed.text() == user_id);
     parsed.ok_or_else(|| {

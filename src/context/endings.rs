@@ -16,17 +16,17 @@ use crate::{
     token::SessionId,
 };
 
-/// How often the database is asked which of the awaited sessions have ended.
+/// How often the task queries which of the awaited sessions have ended.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The shortest time from one look to the next. On SQLite, each write of another process asks for a look.
+/// The shortest time from one look to the next. On SQLite, each write of another process causes a look.
 const REST: Duration = Duration::from_millis(50);
-/// The most holders of one statement.
+/// The most holders in one statement.
 const CHUNK: usize = 1000;
 
 /// The sockets and streams of this node that wait for the end of their session.
 ///
-/// One task asks for all of them, while there are any. It looks every second, and at once when this node ends
-/// a session or hears that another node did.
+/// While there are any, one task queries the database for all of them. The task looks every second, and at once
+/// when this node ends a session or learns that another node ended one.
 #[derive(Default)]
 pub(crate) struct Endings {
     awaited: Mutex<Awaited>,
@@ -46,7 +46,7 @@ struct Waiter {
 }
 
 impl Endings {
-    /// Asks for a look where a change may have ended an awaited session.
+    /// Causes a look if the change may have ended an awaited session.
     pub(crate) fn hear(&self, change: &Invalidation) {
         let sessions = &self.awaited().sessions;
         let is_awaited = match change {
@@ -61,7 +61,7 @@ impl Endings {
         }
     }
 
-    /// Those whose waiters are still there.
+    /// The holders whose waiters are still there.
     fn holders(&self) -> Vec<Holder> {
         let sessions = &mut self.awaited().sessions;
         sessions.retain(|_, waiters| {
@@ -82,13 +82,13 @@ impl Endings {
     }
 
     fn awaited(&self) -> MutexGuard<'_, Awaited> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Context {
-    /// Waits until a holder does not hold its session any more.
+    /// Waits until a holder has lost its session.
     pub(crate) async fn end_of(
         self: &Arc<Self>,
         holder: Holder,
@@ -108,14 +108,14 @@ impl Context {
             }
             match told.await {
                 Ok(state) => return state,
-                // The task ended with its runtime. The next one runs in this waiter's own.
+                // The task ended with its runtime. The next task runs in this waiter's runtime.
                 Err(_) => tokio::task::yield_now().await,
             }
         }
     }
 }
 
-/// Held by the task. However the task ends, its waiters learn of it.
+/// The task holds this value. Every end of the task drops it, which wakes the waiters.
 struct Running(Arc<Context>);
 
 impl Drop for Running {

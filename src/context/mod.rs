@@ -1,5 +1,5 @@
-//! What a request's handle, the cleanup and the facade share: the observed store, the checked
-//! policy, and what this node remembers of its own revocations.
+//! The state that all handles, the cleanup and the facade share: the observed store, the checked policy, and this
+//! node's memory of its own revocations.
 
 mod cutoffs;
 mod endings;
@@ -29,12 +29,12 @@ pub(crate) struct Context {
     pub(crate) rules: Rules,
     cutoffs: RecentCutoffs,
     endings: Arc<Endings>,
-    /// Who writes to a contended session next, on this node: see `Session::write`.
+    /// The order of this node's writes to a contended session: see `Session::write`.
     pub(crate) turns: Turns,
 }
 
 impl Context {
-    /// `endings` may hear of changes from the store, too.
+    /// The store may report changes to `endings`, too.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         realm: Realm,
@@ -51,7 +51,7 @@ impl Context {
         })
     }
 
-    /// Ends what `revoke` says, and remembers when. `None` where its holder does not hold.
+    /// Ends the sessions that `revoke` names, and remembers the cut-off. `None` if the holder has lost its session.
     pub(crate) async fn revoke(
         &self,
         revoke: &Revoke,
@@ -64,12 +64,12 @@ impl Context {
         Ok(revocation)
     }
 
-    /// The newest of a user's sessions in this realm.
+    /// The first page of a user's sessions in this realm, the newest log-in first.
     pub(crate) fn first_page(&self, user_id: String) -> Page {
         Page { realm: self.realm.clone(), user_id, after: None, limit: 100, by: None }
     }
 
-    /// All pages of a list, from the given one on.
+    /// All sessions of a list, from the given page on.
     pub(crate) async fn list_all(&self, mut page: Page) -> Result<Vec<SessionInfo>> {
         let mut all = Vec::new();
         loop {
@@ -83,7 +83,7 @@ impl Context {
         }
     }
 
-    /// The last cut-off of this node's that an authentication which began then has followed.
+    /// The last cut-off by this node that was completed before the authentication began.
     pub(crate) fn cutoff_before(&self, user_id: &str, began: Instant) -> Option<DateTime<Utc>> {
         self.cutoffs.before(user_id, began)
     }

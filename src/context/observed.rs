@@ -17,12 +17,12 @@ use crate::{
     token::SessionId,
 };
 
-/// A store as one realm sees it, whose every call is traced.
+/// The store as one realm sees it. Every call is traced.
 #[derive(Debug)]
 pub(crate) struct Observed {
     store: Arc<dyn Store>,
     realm: Realm,
-    /// Hears at once of the sessions that this node ends.
+    /// Learns at once which sessions this node ends.
     endings: Arc<Endings>,
 }
 
@@ -47,7 +47,7 @@ impl Observed {
         result
     }
 
-    /// The live ones among these sessions, if they are of this realm: one statement.
+    /// The live sessions of this realm among these: one statement.
     pub(crate) async fn load_all(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         let id = ids.first().map(tracing::field::display);
         let span = debug_span!(target: "sessile", "load", session_id = id);
@@ -56,7 +56,7 @@ impl Observed {
         Ok(records)
     }
 
-    /// One session as the database has it now, if it is of this realm.
+    /// One session as the database has it now, if it belongs to this realm.
     pub(crate) async fn load_now(&self, id: SessionId) -> Result<Option<Record>> {
         let span = debug_span!(target: "sessile", "load", session_id = %id);
         let record = self.run("load", span, self.store.load_now(&[id])).await?.pop();
@@ -151,7 +151,7 @@ impl Observed {
         Ok(was_live)
     }
 
-    /// `None` where the holder does not hold.
+    /// `None` if the holder has lost its session.
     pub(crate) async fn revoke(
         &self,
         revoke: &Revoke,
@@ -174,7 +174,7 @@ impl Observed {
         Ok(revocation)
     }
 
-    /// What became of these holders: one statement.
+    /// The state of each of these holders: one statement.
     pub(crate) async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
         let span = debug_span!(target: "sessile", "holding", holders = holders.len());
         self.run("holding", span, self.store.holding(holders)).await
@@ -228,7 +228,7 @@ impl Observed {
     }
 }
 
-/// What the database failed at, which is logged where it happens.
+/// Whether the database caused the error. `Observed::run` logs these errors.
 fn is_databases_own(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Database | ErrorKind::Schema | ErrorKind::OutcomeUnknown)
 }
@@ -237,7 +237,7 @@ fn log_in_begun(id: SessionId, user_id: Option<&str>) {
     debug!(target: "sessile", session_id = %id, user_id, "log-in begun");
 }
 
-/// A cookie that is not taken for a session.
+/// The library does not accept a cookie.
 pub(crate) fn refused_cookie(id: Option<SessionId>, reason: &'static str) {
     let session_id = id.map(tracing::field::display);
     debug!(target: "sessile", session_id, reason, "cookie refused");
@@ -263,8 +263,8 @@ pub(crate) fn overruled_caching(is_first: bool, chosen: Option<&http::HeaderValu
     }
 }
 
-/// An answer that the client is not told the reason of, or that no handler gave. What the database failed at was
-/// logged where it happened.
+/// The client does not learn the reason for an answer, or the layer answered in place of the handler. Errors of the
+/// database are already logged.
 #[cfg(feature = "http")]
 pub(crate) fn failed_request(error: &Error) {
     if !is_databases_own(error) {

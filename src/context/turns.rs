@@ -1,4 +1,4 @@
-//! The order of calls that would get in each other's way.
+//! The order of calls that would disturb each other.
 
 use std::{
     collections::HashMap,
@@ -21,13 +21,13 @@ use crate::token::SessionId;
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     mutex: Arc<AsyncMutex<()>>,
-    /// How many turns there were.
+    /// The number of turns so far.
     taken: AtomicU64,
 }
 
 impl Turn {
-    /// Waits as long as other calls take their turns. `None` if no call has taken one for this long: the call
-    /// that has the turn waits for something that never comes, or is no longer polled.
+    /// Waits while other calls take their turns. `None` if no call has taken a turn for this long: the call that
+    /// has the turn waits for an event that never comes, or is no longer polled.
     pub(crate) async fn wait(&self, stalls_after: Duration) -> Option<OwnedMutexGuard<()>> {
         let mut next = pin!(self.mutex.clone().lock_owned());
         loop {
@@ -54,7 +54,7 @@ impl Turns {
         if let Some(turn) = turns.get(&id).and_then(Weak::upgrade) {
             return turn;
         }
-        // The map only has sessions that several requests write to at the moment: a few.
+        // The map only has the few sessions that several requests write to at the moment.
         turns.retain(|_, turn| turn.strong_count() > 0);
         let turn = Arc::<Turn>::default();
         turns.insert(id, Arc::downgrade(&turn));

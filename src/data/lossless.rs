@@ -1,15 +1,15 @@
-//! Finds values that JSON has no form for. serde_json writes them as `null`, which comes back as something else.
+//! Finds values that JSON cannot represent. serde_json writes them as `null`, which reads back as another value.
 
 use std::fmt;
 
 use serde::ser::{self, Serialize};
 
-/// Fails if the value holds a float that is not finite, or a `Some` of what is `null` itself.
+/// Fails if the value holds a float that is not finite, or a `Some` of a value that JSON writes as `null`.
 pub(super) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), Lossy> {
     value.serialize(Check { in_some: false })
 }
 
-/// Why a value would not come back unchanged.
+/// The reason why a value would not read back unchanged.
 #[derive(Debug)]
 pub(super) struct Lossy(String);
 
@@ -54,7 +54,7 @@ impl Check {
     }
 }
 
-/// Scalars of which every value has a form.
+/// Scalars whose values all have a form in JSON.
 macro_rules! scalars {
     ($($method:ident: $scalar:ty),* $(,)?) => {
         $(fn $method(self, _: $scalar) -> Result<(), Lossy> {
@@ -63,7 +63,7 @@ macro_rules! scalars {
     };
 }
 
-/// Compound types, which are checked by their parts.
+/// Compound types. Their parts are checked.
 macro_rules! compounds {
     ($($compound:ident: $($method:ident($($name:ty)?)),*;)*) => {
         $(impl ser::$compound for Check {

@@ -14,14 +14,14 @@ use crate::error::{Error, ErrorKind, Result};
 /// The bounds that every write is checked against, before the database sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Of the whole object as JSON text, in bytes.
+    /// The size of the whole object as JSON text, in bytes.
     pub(crate) bytes: usize,
     /// How deep arrays and objects may nest in one value.
     pub(crate) depth: usize,
 }
 
-/// The object, split at its top level only: a value is parsed when it is asked for, and one that
-/// nobody touches goes back byte for byte as it came. A clone shares the values.
+/// The object, split at its top level only. A value is parsed when a call reads it. A value that no call changes
+/// is written back byte for byte. A clone shares the values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Data(Arc<Values>);
 
@@ -56,14 +56,14 @@ impl Data {
     }
 }
 
-/// What a request did to the data, by top-level key. Applied to whatever the row holds when it is
-/// written, so that requests which change different keys both persist.
+/// A request's changes to the data, by top-level key. The write applies them to the row's newest data, so that
+/// requests that change different keys both persist.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
-    /// Everything that was there is to go, before the changes by key.
+    /// Whether all values are removed, before the changes by key.
     cleared: bool,
     keys: BTreeMap<String, Option<Box<RawValue>>>,
-    /// How long the entries of this data are with the changes made, since it was asked last.
+    /// The length of this data's entries with the changes made, if it was computed and is still valid.
     measured: Option<(Data, usize)>,
 }
 
@@ -72,7 +72,7 @@ impl Changes {
         !self.cleared && self.keys.is_empty()
     }
 
-    /// What becomes of a key, if they say anything of it.
+    /// The change to a key, if there is one. `Some(None)`: the key is removed.
     pub(crate) fn get(&self, key: &str) -> Option<Option<&RawValue>> {
         match self.keys.get(key) {
             Some(change) => Some(change.as_deref()),
@@ -80,7 +80,7 @@ impl Changes {
         }
     }
 
-    /// Whether applying them to no data at all would leave some.
+    /// Whether the changes set at least one value.
     pub(crate) fn sets_any(&self) -> bool {
         self.keys.values().any(Option::is_some)
     }
@@ -95,8 +95,8 @@ impl Changes {
         self.keys.insert(key.to_owned(), None);
     }
 
-    /// Sets or removes a key, if `data` with all changes made is then within `limits`. Costs what the value
-    /// does, however many keys there are.
+    /// Sets or removes a key, if `data` with all changes made is then within `limits`. The cost depends on the size
+    /// of the value, not on the number of keys.
     pub(crate) fn record(
         &mut self,
         data: &Data,
@@ -116,7 +116,7 @@ impl Changes {
         Ok(())
     }
 
-    /// How long the entries of `data` are with the changes made.
+    /// The length of the entries of `data` with the changes made.
     fn entries(&self, data: &Data) -> usize {
         let is_same = |of: &Data| Arc::ptr_eq(&of.0, &data.0) || (of.is_empty() && data.is_empty());
         match &self.measured {
@@ -129,8 +129,8 @@ impl Changes {
         *self = Self { cleared: true, ..Self::default() };
     }
 
-    /// Takes out what has to be written before or with a write of `key` alone: what was recorded
-    /// for it, and everything if everything was to be cleared first.
+    /// Takes the changes out that must be written before or with a write of `key` alone: the change to this key, or
+    /// all changes if all values are cleared first.
     pub(crate) fn take_for(&mut self, key: &str) -> Self {
         if self.cleared {
             return std::mem::take(self);
@@ -140,7 +140,7 @@ impl Changes {
         Self { keys, ..Self::default() }
     }
 
-    /// These, and then `later`.
+    /// Adds later changes to these.
     pub(crate) fn then(&mut self, later: Self) {
         if later.cleared || self.is_empty() {
             *self = later;
@@ -150,12 +150,12 @@ impl Changes {
         }
     }
 
-    /// `data` with the changes made, if the result is within `limits`. The error names `key`, or
-    /// the largest one that was set.
+    /// `data` with the changes made, if the result is within `limits`. The error names `key`, or the largest key
+    /// that was set.
     pub(crate) fn apply(&self, data: &Data, limits: Limits, key: Option<&str>) -> Result<Data> {
         let changed = self.preview(data);
         let length = values::length(changed.0.entries());
-        // Data that is over a limit which was lowered may still shrink.
+        // If a limit was lowered, data above the new limit may still shrink.
         if length > limits.bytes && self.sets_any() {
             let key = key.or_else(|| self.largest_key()).unwrap_or_default();
             return Err(too_large(key, length, limits));
@@ -185,7 +185,7 @@ impl Changes {
     }
 }
 
-/// A value as JSON text, if it is within `limits` by itself and comes back from there as it is.
+/// A value as JSON text, if it is within `limits` by itself and reads back unchanged.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     key: &str,
     value: &T,
@@ -213,7 +213,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     Ok(text)
 }
 
-/// Runs the application's code, as its types may bring their own.
+/// Parses a value. This runs code of the application, because its types may implement `Deserialize` themselves.
 pub(crate) fn parse<T: DeserializeOwned>(key: &str, value: &RawValue) -> Result<T> {
     serde_json::from_str(value.get()).map_err(|source| {
         let message = format!("the value of {key:?} is not a {}", std::any::type_name::<T>());
@@ -221,8 +221,7 @@ pub(crate) fn parse<T: DeserializeOwned>(key: &str, value: &RawValue) -> Result<
     })
 }
 
-/// Where and how a stored value failed to parse, without the value: serde quotes it in its own
-/// text.
+/// The place and the kind of a failure to parse a stored value. serde's own text would quote the value.
 #[derive(Debug)]
 pub(crate) struct Redacted {
     category: serde_json::error::Category,
@@ -252,7 +251,7 @@ fn too_large(key: &str, length: usize, limits: Limits) -> Error {
     Error::new(ErrorKind::InvalidData, message)
 }
 
-/// How deep arrays and objects nest in valid JSON.
+/// The depth to which arrays and objects nest in valid JSON.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0, 0, false, false);
     for byte in json.bytes() {

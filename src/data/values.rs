@@ -1,4 +1,4 @@
-//! Values by key, and how long they are as JSON.
+//! Values by key, and their length as JSON.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,12 +8,12 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// The values of an object by key. It always knows how many bytes `serde_json` makes of it, so that nobody
-/// has to write it out to learn that.
+/// The values of an object by key. It keeps count of the bytes that `serde_json` writes for it, so that a check of
+/// the limit does not have to write the object.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Values {
     by_key: BTreeMap<String, Box<RawValue>>,
-    /// Of all entries, each with a comma.
+    /// The bytes of all entries, each with a comma.
     entries: usize,
 }
 
@@ -44,7 +44,7 @@ impl Values {
         }
     }
 
-    /// Of all entries, each with a comma: see [`length`].
+    /// The bytes of all entries, each with a comma: see [`length`].
     pub(super) fn entries(&self) -> usize {
         self.entries
     }
@@ -66,7 +66,7 @@ fn around(key: &str) -> usize {
     r#""":,"#.len() + key.bytes().map(escaped).sum::<usize>()
 }
 
-/// The bytes of an object with these entries: the last one has no comma.
+/// The bytes of an object with these entries. The last entry has no comma.
 pub(super) fn length(entries: usize) -> usize {
     if entries == 0 { "{}".len() } else { "{}".len() + entries - ",".len() }
 }
@@ -77,7 +77,7 @@ impl Serialize for Values {
     }
 }
 
-/// Of a key that the object has twice, the last value counts, as for Postgres' `jsonb`.
+/// If the object has a key twice, the last value counts, as in Postgres' `jsonb`.
 impl<'de> Deserialize<'de> for Values {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::data::{Changes, Data, Limits};
 
-    /// Whatever is recorded, in whatever order, beside whatever else.
+    /// The count is right for all values, in every order.
     #[test]
     fn the_length_is_known_without_writing_the_data() {
         const KEYS: [&str; 8] =

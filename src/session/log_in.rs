@@ -62,7 +62,7 @@ impl LogIn<'_> {
     /// Sets the time at which the authentication began. Default: the arrival of the request. On a socket, the
     /// authentication begins later.
     ///
-    /// The log-in is refused if the user's sessions were revoked after this time, or if this time is a day ago.
+    /// The log-in is refused if the user's sessions were revoked after this time, or if this time is a day or more ago.
     /// For a log-in of several requests, [`begin_log_in`](Session::begin_log_in) stores the time in the database,
     /// and this setting has no effect.
     pub fn authentication_began(mut self, at: Instant) -> Self {

@@ -118,8 +118,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// cut-off. Returns `None`, and changes nothing, if the holder is not live or does not have its secret.
     async fn revoke(&self, revoke: &Revoke) -> Result<Option<Revocation>>;
 
-    /// What became of each holder, in their order. Several may name one row. Asks the database, as
-    /// [`load_now`](Self::load_now) does.
+    /// Returns the state of each holder, in their order. Several holders may name one row. Always queries the
+    /// database, as [`load_now`](Self::load_now) does.
     async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
         let mut ids: Vec<_> = holders.iter().map(|holder| holder.id).collect();
         ids.sort_unstable();
@@ -182,7 +182,7 @@ pub trait Store: Debug + Send + Sync + 'static {
         ))
     }
 
-    /// Moves all moments of a row back, for tests. Returns whether the row is there.
+    /// Moves all times of a row back, for tests. Returns whether the row exists.
     #[cfg(feature = "testing")]
     async fn age(&self, realm: &Realm, id: SessionId, by: TimeDelta) -> Result<bool> {
         let _ = (realm, id, by);

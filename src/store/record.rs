@@ -21,7 +21,8 @@ pub(crate) const SUPERSEDED_FOR: TimeDelta = TimeDelta::minutes(1);
 
 /// A live session as it was read.
 ///
-/// A person may have edited its row. Moments are then between 1970 and the year 9999, whatever the row says.
+/// A person may have edited its row. All times here are between 1970 and the year 9999, even if those in the row are
+/// not.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The public id.
@@ -36,7 +37,7 @@ pub struct Record {
     pub replaced: Option<Replaced>,
     /// The session's user; `None` while anonymous.
     pub user_id: Option<String>,
-    /// Whether the log-in said "remember me". `None` if the first release wrote the row.
+    /// Whether the log-in asked for "remember me". `None` if the first release wrote the row.
     pub remembered: Option<bool>,
     /// The last log-in of several requests that was begun, lapsed or not.
     pub pending: Option<PendingLogIn>,
@@ -57,8 +58,8 @@ pub struct Record {
     /// Whether the record was read before the call that returned it, because a wrapper around the store had
     /// kept it. Another node may have given the session a new secret since then.
     pub is_copy: bool,
-    /// The first column that the store could not read, because a person has edited the row, or that contradicts
-    /// another one. Something else may stand in its place here. No request gets into such a session.
+    /// The first column that the store cannot read, or that contradicts another column, because a person has edited
+    /// the row. This record may then have a placeholder for the column's value. No request gets into such a session.
     pub unreadable: Option<&'static str>,
 }
 
@@ -109,7 +110,7 @@ pub(crate) struct Columns {
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 impl Columns {
-    /// `None` stands for what cannot be read.
+    /// Takes `None` for a value that cannot be read, and returns the default in its place.
     pub(crate) fn read<T: Default>(&mut self, column: &'static str, value: Option<T>) -> T {
         value.unwrap_or_else(|| {
             self.unreadable.get_or_insert(column);
@@ -117,7 +118,7 @@ impl Columns {
         })
     }
 
-    /// Nobody has a secret with the hash that stands for one that cannot be read.
+    /// The default hash, which replaces an unreadable one, is the hash of no secret.
     pub(crate) fn secret_hash(&mut self, bytes: &[u8]) -> SecretHash {
         self.read("secret_hash", bytes.try_into().ok().map(|hash: [u8; 32]| hash)).into()
     }
@@ -132,8 +133,8 @@ impl Columns {
         self.read("idle_timeout", is_positive.map(i32::unsigned_abs))
     }
 
-    /// The record with the column that is to blame, if one is. Columns that contradict each other are, too: the
-    /// database would refuse whatever is written to such a row, by the table's checks.
+    /// The record with the first unreadable column, if there is one. Columns that contradict each other count as
+    /// unreadable, because the table's checks would refuse every write to such a row.
     pub(crate) fn of(self, record: Record) -> Record {
         let contradicts = [
             ("authenticated_at", record.user_id.is_some() != record.authenticated_at.is_some()),
@@ -173,8 +174,8 @@ impl Record {
         known(self.now) + elapsed
     }
 
-    /// The revision after a save, as the statements count it: 62 bits, so that none overflows, whatever a person has
-    /// written.
+    /// The revision after a save, as the statements count it: 62 bits, so that no number in an edited row
+    /// overflows.
     pub(crate) fn next_revision(&self) -> i64 {
         (self.revision & (i64::MAX >> 1)) + 1
     }
@@ -214,8 +215,8 @@ impl Record {
     }
 }
 
-/// The end of a page of a user's sessions: the log-in of the last one, by the database's clock, and its id,
-/// in case two log-ins are of the same moment. Its text can be part of a URL.
+/// The end of a page of a user's sessions: the log-in time of the last session, by the database's clock, and its id,
+/// in case two log-ins have the same time. The key's text can be part of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageKey {
     /// When the user last authenticated.
@@ -265,7 +266,7 @@ pub struct SessionInfo {
     pub expires_at: DateTime<Utc>,
     /// The client's address when the session was last seen.
     pub ip: Option<IpAddr>,
-    /// The client's user agent at the creation, log-in or renewal, whichever was last.
+    /// The client's user agent at the last creation, log-in or renewal.
     pub user_agent: Option<String>,
 }
 
@@ -278,7 +279,7 @@ impl SessionInfo {
     /// The key for the next page, if this session is the last one of a page; `None` while anonymous.
     pub fn page_key(&self) -> Option<PageKey> {
         self.user_id.as_ref()?;
-        // A list has a user's session without a log-in, which only a person can have written, at its end.
+        // Only a person can have written a user's session without a log-in. Lists have it at their end.
         let authenticated_at = self.authenticated_at.unwrap_or(FIRST);
         Some(PageKey { authenticated_at, id: self.id })
     }

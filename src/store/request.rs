@@ -24,7 +24,7 @@ pub struct Holder {
     pub secret_hash: SecretHash,
 }
 
-/// What became of a [`Holder`].
+/// The state of a [`Holder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HolderState {
     /// The row is live and has the holder's secret.

@@ -1,7 +1,7 @@
 //! The migrations, in one transaction under the lock that sqlx's own migrator takes.
 //!
-//! No statement here is prepared under a name, and outside of a transaction each is one message: through a
-//! pooler, nothing of them stays behind on a connection, and none is taken for another one.
+//! Through a pooler, a statement must leave nothing behind on a connection, and must not be mistaken for another
+//! one. So no statement here is prepared under a name, and each statement outside a transaction is one message.
 
 mod lock;
 mod rights;
@@ -29,26 +29,25 @@ use crate::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// Between two tries, so that those that wait for the table get their turn.
+/// The pause between two tries. Statements that wait for the table run meanwhile.
 const PAUSE: Duration = Duration::from_millis(300);
-/// How often it is tried to lock the table, for a second each time: see the migrations.
+/// How many times the migrations try to lock the table, for a second each time: see the migrations.
 const TRIES: u32 = 20;
-/// How long another migrator is waited for.
+/// How long a migrator waits for another one.
 const WAIT: Duration = Duration::from_secs(60);
 
-/// This release's migrations, for an application that runs them itself, or that wants their text.
+/// This release's migrations, for an application that runs them itself or needs their text.
 ///
-/// [`Sessions::migrate`](crate::Sessions::migrate) needs none of this. It does more than sqlx's migrator: it
-/// waits for a locked table without making others wait, asks for no right that it does not need, and names
-/// the one that is missing. The ledger is the same one, `sessile._sqlx_migrations`: whatever ran some of the
-/// migrations, the others can run the rest.
+/// [`Sessions::migrate`](crate::Sessions::migrate) does not need this function. It does more than sqlx's
+/// migrator. It waits for a locked table without making other statements wait, needs no unnecessary right, and names
+/// a missing right. Both use the same ledger, `sessile._sqlx_migrations`, so one can continue after the other.
 ///
-/// The migrator creates the schema `sessile` where it is missing, by a statement that needs `create` on the
-/// database even where it is not.
+/// The migrator creates the schema `sessile` if it is missing. Its statement needs `create` on the database even if
+/// the schema exists.
 ///
 /// # Examples
 ///
-/// Beside the application's own, with its ledger:
+/// Beside the application's own migrations, with sessile's ledger:
 ///
 /// ```no_run
 /// # async fn run(pool: sqlx::PgPool) -> Result<(), sqlx::migrate::MigrateError> {
@@ -56,7 +55,7 @@ const WAIT: Duration = Duration::from_secs(60);
 /// # Ok(()) }
 /// ```
 ///
-/// As files, for sqlx-cli or a person to read. `docs/operations.md` says how to run them.
+/// As files, for sqlx-cli or for reading. `docs/operations.md` tells how to run them.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -90,7 +89,7 @@ async fn migrate_within(pool: &PgPool, wait: Duration) -> Result<()> {
     let deadline = Instant::now() + wait;
     let mut tries = 1;
     loop {
-        // Closed, whatever comes: a dropped future gives no open transaction back to the pool.
+        // Detached and always closed, so that a dropped future gives no open transaction back to the pool.
         let mut connection = pool.acquire().await?.detach();
         let result = in_one_transaction(&mut connection, key, deadline).await;
         connection.close().await.ok();
@@ -110,13 +109,14 @@ async fn in_one_transaction(
     deadline: Instant,
 ) -> Result<()> {
     loop {
-        // Whatever is the default of the role: what another node has committed has to be seen.
+        // Not the role's default level, because this transaction must see the commits of other nodes.
         let mut tx = connection.begin_with("begin isolation level read committed").await?;
         if lock::take(&mut tx, key).await? {
             let limits = "set local statement_timeout = 0; set local lock_timeout = '900ms'";
             raw_sql(limits).execute(&mut *tx).await?;
             if let Err(error) = run(&mut tx).await {
-                // Now, not when the server finds that the connection is closed: somebody may wait for the lock.
+                // Rolls back now, not when the server notices the closed connection: another node may wait for
+                // the lock.
                 tx.rollback().await.ok();
                 return Err(error);
             }
@@ -125,15 +125,15 @@ async fn in_one_transaction(
         if Instant::now() >= deadline {
             return Err(lock::is_held(&mut tx, key).await);
         }
-        // The transaction ends while it waits. `create index concurrently`, which the other migrator may
-        // be at, waits for every open one.
+        // The transaction must end before the pause. The other migrator may run `create index concurrently`,
+        // which waits for every open transaction.
         tx.rollback().await?;
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 async fn run(tx: &mut PgConnection) -> Result<()> {
-    // Once more, under the lock.
+    // Another node may have migrated before this one got the lock.
     let Found { lacks, rights } = find(tx).await?;
     if lacks.is_empty() {
         return Ok(());
@@ -143,7 +143,7 @@ async fn run(tx: &mut PgConnection) -> Result<()> {
         create(tx, &rights, "create schema sessile").await?;
     }
     if !rights.has_ledger {
-        // As sqlx creates it.
+        // The same ledger as sqlx creates.
         let ledger = "create table sessile._sqlx_migrations (
                 version bigint primary key,
                 description text not null,
@@ -170,13 +170,14 @@ async fn create(tx: &mut PgConnection, rights: &Rights, statement: &'static str)
     let code = error.as_database_error().and_then(DatabaseError::code);
     match code.as_deref() {
         Some(rights::REFUSED) => Err(rights.refused(error)),
-        // sqlx-cli makes the two before it takes the lock: it was faster, and the next try finds them.
+        // sqlx-cli creates the schema and the ledger before it takes the lock. It was faster: the next try finds
+        // them.
         Some("42P06" | "42P07" | "23505") => Err(Error::from(error).transient()),
         _ => Err(error.into()),
     }
 }
 
-/// As sqlx does, without a transaction of its own.
+/// Runs a migration as sqlx does, but in the transaction of the caller.
 async fn apply(tx: &mut PgConnection, migration: &Migration) -> Result<(), sqlx::Error> {
     let begun = Instant::now();
     raw_sql(migration.sql.clone()).execute(&mut *tx).await?;
@@ -194,13 +195,13 @@ async fn apply(tx: &mut PgConnection, migration: &Migration) -> Result<(), sqlx:
     Ok(())
 }
 
-/// What is to do, and what the role may do.
+/// The missing migrations, and the rights of the role.
 struct Found {
     lacks: Vec<&'static Migration>,
     rights: Rights,
 }
 
-/// Needs no more than to read the ledger. An error where the schema is not one for this release.
+/// Needs only the right to read the ledger. An error if the schema does not fit this release.
 async fn find(connection: &mut PgConnection) -> Result<Found> {
     let rights = Rights::of_role(connection).await?;
     rights.check_encoding()?;

@@ -8,12 +8,12 @@ use sqlx::{
 
 use crate::expiry::{FIRST, LAST, known};
 
-/// A `timestamptz`, for which `sqlx.toml` puts it: sqlx has this for chrono, but behind a feature that makes it
-/// warn at every timestamp in the queries of an application that has its own from `time`.
+/// A `timestamptz`; `sqlx.toml` gives this type to the query macros. sqlx's own type for chrono is behind a feature.
+/// That feature would make sqlx warn about every timestamp in the queries of an application that uses `time`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment(pub(super) DateTime<Utc>);
 
-/// The server counts microseconds from the first of January 2000.
+/// The server counts microseconds from 1 January 2000.
 const EPOCH: i64 = 946_684_800_000_000;
 
 impl Type<Postgres> for Moment {
@@ -31,7 +31,7 @@ impl PgHasArrayType for Moment {
 impl<'r> Decode<'r, Postgres> for Moment {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         let since = <i64 as Decode<Postgres>>::decode(value)?;
-        // `infinity` is the last number, and `-infinity` the first one.
+        // `infinity` is the largest number, and `-infinity` the smallest.
         let known = FIRST.timestamp_micros()..=LAST.timestamp_micros();
         let micros = since.saturating_add(EPOCH).clamp(*known.start(), *known.end());
         Ok(Self(DateTime::from_timestamp_micros(micros).unwrap_or(LAST)))

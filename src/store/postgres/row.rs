@@ -1,4 +1,4 @@
-//! Rows as the statements return them, and their way into the store's records.
+//! Rows as the statements return them, and their conversion into the store's records.
 
 use std::{sync::Arc, time::Instant};
 
@@ -108,7 +108,7 @@ impl From<InfoRow> for SessionInfo {
     }
 }
 
-/// A `json` column as the text it holds: sqlx's own types for it would parse it.
+/// The text of a `json` column. sqlx's own types for such a column would parse the text.
 pub(super) struct JsonText<T = Arc<str>>(pub(super) T);
 
 impl<T> Type<Postgres> for JsonText<T> {

@@ -17,19 +17,20 @@ use crate::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// How long another node's migration is waited for, in milliseconds: for longer than a request waits.
+/// How long a node waits for another node's migration, in milliseconds. This is longer than a request waits.
 const WAIT: u32 = 60_000;
 
-/// This release's migrations, for an application that runs them itself, or that wants their text.
+/// This release's migrations, for an application that runs them itself or needs their text.
 ///
-/// [`Sessions::migrate`](crate::Sessions::migrate) needs none of this. It does more than sqlx's migrator: nodes
-/// that start at once wait for each other, and tables of the application's own are noticed before anything is
-/// changed. The ledger is the same one, `_sessile_migrations`: whatever ran some of the migrations, the others
-/// can run the rest.
+/// [`Sessions::migrate`](crate::Sessions::migrate) does not need this function. It does more than sqlx's
+/// migrator. Nodes that start at once wait for each other, and the call refuses a file with tables of the application
+/// under sessile's names before it changes anything. Both use the same ledger, `_sessile_migrations`, so one can
+/// continue after the other.
 ///
 /// # Examples
 ///
-/// Beside the application's own, with its ledger. sqlx takes no lock on SQLite: one process at a time.
+/// Beside the application's own migrations, with sessile's ledger. sqlx takes no lock on SQLite, so run it in one
+/// process at a time.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -39,7 +40,7 @@ const WAIT: u32 = 60_000;
 /// # Ok(()) }
 /// ```
 ///
-/// As files, for sqlx-cli or a person to read. `docs/operations.md` says how to run them.
+/// As files, for sqlx-cli or for reading. `docs/operations.md` tells how to run them.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -69,14 +70,14 @@ pub(super) async fn migrate(writer: &Connections<Sqlite>) -> Result<()> {
     result
 }
 
-/// For as long as a statement of the connection may wait for another one's lock.
+/// Sets how long a statement of this connection waits for the lock of another connection.
 async fn wait_for(connection: &mut SqliteConnection, millis: u32) -> Result<(), sqlx::Error> {
     let set = format!("pragma busy_timeout = {millis}");
     query(AssertSqlSafe(set)).execute(connection).await.map(drop)
 }
 
-/// All of it in one transaction that holds the write lock from the start: sqlx takes no lock on
-/// SQLite, and nodes that start at once would each run what the other one runs.
+/// Runs all missing migrations in one transaction that holds the write lock from the start. sqlx takes no lock on
+/// SQLite, so without this, nodes that start at once would run the same migrations.
 async fn run(connection: &mut SqliteConnection) -> Result<()> {
     if lacks(connection).await?.is_empty() {
         return Ok(());
@@ -90,7 +91,7 @@ async fn run(connection: &mut SqliteConnection) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// The migrations that are to run. An error where the schema is not one for this release.
+/// The missing migrations. An error if the schema does not fit this release.
 async fn lacks(connection: &mut SqliteConnection) -> Result<Vec<&'static Migration>> {
     let ledger = query!(
         r#"select count(*) as "tables!: i64" from sqlite_schema where name = '_sessile_migrations'"#
@@ -119,8 +120,8 @@ async fn check_newer(connection: &mut SqliteConnection) -> Result<()> {
     migrations::check_newer(&MIGRATIONS, needs)
 }
 
-/// An error where the file has something of the application's under a name that a migration is about to
-/// use. Other than Postgres, SQLite has no schema to keep the two apart.
+/// An error if the file has an object of the application under a name that a migration is about to use. Unlike
+/// Postgres, SQLite has no schemas that keep the two apart.
 async fn check_names(connection: &mut SqliteConnection, lacks: &[&Migration]) -> Result<()> {
     let new: BTreeSet<_> = lacks.iter().flat_map(|one| new_names(one.sql.as_str())).collect();
     for new in new {
@@ -140,7 +141,7 @@ async fn check_names(connection: &mut SqliteConnection, lacks: &[&Migration]) ->
     Ok(())
 }
 
-/// The names that a migration's text creates and did not drop before.
+/// The names that a migration's text creates, except names that it has dropped before.
 fn new_names(sql: &str) -> BTreeSet<&str> {
     let mut dropped = BTreeSet::new();
     let mut new = BTreeSet::new();

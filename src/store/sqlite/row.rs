@@ -1,4 +1,4 @@
-//! Rows as the statements return them, and their way into the store's records.
+//! Rows as the statements return them, and their conversion into the store's records.
 
 use std::{borrow::Cow, fmt, time::Instant};
 
@@ -20,14 +20,14 @@ use crate::{
     token::{SecretHash, SessionId},
 };
 
-/// A session as a statement returns its columns, or as an array of them in this order.
+/// A session, as the columns of a statement or as an array of these columns in this order.
 #[derive(Deserialize)]
 pub(super) struct Row<Data = Text> {
     pub(super) id: Uuid,
     pub(super) realm: Text,
     #[serde(with = "hex::serde")]
     pub(super) secret_hash: Vec<u8>,
-    /// Empty for null, as `hex` has it.
+    /// Empty for null, because `hex` returns an empty text for null.
     #[serde(with = "hex::serde")]
     pub(super) twin_hashes: Vec<u8>,
     #[serde(with = "hex::serde")]
@@ -57,9 +57,8 @@ impl From<Row> for Record {
     }
 }
 
-/// What a load returns: of each row an array of its columns, with the length of the data in bytes in
-/// its place, and behind it the data. In the array it would be escaped, and would have to be read
-/// once more.
+/// Reads the result of a load. Each row is an array of its columns, followed by the data. The array has the data's
+/// length in bytes in the place of the data, because data in the array would be escaped and read twice.
 pub(super) fn records(mut rows: &[u8]) -> Result<Vec<Record>, sqlx::Error> {
     let mut records = Vec::new();
     while !rows.is_empty() {
@@ -113,17 +112,17 @@ impl<Data> Row<Data> {
     }
 }
 
-/// A text as the file has it. SQLite lets a person store bytes that are no UTF-8.
+/// A text as the file has it. SQLite lets a person store bytes that are not UTF-8.
 #[derive(Default)]
 pub(super) struct Text(Vec<u8>);
 
 impl Text {
-    /// `None` if it is no UTF-8.
+    /// `None` if the text is not UTF-8.
     fn valid(text: Option<Self>) -> Option<Option<String>> {
         text.map(|text| String::from_utf8(text.0)).transpose().ok()
     }
 
-    /// For people, and for what is only compared.
+    /// For texts that are only shown or compared.
     fn lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
@@ -157,7 +156,7 @@ impl<'de> Deserialize<'de> for Text {
             }
         }
 
-        // serde_json does not ask then whether it is UTF-8.
+        // As bytes, because serde_json then accepts a text that is not UTF-8.
         deserializer.deserialize_byte_buf(Bytes)
     }
 }
@@ -189,7 +188,7 @@ impl From<InfoRow> for SessionInfo {
     }
 }
 
-/// A lifetime as the columns hold it.
+/// A lifetime in the units of the columns.
 pub(super) struct Millis {
     pub(super) last_seen_at: i64,
     pub(super) idle_timeout: u32,

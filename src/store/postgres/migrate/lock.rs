@@ -1,6 +1,6 @@
 //! The lock that `sqlx migrate run` and sqlx's `Migrator` take, so that only one migrator runs at a time.
-//! Their lock belongs to the database session; this one ends with the transaction. A session's lock would
-//! stay on a connection of a pool, or of a pooler, and no migrator could run any more.
+//! sqlx's lock belongs to the database session, and the lock here ends with the transaction. A lock of a database
+//! session would stay on a connection of a pool or a pooler, and no migrator could run any more.
 
 use sqlx::{PgConnection, Row, query, query_scalar};
 
@@ -16,7 +16,7 @@ pub(super) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), shift))
 }
 
-/// Returns whether the lock was free. It is held until the transaction ends.
+/// Takes the lock until the transaction ends, if the lock is free. Returns whether it was free.
 pub(super) async fn take(tx: &mut PgConnection, key: i64) -> Result<bool, sqlx::Error> {
     let take = query_scalar("select pg_try_advisory_xact_lock($1)").bind(key).persistent(false);
     take.fetch_one(tx).await

@@ -21,7 +21,8 @@ pub(super) struct Rights {
     to_migrate: Option<String>,
 }
 
-/// A superuser's membership cannot be granted, so an object that belongs to a superuser is handed over.
+/// Membership in a superuser's role must not be granted. So for an object of a superuser, the statement changes the
+/// object's owner.
 const RIGHTS: &str = "
     select current_user::text as role, current_database()::text as database,
         current_setting('server_encoding') as encoding,
@@ -73,7 +74,7 @@ impl Rights {
         })
     }
 
-    /// An error if the database cannot hold every text: then a request would learn that, by its first emoji.
+    /// An error if the database cannot hold every text. Otherwise the first request with an emoji would fail.
     pub(super) fn check_encoding(&self) -> Result<()> {
         if self.encoding == "UTF8" {
             return Ok(());

@@ -10,7 +10,7 @@ fn the_checksum_is_crc_32() {
     assert_eq!(lock::crc32(b"123456789"), 0xcbf4_3926);
 }
 
-/// In tests/it this would wait for a whole minute.
+/// In tests/it this test would wait for a whole minute.
 #[tokio::test]
 async fn whoever_holds_the_lock_for_too_long_is_named() {
     let server =
