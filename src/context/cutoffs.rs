@@ -26,7 +26,7 @@ struct Cutoff {
 }
 
 impl RecentCutoffs {
-    /// Remembers the cut-off of a user, or of everybody (the empty user id).
+    /// Remembers the cut-off of a user, or of all users (the empty user id).
     pub(super) fn note(&self, user_id: &str, at: DateTime<Utc>) {
         let cutoff = Cutoff { done: Instant::now(), at };
         let mut cutoffs = self.cutoffs();

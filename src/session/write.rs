@@ -29,7 +29,7 @@ impl Session {
     ///
     /// The function may run several times, each time on the newest value, so it must have no other side
     /// effects. The call returns the result of the run that was written. If that result is an `Err`, the
-    /// value is written all the same, as the function left it.
+    /// call still writes the value that the function left.
     ///
     /// An `Option` that is `None` at the end removes the key.
     ///

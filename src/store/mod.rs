@@ -105,7 +105,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// belongs to the user. Returns the new record, or `None` if nothing was changed.
     async fn reauthenticate(&self, reauthentication: &Reauthentication) -> Result<Option<Record>>;
 
-    /// Binds a user to a session, in one transaction that holds the user's lock and then everybody's. Admits
+    /// Binds a user to a session, in one transaction that holds the user's lock and then the lock of all users. Admits
     /// the log-in ([`LogIn::admit`]), enforces the limit, and updates the row if it is live and has the old
     /// secret (or is the [same log-in's](LogIn)), or inserts a row. Ends every pending log-in of the row.
     async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome>;

@@ -253,7 +253,7 @@ pub struct Page {
     pub by: Option<Holder>,
 }
 
-/// How much there is to sweep.
+/// The amount of work for a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Survey {
     /// The number of pages of the table.
