@@ -112,8 +112,8 @@ impl CrossSiteLayer {
         Ok(self.with(|config| config.exempt.push(path.to_owned())))
     }
 
-    /// Replaces the refusal with an answer of the application, as [`SessionLayer::answer`](super::SessionLayer::answer)
-    /// does.
+    /// Replaces the refusal with an answer of the application, as
+    /// [`SessionLayer::answer`](super::SessionLayer::answer) does.
     #[must_use]
     pub fn answer(
         self,

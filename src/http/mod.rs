@@ -33,9 +33,9 @@
 //!   writes fail with 409. A log-in is the exception: a user who has just authenticated gets a session.
 //! - **Several cookies of the same name** are looked up together. If exactly one of them names a live session,
 //!   the request has that session. If two name live sessions, or if there are more than four cookies, the
-//!   request has no session. A log-out ends every live session among them. A log-in or a log-out also removes
-//!   the other cookies that the browser may have under this name, with or without `Partitioned` and the
-//!   configured `Domain`.
+//!   request has no session. A log-out ends every live session among them, unless there are more than four. A
+//!   log-in or a log-out also removes the other cookies that the browser may have under this name, with or
+//!   without `Partitioned` and the configured `Domain`.
 //! - **Shared caches do not keep a response that sets or removes a cookie.** The layer sets
 //!   `Cache-Control: no-store`, unless the handler set `no-store` or `private`. It also removes the headers that
 //!   content delivery networks read instead. If the handler asked for the session, the response has
