@@ -46,9 +46,9 @@
 //! Sessions expire by the database's clock, so a paused or mocked clock in the test has no effect. Make the session
 //! older instead, with [`age`] or [`expire`].
 //!
-//! Do not use `#[tokio::test(start_paused = true)]` with sqlx. tokio moves a paused clock on whenever all tasks
-//! wait, and a task that waits for the database counts as waiting. Time-outs then expire at once: calls fail
-//! with "no answer within 2s" or `PoolTimedOut`, at random.
+//! Do not use `#[tokio::test(start_paused = true)]` with sqlx. tokio moves a paused clock on when all tasks wait,
+//! also when they wait for the database. Time-outs then expire at once, and calls fail with "no connection to
+//! the session database was free in time".
 
 use std::{fmt, time::Duration};
 

@@ -153,7 +153,8 @@ impl SessionCookieBuilder {
     }
 
     /// The attribute `SameSite`. Default: `Lax`. With `Strict`, a user who follows a link from another site
-    /// arrives logged out.
+    /// arrives logged out. If a handler of that request writes to the session, the new session replaces the one
+    /// that the browser has.
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.0.same_site = same_site;
         self

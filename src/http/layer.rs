@@ -104,7 +104,8 @@ impl SessionLayer {
     /// Replaces the layer's own answers with answers of the application.
     ///
     /// The layer answers by itself if the recorded changes were not written, because the handler's answer would
-    /// then be wrong: 401, 409, 413 and 503. The function gets the error and the head of the request, without its
+    /// then be wrong: 401, 403, 409, 413 and 503. [`LogInRequiredLayer`](super::LogInRequiredLayer) gives the same
+    /// answers. The function gets the error and the head of the request, without its
     /// extensions.
     ///
     /// Default: one sentence. It is JSON (`{"error": "session_ended", "message": "…"}`) if the request's `Accept`

@@ -13,6 +13,7 @@
 //! | answers 1xx to 4xx, and the write fails | are lost | stay | the layer's: 503 (or 500 or 413: see [`Error::status`](crate::Error::status)) |
 //! | answers 1xx to 4xx, and the session was ended meanwhile | are lost | stay | the layer's 401 if changes were recorded, otherwise the handler's |
 //! | answers 1xx to 4xx, and another request gave the session a new secret meanwhile | are lost | stay | the layer's 409 if changes were recorded, otherwise the handler's |
+//! | answers 1xx to 4xx, and another site sent the POST without its cookie (see [`CrossSiteLayer`]) | are lost | fail | the layer's 403 if changes were recorded, otherwise the handler's |
 //! | answers 5xx | are dropped | stay | the handler's; the browser still gets a new secret |
 //! | panics, or its connection is dropped | are dropped | stay; a call in flight takes effect completely or not at all | none |
 //!

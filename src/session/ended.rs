@@ -16,6 +16,8 @@ impl Session {
     /// A session that is not stored yet cannot end. The future then waits until the session is stored and has
     /// ended.
     ///
+    /// A graceful shutdown of the server waits for open streams, and this future does not end them.
+    ///
     /// ```no_run
     /// # async fn example(session: sessile::Session, mut ticks: tokio::time::Interval) {
     /// let mut ended = std::pin::pin!(session.ended());

@@ -111,7 +111,8 @@ impl Session {
     /// [`LogInRefused`](ErrorKind::LogInRefused) if the user's sessions were revoked since the
     /// authentication began; [`TooManySessions`](ErrorKind::TooManySessions),
     /// [`InvalidUserId`](ErrorKind::InvalidUserId); [`Configuration`](ErrorKind::Configuration) for
-    /// "remember me" if the policy is without it. Nothing was changed then.
+    /// "remember me" if the policy is without it; [`CrossSite`](ErrorKind::CrossSite) for a POST of another site
+    /// that arrived without the session's cookie. Nothing was changed then.
     ///
     /// Both refusals can also happen at a *second* try, if the first try succeeded and its answer was lost:
     ///

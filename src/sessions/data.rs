@@ -28,7 +28,8 @@ impl Sessions {
     ///
     /// The call leaves out a session that ends meanwhile. It also changes a session that the user logs in to
     /// meanwhile, unless the log-in comes after the call has read the list for the last time. So change your own
-    /// tables first, and fill the key from them at log-in.
+    /// tables first, and fill the key from them at log-in. A log-in that read your tables before the change, and
+    /// writes the key after this call, brings the old value back. So check permissions against your own tables.
     ///
     /// ```no_run
     /// # async fn example(sessions: sessile::Sessions) -> Result<(), sessile::Error> {

@@ -18,7 +18,7 @@ use crate::support::{
     tap::{Spy, Switch, Verb},
 };
 
-cases! { and_wrapped:
+cases! {
     it_ends_wherever_and_however_the_session_ends,
     it_goes_on_where_another_session_ends,
     waiting_does_not_prolong_the_session,
@@ -32,6 +32,10 @@ cases! { and_wrapped:
     nobody_looks_when_nobody_waits,
     a_change_by_the_same_node_is_not_waited_for,
 }
+
+// Where the cache hears of other nodes.
+cases! { @postgres_wrapped [it_ends_wherever_and_however_the_session_ends it_goes_on_where_another_session_ends] }
+cases! { @sqlite_wrapped [it_ends_wherever_and_however_the_session_ends it_goes_on_where_another_session_ends] }
 
 /// Longer than a look on a busy machine takes, shorter than a test may hang.
 const PATIENCE: Duration = Duration::from_secs(20);
