@@ -25,7 +25,7 @@ async fn news(
     });
     let hello = Event::default().data(format!("Hello {user}"));
     // The page reloads at this event, and shows the log-in.
-    let end = Event::default().event("logged-out").data("");
+    let end = Event::default().event("session-ended").data("");
     let events = stream::iter([hello]).chain(news).take_until(session.ended());
     Sse::new(events.chain(stream::iter([end])).map(Ok))
 }

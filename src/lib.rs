@@ -36,7 +36,7 @@
 //!     .absolute_timeout(days(7))
 //!     .build()?;
 //! sessions.migrate().await?;
-//! let cleanup = sessions.spawn_cleanup(Schedule::cron("*/5 * * * *")?);
+//! let cleanup = sessions.spawn_cleanup(Schedule::every(minutes(5)));
 //!
 //! let app: Router = Router::new()
 //!     .route("/cart", post(add))
@@ -119,6 +119,7 @@ mod data;
 mod error;
 mod expiry;
 /// From an axum application with a table of users to sessions in production. This module exists only in the docs.
+/// Its links to files are relative to the folder `docs` of the package.
 #[cfg(all(
     any(doc, doctest),
     feature = "axum",
@@ -160,6 +161,6 @@ pub use crate::{
 };
 
 /// The README's example compiles.
-#[cfg(all(doctest, feature = "axum", feature = "sqlite", feature = "cron"))]
+#[cfg(all(doctest, feature = "axum", feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -21,7 +21,7 @@ use crate::{
 /// | [`anonymous_idle_timeout`](Self::anonymous_idle_timeout) | the idle timeout | |
 /// | [`remember_me`](Self::remember_me) | 30 days, idle and absolute | §2.1.3 (AAL1); only if a log-in asks for it |
 /// | [`persistent_anonymous_cookie`](Self::persistent_anonymous_cookie) | no | a visitor's cookie ends with the browser's window |
-/// | [`touch_interval`](Self::touch_interval) | 5 minutes | the greatest error of "last seen" |
+/// | [`touch_interval`](Self::touch_interval) | 5 minutes | "last seen" is at most this old |
 /// | [`pending_log_in_timeout`](Self::pending_log_in_timeout) | 10 minutes | §3.1.3.2: a code that was sent is valid for that long |
 /// | [`data_limit`](Self::data_limit) | 64 KiB | a session is read and written whole |
 /// | [`depth_limit`](Self::depth_limit) | 32 levels | parsers and databases have their own limits beyond that |

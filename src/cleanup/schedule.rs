@@ -25,6 +25,11 @@ impl Schedule {
     /// Runs at the times of a cron expression with five fields (minute, hour, day of the month, month, day
     /// of the week), in UTC. Needs the feature `cron`, which is on by default.
     ///
+    /// ```
+    /// let every_night = sessile::Schedule::cron("30 3 * * *")?;
+    /// # Ok::<_, sessile::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Configuration`](crate::ErrorKind::Configuration) if the text is not a cron expression, or if it

@@ -52,10 +52,15 @@ impl LogInRequiredLayer {
         Self::default()
     }
 
-    /// Sends a browser that opens a page to the log-in (303), with the page's path in the parameter `next`:
-    /// `/login?next=%2Forders`. All other requests, such as those of scripts, are answered with 401.
+    /// Sends a browser that opens a page or sends a form to the log-in (303). All other requests, such as those of
+    /// scripts, are answered with 401.
     ///
-    /// The log-in's handler sends the user on to `next` after it has checked it with [`local_path`].
+    /// Browsers mark such a request with `Sec-Fetch-Mode: navigate`. If a client does not send that header, the
+    /// request counts as a page if its `Accept` names `text/html`. So a test or curl has to send one of the two.
+    ///
+    /// After a GET or a HEAD, the parameter `next` names the page: `/login?next=%2Forders`. A form that was sent
+    /// cannot be opened again, so there is no `next` after a POST. The log-in's handler redirects the user to
+    /// `next` after it has checked the parameter with [`local_path`].
     pub fn redirecting_to(log_in: &'static str) -> Self {
         Self { log_in: Some(log_in) }
     }
@@ -116,8 +121,11 @@ fn refuse<B: From<String>>(error: &Error, request: &Parts, log_in: Option<&str>)
         && matches!(error.kind(), ErrorKind::NotLoggedIn | ErrorKind::SessionEnded)
         && opens_page(request)
     {
-        let next = slot.map_or(&request.uri, Slot::uri);
-        return redirect(&log_in_target(log_in, next));
+        let page = slot.map_or(&request.uri, Slot::uri);
+        return redirect(&match request.method.is_safe() {
+            true => log_in_target(log_in, page),
+            false => log_in.to_owned(),
+        });
     }
     if error.status().is_server_error() {
         observed::failed_request(error);

@@ -59,8 +59,8 @@ impl Sessions {
 
     /// Updates the database's schema to this version: creates it, or runs the missing migrations.
     ///
-    /// Several nodes may call it at the same time. `sqlx migrate run` with this crate's `migrations` folder does the
-    /// same, with the same ledger. The call does not touch the application's own `_sqlx_migrations`. If no migration
+    /// Several nodes may call it at the same time. sqlx-cli with this crate's migrations and their `sqlx.toml`
+    /// (`--config`) does the same, with the same ledger. The call does not touch the application's own `_sqlx_migrations`. If no migration
     /// is missing, it only reads. `docs/operations.md` has the grants that the roles need, and other ways to run the
     /// migrations.
     ///

@@ -1,7 +1,8 @@
 //! The contract between the session logic and a database.
 //!
 //! A [`Store`] handles rows and times, and decides nothing. [`Sessions`](crate::Sessions) holds the policy.
-//! An application needs this module only to write its own store, or to wrap one.
+//! An application needs the trait only to write its own store, or to wrap one. The modules `postgres` and `sqlite`
+//! also have functions for applications: revocation in your own transaction, and the migrations as text.
 
 mod backend;
 mod batch;

@@ -185,7 +185,10 @@ impl<'a> Visit<'a> for Source {
         let path = format!("{}::{}", self.module, item.ident);
         if is_for_tests(&item.attrs) {
             self.tests.insert(path);
-        } else if let Some((_, items)) = &item.content {
+        } else if let Some((_, items)) = &item.content
+            // A module without items is a page of the docs.
+            && !items.is_empty()
+        {
             let outside = mem::replace(&mut self.module, path);
             self.current();
             items.iter().for_each(|item| self.visit_item(item));

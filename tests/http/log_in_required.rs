@@ -22,7 +22,8 @@ cases! {
 const PAGE: &[u8] = b"Sec-Fetch-Mode: navigate";
 
 fn private(layer: LogInRequiredLayer) -> Router {
-    let private = Router::new().route("/orders", get("orders")).route_layer(layer);
+    let private =
+        Router::new().route("/orders", get("orders").post(async || "ordered")).route_layer(layer);
     routes().merge(private.clone()).nest("/account", private)
 }
 
@@ -54,6 +55,9 @@ async fn a_browser_is_sent_to_the_log_in_and_back(db: Db) {
             let response = site.get(path, &[accept.to_vec()]).await;
             assert_eq!((response.status, response.one("location")), (303, Some(target)), "{path}");
         }
+        // Nobody can open again what was sent.
+        let response = site.send("POST", "/orders", &[accept.to_vec()]).await;
+        assert_eq!((response.status, response.one("location")), (303, Some("/login")));
     }
 }
 
