@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The first and the last moment that the library knows. Whatever a row says is put between the two as it is
+/// The first and the last moment that the library knows. A moment in a row is moved between the two as it is
 /// read: then no sum of a moment and a timeout overflows, and every database can hold it. A person may have written
 /// `infinity`, or a number by mistake.
 pub(crate) const FIRST: DateTime<Utc> = DateTime::UNIX_EPOCH;

@@ -47,9 +47,9 @@ impl Realm {
     /// empty user id).
     ///
     /// In the default realm the key is the user id itself, as it was before there were realms. Every other key is
-    /// the realm's name and the user id, each after a unit separator (U+001F). So is the key of a user id of the
-    /// default realm that begins with a separator. No two keys are equal, because no name
-    /// of a realm holds a separator.
+    /// the realm's name and the user id, each after a unit separator (U+001F). The same holds for a user
+    /// id of the default realm that begins with a separator. No two keys are equal, because no realm's name
+    /// contains a separator.
     pub fn cutoff_key(&self, user_id: impl UserId) -> String {
         let user_id = user_id.text();
         if self.0.is_none() && !user_id.starts_with(SEPARATOR) {
