@@ -59,6 +59,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// [`CrossSite`](ErrorKind::CrossSite) (403). A handler asks
 /// [`Session::is_cross_site`](crate::Session::is_cross_site), and answers with a page that sends the same form
 /// again from your own site. The guide shows one.
+///
+/// Another host of the same domain (`Sec-Fetch-Site: same-site`), such as a page of `app.example.org` for
+/// `api.example.org`, is not affected: browsers send the cookie with its requests. A browser that does not send
+/// `Sec-Fetch-Site` is not affected either if its origin is allowed.
 #[derive(Clone, Default)]
 pub struct CrossSiteLayer(Arc<Config>);
 
@@ -69,7 +73,9 @@ struct Config {
     answer: Option<Hook>,
 }
 
-/// In a request's extensions: another site sent the request, and [`CrossSiteLayer`] let it pass.
+const SITE: &str = "sec-fetch-site";
+
+/// In a request's extensions: an older browser sent the request from another site to an exempt path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FromAnotherSite;
 
@@ -129,15 +135,17 @@ impl CrossSiteLayer {
 }
 
 impl Config {
-    fn lets_pass(&self, request: &Parts) -> bool {
+    fn allows_origin(&self, request: &Parts) -> bool {
+        let origin = request.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+        origin.is_some_and(|origin| self.origins.contains(&bare(origin)))
+    }
+
+    fn is_exempt(&self, request: &Parts) -> bool {
         let path = request.uri.path();
-        let is_exempt = |exempt: &String| match exempt.ends_with('/') {
+        self.exempt.iter().any(|exempt| match exempt.ends_with('/') {
             true => path.starts_with(exempt),
             false => path == exempt,
-        };
-        let origin = request.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
-        self.exempt.iter().any(is_exempt)
-            || origin.is_some_and(|origin| self.origins.contains(&bare(origin)))
+        })
     }
 }
 
@@ -171,8 +179,8 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        if !is_safe(&head) && is_from_another_site(&head) {
-            if !self.config.lets_pass(&head) {
+        if !is_safe(&head) && is_from_another_site(&head) && !self.config.allows_origin(&head) {
+            if !self.config.is_exempt(&head) {
                 let error = Error::new(
                     ErrorKind::CrossSite,
                     "another site sent this request, so it was not done",
@@ -180,7 +188,11 @@ where
                 let hook = self.config.answer.as_ref();
                 return ResponseFuture::refused(Asked::of(&head, hook).answer(&error, hook));
             }
-            head.extensions.insert(FromAnotherSite);
+            // With the header, the session layer knows better: a browser sends the cookie to a neighbour under
+            // the same domain.
+            if !head.headers.contains_key(SITE) {
+                head.extensions.insert(FromAnotherSite);
+            }
         }
         ResponseFuture::passing(self.inner.call(Request::from_parts(head, body)))
     }
@@ -198,12 +210,12 @@ fn is_safe(request: &Parts) -> bool {
 
 /// Whether a browser withholds a `SameSite=Lax` cookie from this request.
 pub(super) fn withholds_lax_cookies(method: &Method, headers: &HeaderMap) -> bool {
-    !method.is_safe() && headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
+    !method.is_safe() && headers.get(SITE).is_some_and(|site| site == "cross-site")
 }
 
 fn is_from_another_site(request: &Parts) -> bool {
     let headers = &request.headers;
-    if let Some(site) = headers.get("sec-fetch-site") {
+    if let Some(site) = headers.get(SITE) {
         return site != "same-origin" && site != "none";
     }
     let Some(origin) = headers.get(ORIGIN) else {
@@ -316,7 +328,7 @@ mod tests {
         let passes = |path: &'static str, origin: &'static str| {
             let mut request = request(&[("origin", origin), ("sec-fetch-site", "cross-site")]);
             request.uri = Uri::from_static(path);
-            layer.0.lets_pass(&request)
+            layer.0.allows_origin(&request) || layer.0.is_exempt(&request)
         };
         assert!(passes("/cart", "https://a.example"));
         assert!(!passes("/cart", "http://a.example"));

@@ -17,6 +17,7 @@ cases! {
     the_refusal_can_be_the_applications_own,
     a_post_without_its_cookie_replaces_no_log_in,
     an_exempt_post_of_an_older_browser_replaces_no_log_in,
+    a_neighbour_under_the_same_domain_can_log_in,
     a_cookie_that_other_sites_send_is_not_withheld,
     a_client_that_is_no_browser_logs_in,
 }
@@ -118,6 +119,29 @@ async fn an_exempt_post_of_an_older_browser_replaces_no_log_in(db: Db) {
     for site in [outside, inside] {
         nothing_begins(&db, &site, ELSEWHERE[1]).await;
     }
+}
+
+/// Browsers send a Lax cookie to `api.example.org` from a page of `app.example.org`: without one, there is none.
+async fn a_neighbour_under_the_same_domain_can_log_in(db: Db) {
+    let guard = CrossSiteLayer::new().allow_origin("https://app.example.org").unwrap();
+    let guard = guard.exempt("/callback/record").unwrap();
+    let library = Library::over(&db);
+    let site = library.serve_as_is(callbacks().layer(library.layer()).layer(guard)).await;
+    let origin = b"Origin: https://app.example.org".as_slice();
+    let near = b"Sec-Fetch-Site: same-site".as_slice();
+    for (path, from) in [
+        ("/callback", lines([origin, near])),
+        // An older browser, and an origin that the application trusts.
+        ("/callback", lines([origin])),
+        ("/callback/record", lines([near, b"Origin: https://other.example.org"])),
+    ] {
+        let response = site.send("POST", path, &from).await;
+        assert_eq!((response.status, response.set_cookies().len()), (200, 1), "{path}");
+        assert_eq!(site.send("POST", "/callback/ask", &lines([origin, near])).await.body, "false");
+    }
+    let far = lines([origin, b"Sec-Fetch-Site: cross-site"]);
+    let refused = site.send("POST", "/callback", &far).await;
+    assert_eq!(refused.status, 403, "an allowed origin on another site still has no cookie");
 }
 
 async fn a_cookie_that_other_sites_send_is_not_withheld(db: Db) {
