@@ -24,6 +24,21 @@ async fn waiting_for_locks(db: &Db) -> i64 {
     db.number(waiting, "").await
 }
 
+async fn have_waited_for_two_seconds(db: &Db) -> bool {
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query_start < now() - interval '2 seconds'";
+    db.number(waiting, "").await > 0
+}
+
+fn log_in_often(log_ins: &mut JoinSet<sessile::Result<()>>, sessions: &Sessions) {
+    for _ in 0..50 {
+        let sessions = sessions.clone();
+        log_ins.spawn(async move {
+            let session = Browser::default().open(&sessions).await;
+            within(LOG_IN_DEADLINE + SLACK, session.log_in("ada")).await
+        });
+    }
+}
+
 async fn log_ins_that_wait_for_a_revocation_hold_up_nobody_else(db: Db) {
     let own = PgPool::connect(&db.url).await.unwrap();
     for sessions in [db.sessions().await, Sessions::builder(own).build().unwrap()] {
@@ -33,13 +48,7 @@ async fn log_ins_that_wait_for_a_revocation_hold_up_nobody_else(db: Db) {
 
         let (bob, _) = Browser::with(&sessions, "n", json!(0)).await;
         let mut log_ins = JoinSet::new();
-        for _ in 0..50 {
-            let sessions = sessions.clone();
-            log_ins.spawn(async move {
-                let session = Browser::default().open(&sessions).await;
-                within(LOG_IN_DEADLINE + SLACK, session.log_in("ada")).await
-            });
-        }
+        log_in_often(&mut log_ins, &sessions);
         // And log-ins whose clients have gone.
         for _ in 0..50 {
             let session = Browser::default().open(&sessions).await;
@@ -55,6 +64,9 @@ async fn log_ins_that_wait_for_a_revocation_hold_up_nobody_else(db: Db) {
             })
             .await;
         }
+        // These get their connections when the first ones give up.
+        soon(LOG_IN_DEADLINE, async || have_waited_for_two_seconds(&db).await).await;
+        log_in_often(&mut log_ins, &sessions);
         // Log-ins of other users wait too, as long as there is room.
         let mut told = 0;
         while let Some(answer) = log_ins.join_next().await {

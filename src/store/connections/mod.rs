@@ -42,10 +42,10 @@ const OUT: Duration = Duration::from_secs(60);
 /// however often that connection is used.
 const REST_OF_SHARED: Duration = Duration::from_millis(15);
 const OUT_OF_SHARED: Duration = Duration::from_millis(30);
-/// How long a request, and a log-in or a revocation, waits for a connection at most. This is shorter than the
-/// default deadlines, so that a request without a connection can report that nothing was done.
+/// How long a request waits for a connection at most. This is shorter than the default deadlines, so that a
+/// request without a connection can report that nothing was done. So is a log-in's wait for a connection and
+/// then for a lock (three seconds): it can report that it did not get the lock.
 const WAIT: Duration = Duration::from_millis(1500);
-const WAIT_OF_TRANSACTION: Duration = Duration::from_secs(3);
 /// While the pool tries to connect, how often to check it for connections that were given back.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -198,10 +198,9 @@ impl<DB: Database> Connections<DB> {
     ///
     /// # Errors
     ///
-    /// As the pool's own, after 1.5 seconds at most (a transaction: 3 seconds). Nothing was sent then.
+    /// As the pool's own, after 1.5 seconds at most. Nothing was sent then.
     pub(super) async fn take(&self, wanted: Use) -> Result<Lease<DB>, sqlx::Error> {
-        let wait = if wanted == Use::Transaction { WAIT_OF_TRANSACTION } else { WAIT };
-        let at_most = self.0.pool.options().get_acquire_timeout().min(wait);
+        let at_most = self.0.pool.options().get_acquire_timeout().min(WAIT);
         match timeout(at_most, self.wait(wanted)).await {
             Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(self.0.why_not().await),
             Ok(result) => result,
