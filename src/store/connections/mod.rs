@@ -350,6 +350,10 @@ impl<DB: Database> Shared<DB> {
         if let Some(last) = state.resting.iter().rposition(fits) {
             return Ok(state.resting.remove(last));
         }
+        // The pool may check a connection that has rested for so long, and hands it out again. It may have no other one,
+        // and the task that gives such connections back comes by only once in a rest.
+        let has_rested = |resting: &mut Resting<DB>| resting.since.elapsed() >= self.rest;
+        let rested: Vec<_> = state.resting.extract_if(.., has_rested).collect();
         let (sender, receiver) = oneshot::channel();
         state.waiting.retain(|(_, sender)| !sender.is_closed());
         state.waiting.push_back((here, sender));
@@ -360,6 +364,7 @@ impl<DB: Database> Shared<DB> {
             false => None,
         };
         drop(state);
+        rested.into_iter().for_each(|resting| self.give_back(resting.connection));
         if let Some(resting) = in_the_way {
             self.close(resting.connection);
         }

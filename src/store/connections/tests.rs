@@ -87,6 +87,21 @@ async fn who_waits_takes_over_what_is_kept() {
     timeout(REST / 2, second).await.unwrap().unwrap().unwrap();
 }
 
+/// The task that gives back what has rested comes by half a rest later.
+#[tokio::test]
+async fn nobody_waits_for_a_connection_that_has_rested() {
+    let connections = Connections::dedicated(pool(1).await);
+    connections.take(Use::Write).await.unwrap().keep();
+    passes(REST / 2).await;
+    connections.take(Use::Write).await.unwrap().keep();
+    passes(REST / 2).await;
+    settle().await;
+    passes(REST / 2 + REST / 10).await;
+    assert_eq!(connections.pool().num_idle(), 0, "it still rests");
+    let taken = timeout(REST / 10, connections.take(Use::Write)).await;
+    assert!(taken.is_ok_and(|taken| taken.is_ok()));
+}
+
 /// sqlx continues to try to connect, and checks nothing else meanwhile.
 #[tokio::test]
 async fn who_waits_for_the_pool_takes_over_what_is_kept() {
