@@ -81,6 +81,9 @@
 //!
 //! # Events
 //!
+//! These are the events for the application's own log. The database has a log of its own, for people and tools:
+//! [`Policy::record_events`], and `docs/sql.md` in the package.
+//!
 //! The library emits [tracing](https://docs.rs/tracing) events and spans with the target `sessile`. They contain
 //! public ids and user ids, and never a token, a hash or a value.
 //!
@@ -96,6 +99,7 @@
 //! | `log-in refused`: the client has the password | warn | `user_id`, `reason` |
 //! | `reauthenticated` | info | `session_id`, `user_id` |
 //! | `sessions revoked` | info | `scope`, `session_id`, `user_id`, `reason`, `ended` |
+//! | `user forgotten` | info | `user_id`, `ended` |
 //! | `cookie refused` | debug | `session_id`, `reason` |
 //! | `write refused` | debug | `session_id`, `reason` |
 //! | `a row cannot be read`: a person has edited it | warn | `session_id`, `error` |
@@ -154,7 +158,7 @@ pub use crate::{
     policy::{Policy, days, hours, minutes, seconds},
     realm::Realm,
     session::{BeginLogIn, CookieChange, Device, LogIn, Session, SessionData},
-    sessions::{Sessions, SessionsBuilder, UserSessions},
+    sessions::{Revoke, Sessions, SessionsBuilder, UserSessions},
     store::{OnLimit, PageKey, PendingLogIn, Revocation, SessionInfo},
     token::SessionId,
     user_id::UserId,

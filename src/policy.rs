@@ -38,6 +38,8 @@ pub struct Policy {
     data_limit: usize,
     depth_limit: usize,
     sessions_per_user: Option<(u32, OnLimit)>,
+    record_events: bool,
+    keep_events: Duration,
 }
 
 impl Default for Policy {
@@ -83,6 +85,8 @@ impl Policy {
             data_limit: 64 * 1024,
             depth_limit: 32,
             sessions_per_user: None,
+            record_events: true,
+            keep_events: days(90),
         }
     }
 
@@ -171,6 +175,23 @@ impl Policy {
         self
     }
 
+    /// Whether log-ins, log-outs, revocations, expiries and the like are recorded in the database, in the view
+    /// `session_events`: see `docs/sql.md`. Each is recorded in the transaction that makes it, with the client's address
+    /// and user agent. Default: yes.
+    #[must_use]
+    pub fn record_events(mut self, record: bool) -> Self {
+        self.record_events = record;
+        self
+    }
+
+    /// How long events and the runs of the cleanup are kept. The cleanup deletes older ones, also if no new ones are
+    /// recorded. Nodes with different settings delete by the shortest. Default: 90 days.
+    #[must_use]
+    pub fn keep_events(mut self, duration: Duration) -> Self {
+        self.keep_events = duration;
+        self
+    }
+
     pub(crate) fn rules(&self) -> Result<Rules> {
         let user = timeouts("idle_timeout", self.idle_timeout, self.absolute_timeout)?;
         let anonymous_idle = self.anonymous_idle_timeout.unwrap_or(self.idle_timeout);
@@ -203,6 +224,8 @@ impl Policy {
             pending_log_in,
             limits: Limits { bytes: self.data_limit, depth: self.depth_limit },
             sessions_per_user: self.sessions_per_user,
+            records_events: self.record_events,
+            keeps_events_for: checked("keep_events", self.keep_events)?,
         })
     }
 }
@@ -219,6 +242,9 @@ pub(crate) struct Rules {
     pub(crate) pending_log_in: u32,
     pub(crate) limits: Limits,
     pub(crate) sessions_per_user: Option<(u32, OnLimit)>,
+    pub(crate) records_events: bool,
+    /// In seconds.
+    pub(crate) keeps_events_for: u32,
 }
 
 impl Rules {

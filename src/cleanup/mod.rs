@@ -19,7 +19,7 @@ pub use self::schedule::Schedule;
 use crate::{
     context::{Context, observed},
     error::Result,
-    store::Swept,
+    store::{CleanupRun, Sweep, Swept},
 };
 
 /// How long a stop waits for the running statement, and then for the touches that are held back.
@@ -58,7 +58,7 @@ impl CleanupBuilder {
         Self { context, schedule, batch: 2_000, pause, jitter: None, hook: None }
     }
 
-    /// The maximum number of rows, and of old cut-offs of log-ins, that a statement deletes. Default: 2,000,
+    /// The maximum number of rows, of old cut-offs of log-ins, and of old events, that a statement deletes. Default: 2,000,
     /// which takes a database a few tenths of a second. If a large part of a Postgres table has expired, a
     /// statement deletes all expired rows on 3,000 pages instead.
     pub fn batch(mut self, rows: u32) -> Self {
@@ -144,8 +144,21 @@ impl CleanupBuilder {
     async fn run(&self, stop: &mut Stop) -> Result<CleanupReport> {
         let begun = Instant::now();
         let mut report = CleanupReport::default();
-        self.sweep(stop, &mut report).await?;
+        let result = self.sweep(stop, &mut report).await;
         report.elapsed = begun.elapsed();
+        // Not a run that another node makes, nor one that never reached the database.
+        if report.batches > 0 {
+            let run = CleanupRun {
+                elapsed: report.elapsed,
+                sessions: report.rows,
+                statements: report.batches,
+                error: result.as_ref().err().map(ToString::to_string),
+                keeps_runs_for: self.context.rules.keeps_events_for,
+            };
+            // A failure is logged where it happens, and fails no run.
+            self.context.store.log_cleanup(&run).await.ok();
+        }
+        result?;
         observed::swept(report.rows, report.batches, report.elapsed);
         Ok(report)
     }
@@ -154,7 +167,13 @@ impl CleanupBuilder {
     /// may be a backlog, which a pass through the whole table deletes faster.
     async fn sweep(&self, stop: &mut Stop, report: &mut CleanupReport) -> Result<()> {
         loop {
-            let swept = self.context.store.sweep(self.batch).await?;
+            let rules = &self.context.rules;
+            let sweep = Sweep {
+                limit: self.batch,
+                is_recorded: rules.records_events,
+                keeps_events_for: rules.keeps_events_for,
+            };
+            let swept = self.context.store.sweep(&sweep).await?;
             report.add(swept);
             let (is_full, cutoffs_left) = match swept {
                 Swept::Rows(rows) => (rows >= u64::from(self.batch), false),
@@ -184,7 +203,8 @@ impl CleanupBuilder {
         report: &mut CleanupReport,
     ) -> Result<ControlFlow<()>> {
         for pages in pages {
-            let swept = self.context.store.sweep_pages(pages).await?;
+            let is_recorded = self.context.rules.records_events;
+            let swept = self.context.store.sweep_pages(pages, is_recorded).await?;
             report.add(swept);
             if swept == Swept::Busy || self.is_over(stop).await {
                 return Ok(ControlFlow::Break(()));

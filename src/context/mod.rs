@@ -4,13 +4,14 @@
 mod cutoffs;
 mod endings;
 pub(crate) mod observed;
+mod superseded;
 mod turns;
 
 use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 
-use self::{cutoffs::RecentCutoffs, observed::Observed, turns::Turns};
+use self::{cutoffs::RecentCutoffs, observed::Observed, superseded::RecentUses, turns::Turns};
 pub(crate) use self::{
     endings::{Endings, LOOK_EVERY},
     turns::Turn,
@@ -19,7 +20,7 @@ use crate::{
     error::Result,
     policy::Rules,
     realm::Realm,
-    store::{Page, Revocation, Revoke, SessionInfo, Store},
+    store::{Cause, Page, Revocation, Revoke, SessionInfo, Store},
 };
 
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct Context {
     pub(crate) realm: Realm,
     pub(crate) rules: Rules,
     cutoffs: RecentCutoffs,
+    superseded_uses: RecentUses,
     endings: Arc<Endings>,
     /// The order of this node's writes to a contended session: see `Session::write`.
     pub(crate) turns: Turns,
@@ -47,16 +49,19 @@ impl Context {
             realm,
             rules,
             cutoffs: RecentCutoffs::default(),
+            superseded_uses: RecentUses::default(),
             turns: Turns::default(),
         })
     }
 
+    /// The cause of an end, if the policy records events.
+    pub(crate) fn cause(&self, actor: &str, reason: Option<&str>) -> Option<Cause> {
+        let cause = || Cause { actor: actor.to_owned(), reason: reason.map(str::to_owned) };
+        self.rules.records_events.then(cause)
+    }
+
     /// Ends the sessions that `revoke` names, and remembers the cut-off. `None` if the holder has lost its session.
-    pub(crate) async fn revoke(
-        &self,
-        revoke: &Revoke,
-        reason: &'static str,
-    ) -> Result<Option<Revocation>> {
+    pub(crate) async fn revoke(&self, revoke: &Revoke, reason: &str) -> Result<Option<Revocation>> {
         let revocation = self.store.revoke(revoke, reason).await?;
         if let Some(at) = revocation.and_then(|revocation| revocation.cutoff) {
             self.cutoffs.note(revoke.scope.user_id().unwrap_or_default(), at);

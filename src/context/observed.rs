@@ -10,9 +10,9 @@ use crate::{
     error::{Error, ErrorKind, Result},
     realm::Realm,
     store::{
-        End, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession, Page,
+        CleanupRun, End, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession, Page,
         Reauthentication, Record, Renewal, Revocation, Revoke, Save, Scope, SessionInfo, Store,
-        Survey, Swept, Touch,
+        SupersededUse, Survey, Sweep, Swept, Touch,
     },
     token::SessionId,
 };
@@ -128,11 +128,8 @@ impl Observed {
                     info!(target: "sessile", scope = "session", session_id = %id, user_id, reason = "limit", ended = 1, "sessions revoked");
                 }
             }
-            LogInOutcome::Refused => {
-                warn!(target: "sessile", user_id, reason = "revoked since the authentication began", "log-in refused");
-            }
-            LogInOutcome::TooManySessions => {
-                warn!(target: "sessile", user_id, reason = "limit of sessions", "log-in refused");
+            LogInOutcome::Refused | LogInOutcome::TooManySessions => {
+                warn!(target: "sessile", user_id, reason = outcome.refusal(), "log-in refused");
             }
             LogInOutcome::Absent => {}
         }
@@ -140,7 +137,7 @@ impl Observed {
     }
 
     /// Returns whether the session was live.
-    pub(crate) async fn end(&self, end: End, reason: &'static str) -> Result<bool> {
+    pub(crate) async fn end(&self, end: End, reason: &str) -> Result<bool> {
         let (id, user_id) = (end.id, end.user_id.clone());
         let span = debug_span!(target: "sessile", "end", session_id = %id, user_id);
         let was_live = !self.run("end", span, self.store.end(&[end])).await?.done.is_empty();
@@ -152,11 +149,7 @@ impl Observed {
     }
 
     /// `None` if the holder has lost its session.
-    pub(crate) async fn revoke(
-        &self,
-        revoke: &Revoke,
-        reason: &'static str,
-    ) -> Result<Option<Revocation>> {
+    pub(crate) async fn revoke(&self, revoke: &Revoke, reason: &str) -> Result<Option<Revocation>> {
         let name = match revoke.scope {
             Scope::User(_) => "user",
             Scope::OthersOf(..) => "others",
@@ -201,9 +194,28 @@ impl Observed {
         self.run("age", span, self.store.age(&self.realm, id, by)).await
     }
 
-    pub(crate) async fn sweep(&self, limit: u32) -> Result<Swept> {
-        let span = debug_span!(target: "sessile", "sweep", limit);
-        self.run("sweep", span, self.store.sweep(limit)).await
+    /// Deletes everything that is known of the user. Returns the number of sessions that ended.
+    pub(crate) async fn forget(&self, user_id: &str) -> Result<u64> {
+        let span = debug_span!(target: "sessile", "forget", user_id);
+        let ended = self.run("forget", span, self.store.forget(&self.realm, user_id)).await?;
+        self.endings.hear(&Invalidation::User(user_id.to_owned()));
+        info!(target: "sessile", user_id, ended, "user forgotten");
+        Ok(ended)
+    }
+
+    pub(crate) async fn sweep(&self, sweep: &Sweep) -> Result<Swept> {
+        let span = debug_span!(target: "sessile", "sweep", limit = sweep.limit);
+        self.run("sweep", span, self.store.sweep(sweep)).await
+    }
+
+    pub(crate) async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {
+        let span = debug_span!(target: "sessile", "log_cleanup");
+        self.run("log_cleanup", span, self.store.log_cleanup(run)).await
+    }
+
+    pub(crate) async fn log_superseded(&self, used: &SupersededUse) -> Result<()> {
+        let span = debug_span!(target: "sessile", "log_superseded", session_id = %used.id);
+        self.run("log_superseded", span, self.store.log_superseded(used)).await
     }
 
     pub(crate) async fn survey(&self) -> Result<Option<Survey>> {
@@ -211,10 +223,10 @@ impl Observed {
         self.run("survey", span, self.store.survey()).await
     }
 
-    pub(crate) async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
+    pub(crate) async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
         let span =
             debug_span!(target: "sessile", "sweep_pages", from = pages.start, to = pages.end);
-        self.run("sweep_pages", span, self.store.sweep_pages(pages)).await
+        self.run("sweep_pages", span, self.store.sweep_pages(pages, is_recorded)).await
     }
 
     pub(crate) async fn flush(&self) -> Result<()> {

@@ -72,7 +72,8 @@ impl Session {
 
     async fn end_itself(&self, holder: Holder) -> Result<bool> {
         let realm = self.0.context.realm.clone();
-        let end = End { id: holder.id, realm, user_id: None, by: Some(holder) };
+        let cause = self.0.context.cause("user", None);
+        let end = End { id: holder.id, realm, user_id: None, by: Some(holder), cause };
         self.0.context.store.end(end, "logged out").await
     }
 
@@ -114,7 +115,8 @@ impl Session {
         reason: &'static str,
     ) -> Result<Revocation> {
         let realm = self.0.context.realm.clone();
-        let revoke = Revoke { realm, scope, by: Some(stored.holder()) };
+        let cause = self.0.context.cause("user", Some(reason));
+        let revoke = Revoke { realm, scope, by: Some(stored.holder()), cause };
         match self.0.context.revoke(&revoke, reason).await? {
             Some(revocation) => Ok(revocation),
             None => Err(self.why_not(stored).await),
@@ -133,8 +135,10 @@ impl Session {
         let _turn = self.turn().await?;
         let (stored, user_id) = self.logged_in()?;
         let realm = self.0.context.realm.clone();
-        let end = End { id, realm, user_id: Some(user_id), by: Some(stored.holder()) };
-        let was_live = self.0.context.store.end(end, "logged out from another device").await?;
+        let reason = "logged out from another device";
+        let cause = self.0.context.cause("user", (id != stored.record.id).then_some(reason));
+        let end = End { id, realm, user_id: Some(user_id), by: Some(stored.holder()), cause };
+        let was_live = self.0.context.store.end(end, reason).await?;
         if !was_live {
             // Either the user has no such device, or this handle has lost its session.
             self.reload(&stored).await?;

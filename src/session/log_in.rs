@@ -178,7 +178,8 @@ impl Session {
         let (secret, renewal) = self.renewal(&stored)?;
         let new_hash = renewal.new_hash;
         let lifetime = Lifetime::begin(now, timeouts_again(&stored));
-        let to = Reauthentication { renewal, user_id, lifetime };
+        let is_recorded = self.0.context.rules.records_events;
+        let to = Reauthentication { renewal, user_id, lifetime, is_recorded };
         match self.0.context.store.reauthenticate(&to).await? {
             Some(record) => {
                 self.adopt(Stored::read(record, new_hash)?, secret);
@@ -293,6 +294,10 @@ impl LogIn<'_> {
             stored.record.user_id.as_ref().is_some_and(|other| *other != user_id)
         };
         let drops_data = self.discard_data || before.as_ref().is_some_and(is_others);
+        let replaces_user = before
+            .as_ref()
+            .filter(|stored| is_others(stored))
+            .and_then(|stored| stored.record.user_id.clone());
         let after = match began {
             Began::Here(instant) => context.cutoff_before(&user_id, instant),
             Began::At(_) => None,
@@ -310,6 +315,8 @@ impl LogIn<'_> {
             began,
             after: self.after.max(after),
             limit: context.rules.sessions_per_user,
+            replaces_user,
+            is_recorded: context.rules.records_events,
         };
         let was_superseded = session.is_superseded();
         let mut bound = session.bind(&request).await;
@@ -330,6 +337,7 @@ impl LogIn<'_> {
             request.data = keeps_data.then(|| stored.data.encode());
             request.id = SessionId::generate();
             request.old_hash = None;
+            request.replaces_user = None;
             bound = session.bind(&request).await;
         }
         // The store never reports a new id as absent.

@@ -13,7 +13,8 @@ use crate::{
         observed::{refused_cookie, unreadable_row},
     },
     error::Result,
-    store::{Holder, Record, SecretCheck},
+    realm::Realm,
+    store::{Holder, Record, SecretCheck, SupersededUse},
     token::{SecretHash, SessionId, Token},
 };
 
@@ -90,6 +91,25 @@ impl Presented {
 struct Found {
     live: Vec<(Holder, Result<Arc<Stored>>)>,
     superseded: Option<Arc<Stored>>,
+    /// The sessions of which the request has only a secret that was replaced, lately or long ago.
+    replaced_uses: Vec<ReplacedUse>,
+}
+
+struct ReplacedUse {
+    id: SessionId,
+    realm: Realm,
+    user_id: Option<String>,
+    is_settled: bool,
+}
+
+impl ReplacedUse {
+    fn use_by(self, client: Client) -> SupersededUse {
+        let reason = match self.is_settled {
+            true => "replaced more than a minute ago",
+            false => "replaced within the last minute",
+        };
+        SupersededUse { id: self.id, realm: self.realm, user_id: self.user_id, client, reason }
+    }
 }
 
 impl Found {
@@ -101,7 +121,17 @@ impl Found {
             let stored = Stored::read(record, hash);
             stored.as_ref().err().inspect(|error| unreadable_row(id, error));
             self.live.push((Holder { id, secret_hash: hash }, stored));
-        } else if let Some(hash) = find(SecretCheck::Superseded) {
+            return;
+        }
+        if record
+            .replaced
+            .is_some_and(|replaced| hashes.iter().any(|hash| replaced.hash.matches(hash)))
+        {
+            let (realm, user_id) = (record.realm.clone(), record.user_id.clone());
+            let is_settled = record.is_settled();
+            self.replaced_uses.push(ReplacedUse { id, realm, user_id, is_settled });
+        }
+        if let Some(hash) = find(SecretCheck::Superseded) {
             refused_cookie(Some(id), "superseded");
             self.superseded = Some(Stored::hidden(record, hash));
         } else {
@@ -118,7 +148,10 @@ impl Session {
         client: Client,
         opened: Instant,
     ) -> Result<Self> {
-        let Found { mut live, superseded } = presented.look_up(&context).await?;
+        let Found { mut live, superseded, replaced_uses } = presented.look_up(&context).await?;
+        for record in replaced_uses {
+            context.note_superseded(record.use_by(client.clone()));
+        }
         let mut rivals = Vec::<Holder>::new();
         let standing = match (live.len(), superseded) {
             (0, Some(superseded)) => Standing::Superseded(superseded),

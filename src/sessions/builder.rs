@@ -113,6 +113,18 @@ impl SessionsBuilder {
         self
     }
 
+    /// See [`Policy::record_events`].
+    pub fn record_events(mut self, record: bool) -> Self {
+        self.policy = self.policy.record_events(record);
+        self
+    }
+
+    /// See [`Policy::keep_events`].
+    pub fn keep_events(mut self, duration: Duration) -> Self {
+        self.policy = self.policy.keep_events(duration);
+        self
+    }
+
     /// Whether concurrent requests share statements, and touches are written in the background: see [`Batched`].
     /// Default: yes.
     pub fn batching(mut self, batching: bool) -> Self {

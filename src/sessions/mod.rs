@@ -3,10 +3,11 @@
 mod builder;
 mod data;
 mod list;
+mod revoke;
 
 use std::{sync::Arc, time::Instant};
 
-pub use self::{builder::SessionsBuilder, list::UserSessions};
+pub use self::{builder::SessionsBuilder, list::UserSessions, revoke::Revoke};
 use crate::{
     cleanup::{Cleanup, CleanupBuilder, CleanupReport, Schedule},
     client::Client,
@@ -14,7 +15,7 @@ use crate::{
     error::Result,
     realm::Realm,
     session::{Presented, Session},
-    store::{Backend, End, Revocation, Revoke, Scope, SessionInfo},
+    store::{self, Backend, Revocation, Scope, SessionInfo},
     token::SessionId,
     user_id::{UserId, checked},
 };
@@ -136,37 +137,17 @@ impl Sessions {
         self.0.store.count(Some(&user_id)).await
     }
 
-    /// Ends one session, at once and on every node. Returns whether it was live.
-    pub async fn revoke(&self, id: SessionId) -> Result<bool> {
-        let end = End { id, realm: self.realm().clone(), user_id: None, by: None };
-        self.0.store.end(end, "revoked").await
-    }
-
-    /// Ends all sessions of a user. When the call returns, no request gets into any of them. The user's log-ins
-    /// whose authentication began before the call are refused.
+    /// Erases what the database has of a user: the sessions, which end, the events, and the cut-off of a revocation.
+    /// Delete the user in your own table first. Otherwise a log-in that is in flight can succeed after this call, because
+    /// the cut-off that refuses it is gone.
     ///
-    /// To end them in a transaction with other changes, see
-    /// [`store::postgres`](crate::store::postgres::revoke_user) and
-    /// [`store::sqlite`](crate::store::sqlite::revoke_user).
-    pub async fn revoke_user(&self, user_id: impl UserId) -> Result<Revocation> {
-        self.revoke_all_in(Scope::User(checked(&user_id)?)).await
-    }
-
-    /// Ends all sessions of a user except one, as [`revoke_user`](Self::revoke_user) does.
-    pub async fn revoke_others(&self, user_id: impl UserId, keep: SessionId) -> Result<Revocation> {
-        self.revoke_all_in(Scope::OthersOf(checked(&user_id)?, keep)).await
-    }
-
-    /// Ends every session of this realm, anonymous ones too, and refuses every log-in that is in
-    /// flight.
-    pub async fn revoke_all(&self) -> Result<Revocation> {
-        self.revoke_all_in(Scope::All).await
-    }
-
-    async fn revoke_all_in(&self, scope: Scope) -> Result<Revocation> {
-        let revoke = Revoke { realm: self.realm().clone(), scope, by: None };
-        // The store returns `None` only for a holder that has lost its session, and here is no holder.
-        Ok(self.0.revoke(&revoke, "revoked").await?.unwrap_or_default())
+    /// Not erased: values that the application stored about the user in other sessions.
+    pub async fn forget_user(&self, user_id: impl UserId) -> Result<Revocation> {
+        let user_id = checked(&user_id)?;
+        let scope = Scope::User(user_id.clone());
+        let revoke = store::Revoke { realm: self.realm().clone(), scope, by: None, cause: None };
+        let ended = self.0.revoke(&revoke, "forgotten").await?.unwrap_or_default().ended;
+        Ok(Revocation::new(ended + self.0.store.forget(&user_id).await?, None))
     }
 
     /// Deletes all expired rows now, in batches. An expired session is unusable even before its row is deleted.

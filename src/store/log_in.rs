@@ -52,6 +52,10 @@ pub struct LogIn {
     pub after: Option<DateTime<Utc>>,
     /// How many live sessions the user may have, this one included, and how the limit is enforced.
     pub limit: Option<(u32, OnLimit)>,
+    /// The other user whose session it was until now, as far as the caller knows.
+    pub replaces_user: Option<String>,
+    /// Whether the log of events records the log-in, the sessions that the limit ends, and a refusal.
+    pub is_recorded: bool,
 }
 
 /// When an authentication began.
@@ -154,6 +158,17 @@ pub enum LogInOutcome {
     Refused,
     /// The user has reached the limit, and the limit says to refuse. Nothing was changed.
     TooManySessions,
+}
+
+impl LogInOutcome {
+    /// Why the log-in was refused, for the logs.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused => Some("revoked since the authentication began"),
+            Self::TooManySessions => Some("limit of sessions"),
+            Self::LoggedIn(..) | Self::Absent => None,
+        }
+    }
 }
 
 /// How the limit is enforced when a user logs in to more sessions than the policy allows.

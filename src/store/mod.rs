@@ -40,8 +40,9 @@ pub use connect::{ConnectOptions, connect, connect_with};
 pub use log_in::{Admission, Began, Cutoff, LogIn, LogInOutcome, OnLimit};
 pub use record::{PageKey, PendingLogIn, Record, Replaced, SecretCheck, SessionInfo};
 pub use request::{
-    Changed, End, Holder, HolderState, Invalidation, NewPendingLogIn, NewSession, Page,
-    Reauthentication, Renewal, Revocation, Revoke, Save, Scope, Survey, Swept, Touch,
+    Cause, Changed, CleanupRun, End, Holder, HolderState, Invalidation, NewPendingLogIn,
+    NewSession, Page, Reauthentication, Renewal, Revocation, Revoke, Save, Scope, SupersededUse,
+    Survey, Sweep, Swept, Touch,
 };
 
 use crate::{
@@ -146,10 +147,15 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// The number of live sessions of the realm: one user's, or all.
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64>;
 
-    /// Deletes at most `limit` expired rows of all realms (by `expires_at`), and at most as many cut-offs
-    /// that were not used for a day, unless another sweeper is at work. Waits for no row: it skips rows that
-    /// another transaction has locked. Costs one index probe if nothing has expired.
-    async fn sweep(&self, limit: u32) -> Result<Swept>;
+    /// Deletes the user's sessions, events and cut-off, in one transaction that holds the user's lock. Returns the
+    /// number of sessions that were live.
+    async fn forget(&self, realm: &Realm, user_id: &str) -> Result<u64>;
+
+    /// Deletes at most `limit` expired rows of all realms (by `expires_at`), at most as many cut-offs that were not
+    /// used for a day, and at most as many old events, unless another sweeper is at work. Waits for no row: it
+    /// skips rows that another transaction has locked. Costs one index probe for each of the three if there is
+    /// nothing to delete.
+    async fn sweep(&self, sweep: &Sweep) -> Result<Swept>;
 
     /// The amount of work that a sweep of the whole table would meet; `None` if the store finds rows by the
     /// index as fast as by their place.
@@ -157,11 +163,23 @@ pub trait Store: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// As [`sweep`](Self::sweep), but deletes the expired rows on the given pages of the table, and no
-    /// cut-offs. [`survey`](Self::survey) returns the number of pages.
-    async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
-        let _ = pages;
+    /// As [`sweep`](Self::sweep), but deletes the expired rows on the given pages of the table, and nothing else.
+    /// [`survey`](Self::survey) returns the number of pages.
+    async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
+        let _ = (pages, is_recorded);
         Ok(Swept::Rows(0))
+    }
+
+    /// Adds a run of the cleanup to the log of runs, and deletes old runs from it.
+    async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {
+        let _ = run;
+        Ok(())
+    }
+
+    /// Adds an event to the log of events, at most one a minute for a session.
+    async fn log_superseded(&self, used: &SupersededUse) -> Result<()> {
+        let _ = used;
+        Ok(())
     }
 
     /// Updates the schema to this version's. Several nodes may call it at the same time.

@@ -1,6 +1,6 @@
 //! The parameters of a store's verbs: plain values.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -134,6 +134,8 @@ pub struct Reauthentication {
     pub user_id: String,
     /// The session's new times. `last_seen_at` is the moment of the authentication.
     pub lifetime: Lifetime,
+    /// Whether the log of events records it.
+    pub is_recorded: bool,
 }
 
 /// One session to end.
@@ -148,6 +150,18 @@ pub struct End {
     /// The session on whose behalf this one ends. It must belong to the same user. `None` for the
     /// application.
     pub by: Option<Holder>,
+    /// How the log of events records it: as a log-out if the session ends itself, otherwise as a revocation.
+    /// `None` records nothing.
+    pub cause: Option<Cause>,
+}
+
+/// Who ended sessions, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// Who did it: `user`, `application`, or a name.
+    pub actor: String,
+    /// In words.
+    pub reason: Option<String>,
 }
 
 /// Sessions to end, and log-ins in flight to refuse.
@@ -160,6 +174,9 @@ pub struct Revoke {
     /// The session on whose behalf the others end. It must belong to the user, and it loses its twins. `None`
     /// for the application.
     pub by: Option<Holder>,
+    /// How the log of events records it: a revocation of each session that has a user, and one without a session.
+    /// `None` records nothing.
+    pub cause: Option<Cause>,
 }
 
 /// Which sessions to end.
@@ -253,6 +270,47 @@ pub struct Page {
     pub by: Option<Holder>,
 }
 
+/// A use of a secret that was replaced: by a browser that had not got its new cookie yet, or by a thief.
+#[derive(Clone, Debug)]
+pub struct SupersededUse {
+    /// The session.
+    pub id: SessionId,
+    /// Its realm.
+    pub realm: Realm,
+    /// Its user.
+    pub user_id: Option<String>,
+    /// The client that used the secret.
+    pub client: Client,
+    /// How long ago the secret was replaced, in words.
+    pub reason: &'static str,
+}
+
+/// What a statement of a sweep deletes, and records.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// At most this many rows of each kind.
+    pub limit: u32,
+    /// Whether the log of events records the sessions that have expired and have a user.
+    pub is_recorded: bool,
+    /// Events that are older than this number of seconds are deleted.
+    pub keeps_events_for: u32,
+}
+
+/// A run of the cleanup, for the log of runs.
+#[derive(Clone, Debug)]
+pub struct CleanupRun {
+    /// The duration of the run, which ends now.
+    pub elapsed: Duration,
+    /// Expired rows that were deleted.
+    pub sessions: u64,
+    /// The number of statements.
+    pub statements: u64,
+    /// Why the run ended early.
+    pub error: Option<String>,
+    /// Runs that ended more than this number of seconds ago are deleted.
+    pub keeps_runs_for: u32,
+}
+
 /// The amount of work for a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Survey {
@@ -269,7 +327,7 @@ pub enum Swept {
     /// The number of deleted rows. If it is below the limit, no further rows have expired, except locked
     /// ones.
     Rows(u64),
-    /// The same, but the statement also deleted as many old cut-offs as it may, so more may be left.
+    /// The same, but the statement also deleted as many old cut-offs or events as it may, so more may be left.
     More(u64),
     /// Nothing was deleted: another sweeper holds the lock.
     Busy,

@@ -36,9 +36,11 @@ impl Spy {
         &self.0
     }
 
-    /// The calls since the last question, in order.
+    /// The calls since the last question, in order, without those that the library makes at a time of its own.
     pub(crate) fn take(&self) -> Vec<Verb> {
-        std::mem::take(&mut self.0.calls.lock().unwrap())
+        let mut calls = std::mem::take(&mut *self.0.calls.lock().unwrap());
+        calls.retain(|verb| *verb != Verb::LogSuperseded);
+        calls
     }
 
     /// Stops each call of a verb before it reaches the database.

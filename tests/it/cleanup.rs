@@ -19,6 +19,7 @@ use crate::{
     support::{
         Browser, Db, Pool, cases,
         tap::{self, Gate, Switch, Verb},
+        up_to,
     },
 };
 
@@ -324,7 +325,7 @@ async fn no_plan_for_pages_is_kept() {
     let db = Db::postgres().await;
     let pool = PgPoolOptions::new().max_connections(1).connect(&db.url).await.unwrap();
     let store = PostgresStore::new(pool.clone());
-    store.sweep_pages(0..1).await.unwrap();
+    store.sweep_pages(0..1, true).await.unwrap();
     let kept: i64 = query_scalar(
         "select count(*) from pg_prepared_statements
          where statement like '%delete%ctid%' and statement not like '%pg_prepared_statements%'",
@@ -353,9 +354,13 @@ async fn a_sweep_leaves_it_to_the_one_that_holds_the_lock() {
     let report = sessions.sweep().await.unwrap();
     assert!(report.busy && report.rows == 0, "{report:?}");
     let store = PostgresStore::new(pool.clone());
-    assert_eq!(store.sweep_pages(0..10).await.unwrap(), Swept::Busy);
+    assert_eq!(store.sweep_pages(0..10, true).await.unwrap(), Swept::Busy);
     tx.rollback().await.unwrap();
-    assert_eq!(store.sweep_pages(10..20).await.unwrap(), Swept::Rows(0), "there is no such page");
+    assert_eq!(
+        store.sweep_pages(10..20, true).await.unwrap(),
+        Swept::Rows(0),
+        "there is no such page"
+    );
     let report = sessions.sweep().await.unwrap();
     assert!(!report.busy && report.rows == 1, "{report:?}");
     db.drop().await;
@@ -367,8 +372,8 @@ async fn a_sweep_leaves_the_durability_of_its_connection_alone() {
     let db = Db::postgres().await;
     let pool = PgPoolOptions::new().max_connections(1).connect(&db.url).await.unwrap();
     let store = PostgresStore::new(pool.clone());
-    store.sweep(10).await.unwrap();
-    store.sweep_pages(0..1).await.unwrap();
+    store.sweep(&up_to(10)).await.unwrap();
+    store.sweep_pages(0..1, true).await.unwrap();
     let setting: String = query_scalar("show synchronous_commit").fetch_one(&pool).await.unwrap();
     assert_eq!(setting, "on");
     pool.close().await;

@@ -13,7 +13,9 @@ mod cleanup;
 mod conformance;
 mod connections;
 mod distributed;
+mod documented_sql;
 mod ended;
+mod event_log;
 mod events;
 mod handles;
 mod last_seen;
@@ -31,6 +33,7 @@ mod realms;
 mod remembered;
 mod round_trips;
 mod schedule;
+mod sql;
 #[cfg(feature = "testing")]
 mod testing;
 mod transactions;

@@ -6,21 +6,21 @@ use sqlx::postgres::PgListener;
 
 use crate::support::{Browser, Db, Pool};
 
-struct Heard {
+pub(crate) struct Heard {
     db: Db,
     listener: PgListener,
     marks: u32,
 }
 
 impl Heard {
-    async fn begin(db: &Db) -> Self {
+    pub(crate) async fn begin(db: &Db) -> Self {
         let mut listener = PgListener::connect(&db.url).await.unwrap();
         listener.listen("sessile").await.unwrap();
         Self { db: db.clone(), listener, marks: 0 }
     }
 
     /// The notifications since the last call. They come in the order of their commits, so a mark ends them.
-    async fn since(&mut self) -> Vec<String> {
+    pub(crate) async fn since(&mut self) -> Vec<String> {
         let Pool::Postgres(pool) = &self.db.pool else { unreachable!() };
         self.marks += 1;
         let mark = format!("mark {}", self.marks);

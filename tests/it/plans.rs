@@ -68,6 +68,7 @@ fn reads_all(statement: &str) -> bool {
         || text.contains("is null or user_id = ?1) and realm = ?2 and cast")
         || text.contains("delete from sessile.sessions where realm = $1 and $3::boolean returning")
         || text.starts_with("delete from sessions where realm = ?1 returning cast")
+        || text.ends_with("from sessions where user_id is not null and realm = ?2")
         || text.contains("ctid")
         || text.contains("_migrations")
 }
@@ -162,6 +163,8 @@ fn log_in(to: Option<&Record>) -> LogIn {
         began: Began::Here(std::time::Instant::now()),
         after: None,
         limit: None,
+        replaces_user: None,
+        is_recorded: true,
     }
 }
 
@@ -284,13 +287,16 @@ async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
             "update sessile.sessions set valid_until = now() - interval '2 hours', expires_at = now() - interval '1 hour'
              where substr(user_id, 6)::int % {every} = 0;
              update sessile.session_cutoffs set used_at = now() - interval '2 days'
-             where substr(user_id, 6)::int % {every} = 0"
+             where substr(user_id, 6)::int % {every} = 0;
+             insert into sessile.session_event_log (at, event, user_id)
+             select now() - interval '2 days', 'logged_in', user_id from sessile.sessions where substr(user_id, 6)::int % {every} = 0"
         )
     };
     run("insert into sessile.session_cutoffs (user_id, used_at) select user_id, now() from sessile.sessions;
          delete from sessile.session_cutoffs where user_id = ''").await;
     // New statistics would end a kept plan.
     run("alter table sessile.sessions set (autovacuum_enabled = off);
+         alter table sessile.session_event_log set (autovacuum_enabled = off);
          alter table sessile.session_cutoffs set (autovacuum_enabled = off)")
     .await;
     match when {
@@ -306,16 +312,19 @@ async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
     let is_of_the_sweep =
         |text: &String| text.contains("synchronous_commit") || text.contains("pg_relation_size");
     let statements: Vec<_> = statements("PostgreSQL").into_iter().filter(is_of_the_sweep).collect();
-    assert_eq!(statements.len(), 4, "{statements:#?}");
+    assert_eq!(statements.len(), 5, "{statements:#?}");
     let mut calls = Vec::new();
     for (n, statement) in statements.iter().enumerate() {
         let (by_pages, reads) =
-            (statement.contains("ctid"), statement.contains("pg_relation_size"));
+            (statement.contains("::tid"), statement.contains("pg_relation_size"));
         let arguments = match (by_pages, reads) {
-            (true, _) if statement.contains("$4") => format!("('(0,0)', '({PAGES},0)', 1, 'off')"),
+            (true, _) if statement.contains("now(), $4") => {
+                format!("('(0,0)', '({PAGES},0)', 1, 'expired')")
+            }
+            (true, _) if statement.contains("$4") => format!("('(0,0)', '({PAGES},0)', 1, true)"),
             (true, _) => format!("('(0,0)', '({PAGES},0)', 1)"),
             (_, true) => String::new(),
-            _ => format!("({LIMIT}, 1)"),
+            _ => format!("({LIMIT}, 1, true, 86400)"),
         };
         // The statements for pages are planned each time, as a test of the cleanup checks.
         let mode = if by_pages { "force_custom_plan" } else { "force_generic_plan" };
@@ -324,14 +333,14 @@ async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
         run(&format!("prepare asked_{n} as {statement}")).await;
         run(&format!("{}; begin; {}; rollback", call.0, call.1)).await;
         let most = match (by_pages, reads) {
-            // At most three times all rows.
-            (true, _) => PAGES * 120,
+            // At most three times all rows, and the events.
+            (true, _) => PAGES * 240,
             // A plan for an empty table reads the tables until the next autovacuum: once, not once for each
             // row.
             _ if when == WhenPlanned::Empty => ROWS * 10,
             (_, true) => 1_000,
-            // As many rows as cut-offs. Each is found by two indexes, locked and deleted.
-            _ => 2 * LIMIT * 25,
+            // As many rows as cut-offs and as old events. Each is found, locked and deleted, and adds an event.
+            _ => 4 * LIMIT * 25,
         };
         calls.push((statement, call, most));
     }

@@ -46,7 +46,7 @@ async fn reads_go_on_and_writes_fail_in_time() {
                             session.insert(&format!("item {i}"), i).unwrap();
                             session.save().await.unwrap_err()
                         }
-                        _ => sessions.revoke_user(&format!("user {i}")).await.unwrap_err(),
+                        _ => sessions.revoke_user(format!("user {i}")).await.unwrap_err(),
                     };
                     (i, error, begun.elapsed())
                 }

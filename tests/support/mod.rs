@@ -408,3 +408,8 @@ impl Browser {
         self.open(sessions).await.id().is_some()
     }
 }
+
+/// A statement of a sweep that records what has expired, and keeps events as long as the default policy.
+pub fn up_to(limit: u32) -> sessile::store::Sweep {
+    sessile::store::Sweep { limit, is_recorded: true, keeps_events_for: 90 * 86_400 }
+}

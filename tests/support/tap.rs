@@ -14,9 +14,9 @@ use async_trait::async_trait;
 use sessile::{
     Error, Realm, Result, Revocation, SessionId, SessionInfo,
     store::{
-        Backend, Changed, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
-        NewSession, Page, Reauthentication, Record, Renewal, Revoke, Save, Store, Survey, Swept,
-        Touch,
+        Backend, Changed, CleanupRun, End, Holder, HolderState, Invalidation, Lanes, LogIn,
+        LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revoke, Save, Store,
+        SupersededUse, Survey, Sweep, Swept, Touch,
     },
 };
 use tokio::sync::Notify;
@@ -36,8 +36,11 @@ pub enum Verb {
     Find,
     Holding,
     Count,
+    Forget,
     Sweep,
     Survey,
+    LogCleanup,
+    LogSuperseded,
     Migrate,
 }
 
@@ -144,8 +147,12 @@ impl Store for Tap {
         self.around(Verb::Count, self.inner.count(realm, user_id)).await
     }
 
-    async fn sweep(&self, limit: u32) -> Result<Swept> {
-        self.around(Verb::Sweep, self.inner.sweep(limit)).await
+    async fn forget(&self, realm: &Realm, user_id: &str) -> Result<u64> {
+        self.around(Verb::Forget, self.inner.forget(realm, user_id)).await
+    }
+
+    async fn sweep(&self, sweep: &Sweep) -> Result<Swept> {
+        self.around(Verb::Sweep, self.inner.sweep(sweep)).await
     }
 
     async fn migrate(&self) -> Result<()> {
@@ -156,8 +163,16 @@ impl Store for Tap {
         self.around(Verb::Survey, self.inner.survey()).await
     }
 
-    async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
-        self.around(Verb::Sweep, self.inner.sweep_pages(pages)).await
+    async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
+        self.around(Verb::Sweep, self.inner.sweep_pages(pages, is_recorded)).await
+    }
+
+    async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {
+        self.around(Verb::LogCleanup, self.inner.log_cleanup(run)).await
+    }
+
+    async fn log_superseded(&self, used: &SupersededUse) -> Result<()> {
+        self.around(Verb::LogSuperseded, self.inner.log_superseded(used)).await
     }
 
     async fn flush(&self) -> Result<()> {
@@ -192,9 +207,10 @@ impl Spy {
         Arc::default()
     }
 
-    /// The calls since the last question.
+    /// The calls since the last question, without those that the library makes at a time of its own.
     pub fn calls(&self) -> Vec<(Verb, u32)> {
-        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().collect()
+        let calls = std::mem::take(&mut *self.0.lock().unwrap()).into_iter();
+        calls.filter(|(verb, _)| *verb != Verb::LogSuperseded).collect()
     }
 }
 

@@ -14,9 +14,9 @@ use self::{
     verbs::{Create, End as EndVerb, Load, Save as SaveVerb},
 };
 use super::{
-    Changed, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page,
-    Reauthentication, Record, Renewal, Revocation, Revoke, Save, Scope, SessionInfo, Store, Survey,
-    Swept, Touch,
+    Changed, CleanupRun, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
+    NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, Scope,
+    SessionInfo, Store, SupersededUse, Survey, Sweep, Swept, Touch,
     task::{self, READS, WRITES},
 };
 use crate::{error::Result, realm::Realm, token::SessionId};
@@ -122,10 +122,10 @@ impl Batched {
 
 /// Calls the store's own verb, in its own task. Arguments before the semicolon go by reference.
 macro_rules! in_task {
-    ($self:ident.$verb:ident($($argument:ident),* $(; $value:ident)?), $writes:expr, $limit:expr) => {{
+    ($self:ident.$verb:ident($($argument:ident),* $(; $($value:ident),*)?), $writes:expr, $limit:expr) => {{
         let store = $self.store.clone();
         $(let $argument = $argument.to_owned();)*
-        task::run($limit, $writes, async move { store.$verb($(&$argument,)* $($value)?).await }).await
+        task::run($limit, $writes, async move { store.$verb($(&$argument,)* $($($value),*)?).await }).await
     }};
 }
 
@@ -215,16 +215,28 @@ impl Store for Batched {
         task::run(None, READS, async move { store.count(&realm, user_id.as_deref()).await }).await
     }
 
-    async fn sweep(&self, limit: u32) -> Result<Swept> {
-        in_task!(self.sweep(; limit), READS, None)
+    async fn forget(&self, realm: &Realm, user_id: &str) -> Result<u64> {
+        in_task!(self.forget(realm, user_id), WRITES, Some(self.options.log_in_deadline))
+    }
+
+    async fn sweep(&self, sweep: &Sweep) -> Result<Swept> {
+        in_task!(self.sweep(sweep), READS, None)
     }
 
     async fn survey(&self) -> Result<Option<Survey>> {
         in_task!(self.survey(), READS, None)
     }
 
-    async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
-        in_task!(self.sweep_pages(; pages), READS, None)
+    async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
+        in_task!(self.sweep_pages(; pages, is_recorded), READS, None)
+    }
+
+    async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {
+        in_task!(self.log_cleanup(run), WRITES, Some(self.options.deadline))
+    }
+
+    async fn log_superseded(&self, used: &SupersededUse) -> Result<()> {
+        in_task!(self.log_superseded(used), READS, Some(self.options.deadline))
     }
 
     async fn migrate(&self) -> Result<()> {

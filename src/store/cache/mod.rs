@@ -18,9 +18,9 @@ use tokio::sync::OnceCell;
 
 use self::{generations::Generations, watcher::Watcher};
 use super::{
-    Changed, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page,
-    Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept,
-    Touch,
+    Changed, CleanupRun, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
+    NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo,
+    Store, SupersededUse, Survey, Sweep, Swept, Touch,
     task::{self, READS},
 };
 use crate::{error::Result, realm::Realm, token::SessionId};
@@ -315,16 +315,30 @@ impl Store for Cached {
         self.store.count(realm, user_id).await
     }
 
-    async fn sweep(&self, limit: u32) -> Result<Swept> {
-        self.store.sweep(limit).await
+    async fn forget(&self, realm: &Realm, user_id: &str) -> Result<u64> {
+        let changed = [Invalidation::User(user_id.to_owned())];
+        let _invalidating = self.invalidating(&changed);
+        self.store.forget(realm, user_id).await
+    }
+
+    async fn sweep(&self, sweep: &Sweep) -> Result<Swept> {
+        self.store.sweep(sweep).await
     }
 
     async fn survey(&self) -> Result<Option<Survey>> {
         self.store.survey().await
     }
 
-    async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
-        self.store.sweep_pages(pages).await
+    async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
+        self.store.sweep_pages(pages, is_recorded).await
+    }
+
+    async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {
+        self.store.log_cleanup(run).await
+    }
+
+    async fn log_superseded(&self, used: &SupersededUse) -> Result<()> {
+        self.store.log_superseded(used).await
     }
 
     async fn migrate(&self) -> Result<()> {

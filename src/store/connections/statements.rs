@@ -23,6 +23,12 @@ impl<'c, DB: Database> Statements<'c, DB> {
         Self { connection, is_unnamed }
     }
 
+    /// For a statement whose plan must not be kept.
+    #[cfg(feature = "postgres")]
+    pub(in crate::store) fn unnamed(&mut self) -> Statements<'_, DB> {
+        Statements::new(self.connection, true)
+    }
+
     /// In the application's transaction, on a connection about which nothing is known.
     pub(in crate::store) fn of_application(connection: &'c mut DB::Connection) -> Self {
         Self::new(connection, true)

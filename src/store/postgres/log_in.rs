@@ -22,25 +22,35 @@ use crate::{
 /// The statement that takes the locks also writes the row, and returns the values that decide. The row is
 /// invisible to others until the commit.
 pub(super) async fn log_in(store: &PostgresStore, log_in: &LogIn) -> Result<LogInOutcome> {
+    let records = log_in.is_recorded && !store.is_distributed().await?;
     let keys = &[log_in.realm.cutoff_key(&log_in.user_id), log_in.realm.cutoff_key("")];
     // The cut-offs from before the first lock.
     let before = &OnceLock::new();
     loop {
         let attempt = store.transaction(|connection| {
-            connection
-                .transaction(WAITING_FOR_LOCKS, async |tx| attempt(tx, log_in, keys, before).await)
+            connection.transaction(WAITING_FOR_LOCKS, async |tx| {
+                attempt(tx, log_in, keys, before, records).await
+            })
         });
         match attempt.await? {
             Attempt::Ended(outcome) => return Ok(outcome),
-            Attempt::Refused(outcome, Some(now)) => {
-                store
-                    .write(|connection| {
-                        connection.single(async |tx| take_as_now(tx, keys, now).await)
-                    })
-                    .await?;
+            Attempt::Refused(outcome, ahead_of) => {
+                if let Some(now) = ahead_of {
+                    store
+                        .write(|connection| {
+                            connection.single(async |tx| take_as_now(tx, keys, now).await)
+                        })
+                        .await?;
+                }
+                if records && let Some(reason) = outcome.refusal() {
+                    store
+                        .write(|connection| {
+                            connection.single(async |tx| record_refusal(tx, log_in, reason).await)
+                        })
+                        .await?;
+                }
                 return Ok(outcome);
             }
-            Attempt::Refused(outcome, None) => return Ok(outcome),
             Attempt::NoRowOfAll => {
                 store
                     .write(|connection| {
@@ -65,10 +75,11 @@ async fn attempt(
     log_in: &LogIn,
     keys: &[String; 2],
     before: &OnceLock<(Option<Moment>, Option<Moment>)>,
+    records: bool,
 ) -> Result<End<Attempt>, sqlx::Error> {
     let written = match &log_in.old_hash {
-        Some(old_hash) => bind(tx, log_in, keys, old_hash).await?,
-        None => insert(tx, log_in, keys).await?,
+        Some(old_hash) => bind(tx, log_in, keys, old_hash, records).await?,
+        None => insert(tx, log_in, keys, records).await?,
     };
     let &(user_before, all_before) =
         before.get_or_init(|| (written.user_before, written.all_before));
@@ -95,7 +106,8 @@ async fn attempt(
         take_as_now(tx, keys, now).await?;
     }
     let surplus = log_in.surplus(&admission);
-    let ended = if surplus > 0 { end_oldest(tx, log_in, now, surplus).await? } else { Vec::new() };
+    let ended =
+        if surplus > 0 { end_oldest(tx, log_in, now, surplus, records).await? } else { Vec::new() };
     let ended = ended.into_iter().map(Into::into).collect();
     let outcome = LogInOutcome::LoggedIn(Box::new(row.into()), ended);
     Ok(End::Commit(Attempt::Ended(outcome)))
@@ -218,30 +230,72 @@ async fn end_oldest(
     log_in: &LogIn,
     now: Moment,
     surplus: u64,
+    records: bool,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    tx.all(
-        query!(
-            r#"
-        with ended as (
-            delete from sessile.sessions where id in (
-                select id from sessile.sessions
-                where user_id = $1 and realm = $2 and id <> $3 and $4 < valid_until
-                order by authenticated_at, id
-                limit $5
+    macro_rules! end_oldest {
+        ($recorded:literal $(, $more:expr)*) => {
+            query!(
+                r#"
+                with ended as (
+                    delete from sessile.sessions where id in (
+                        select id from sessile.sessions
+                        where user_id = $1 and realm = $2 and id <> $3 and $4 < valid_until
+                        order by authenticated_at, id
+                        limit $5
+                    )
+                    returning id, realm, user_id, ip, user_agent
+                )
+                "# + $recorded + r#"
+                select id from ended where (select pg_notify('sessile', 'session ' || id)::text) is not null
+                "#,
+                log_in.user_id,
+                log_in.realm.as_str(),
+                log_in.id.as_uuid(),
+                now,
+                i64::try_from(surplus).unwrap_or(i64::MAX)
+                $(, $more)*
             )
-            returning id
-        )
-        select id from ended where (select pg_notify('sessile', 'session ' || id)::text) is not null
+            .map(|row| row.id)
+        };
+    }
+    match records {
+        false => tx.all(end_oldest!("")).await,
+        true => {
+            tx.all(end_oldest!(
+                r#"
+                -- Not where the table is distributed.
+                , recorded as (
+                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    select $4, 'revoked', realm, id, user_id, ip, user_agent, 'limit of sessions', $6::text from ended
+                )
+                "#,
+                "application"
+            ))
+            .await
+        }
+    }
+}
+
+/// After the transaction, which was rolled back.
+async fn record_refusal(
+    tx: &mut Statements<'_, Postgres>,
+    log_in: &LogIn,
+    reason: &str,
+) -> Result<(), sqlx::Error> {
+    tx.execute(query!(
+        r#"
+        -- Not where the table is distributed.
+        insert into sessile.session_event_log (at, event, realm, user_id, ip, user_agent, reason, actor)
+        values (now(), 'refused', $1, $2, $3::text::inet, $4, $5, 'user')
         "#,
-            log_in.user_id,
-            log_in.realm.as_str(),
-            log_in.id.as_uuid(),
-            now,
-            i64::try_from(surplus).unwrap_or(i64::MAX),
-        )
-        .map(|row| row.id),
-    )
-    .await
+        log_in.realm.as_str(),
+        log_in.user_id,
+        log_in.client.address(),
+        log_in.client.user_agent,
+        reason,
+    ))
+    .await?;
+    Ok(())
 }
 
 /// Binds the user to the row if the row has the secret, or has replaced it within the last minute and belongs
@@ -252,8 +306,10 @@ async fn bind(
     log_in: &LogIn,
     [user_key, all_key]: &[String; 2],
     old_hash: &SecretHash,
+    records: bool,
 ) -> Result<Written, sqlx::Error> {
-    tx.one(query_as!(
+    macro_rules! bind {
+        ($recorded:literal $(, $more:expr)*) => { query_as!(
         Written,
         r#"
         with before as materialized (
@@ -301,6 +357,7 @@ async fn bind(
         ), told as (
             select 1 from written where (select pg_notify('sessile', 'session ' || id)::text) is not null
         )
+        "# + $recorded + r#"
         select before.of_user as "user_before?", before.of_all as "all_before?", locked.of_user as "of_user?", locked.of_all as "of_all?",
             locked.now as "now?", id as "id?", realm as "realm?", secret_hash as "secret_hash?", twin_hashes as "twin_hashes?",
             replaced_hash as "replaced_hash?", replaced_at as "replaced_at?", written.user_id as "user_id?", remembered as "remembered?",
@@ -323,9 +380,29 @@ async fn bind(
         log_in.client.user_agent,
         log_in.remembered,
         SUPERSEDED_FOR.as_seconds_f64(),
-        MOST_TWIN_BYTES,
-    ))
-    .await
+        MOST_TWIN_BYTES
+        $(, $more)*
+        ) };
+    }
+    match records {
+        false => tx.one(bind!("")).await,
+        true => {
+            tx.one(bind!(
+                r#"
+                -- Not where the table is distributed.
+                , recorded as (
+                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    select authenticated_at, 'logged_in', realm, id, user_id, ip, user_agent, null, 'user' from written
+                    union all
+                    select authenticated_at, 'logged_out', realm, id, $16, ip, user_agent, 'another user logged in', 'user'
+                    from written where $16::text is not null
+                )
+                "#,
+                log_in.replaces_user
+            ))
+            .await
+        }
+    }
 }
 
 /// Sends no notification: a new row is in no cache.
@@ -333,8 +410,10 @@ async fn insert(
     tx: &mut Statements<'_, Postgres>,
     log_in: &LogIn,
     [user_key, all_key]: &[String; 2],
+    records: bool,
 ) -> Result<Written, sqlx::Error> {
-    tx.one(query_as!(
+    macro_rules! insert {
+        ($recorded:literal $(, $more:expr)*) => { query_as!(
         Written,
         r#"
         with before as materialized (
@@ -363,6 +442,7 @@ async fn insert(
             from locked
             returning *
         )
+        "# + $recorded + r#"
         select before.of_user as "user_before?", before.of_all as "all_before?", locked.of_user as "of_user?", locked.of_all as "of_all?",
             locked.now as "now?", id as "id?", realm as "realm?", secret_hash as "secret_hash?", twin_hashes as "twin_hashes?",
             replaced_hash as "replaced_hash?", replaced_at as "replaced_at?", written.user_id as "user_id?", remembered as "remembered?",
@@ -382,7 +462,24 @@ async fn insert(
         row::seconds(log_in.timeouts.absolute),
         log_in.client.address(),
         log_in.client.user_agent,
-        log_in.remembered,
-    ))
-    .await
+        log_in.remembered
+        $(, $more)*
+        ) };
+    }
+    match records {
+        false => tx.one(insert!("")).await,
+        true => {
+            tx.one(insert!(
+                r#"
+                -- Not where the table is distributed.
+                , recorded as (
+                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    select authenticated_at, 'logged_in', realm, id, user_id, ip, user_agent, null, $13::text from written
+                )
+                "#,
+                "user"
+            ))
+            .await
+        }
+    }
 }

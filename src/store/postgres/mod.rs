@@ -4,6 +4,7 @@
 //! disable an account and end its sessions in one transaction.
 
 mod locked;
+mod log;
 mod log_in;
 mod migrate;
 mod moment;
@@ -31,9 +32,9 @@ pub use self::{
     revoke::{revoke, revoke_all, revoke_others, revoke_user},
 };
 use super::{
-    Changed, End, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession, Page,
-    Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store, Survey, Swept,
-    Touch,
+    Changed, CleanupRun, End, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession,
+    Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store,
+    SupersededUse, Survey, Sweep, Swept, Touch,
     connections::{Connections, Ended, Lease, Use},
     failure,
     log_in::MOST_TWIN_BYTES,
@@ -341,9 +342,10 @@ impl Store for PostgresStore {
 
     async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
         let (renewal, lifetime) = (&to.renewal, &to.lifetime);
-        let row = self
-            .write(|connection| {
-                connection.optional(query_as!(
+        let records = to.is_recorded && !self.is_distributed().await?;
+        macro_rules! reauthenticate {
+            ($recorded:literal $(, $more:expr)*) => {
+                query_as!(
                     Row,
                     r#"
                     with patience as materialized (
@@ -359,6 +361,7 @@ impl Store for PostgresStore {
                             and (secret_hash = $2 or position($2 in twin_hashes) > 0)
                         returning *
                     )
+                    "# + $recorded + r#"
                     select id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
                         pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
                         idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
@@ -374,10 +377,29 @@ impl Store for PostgresStore {
                     Moment(lifetime.valid_until),
                     Moment(lifetime.expires_at),
                     renewal.client.address(),
-                    renewal.client.user_agent,
-                ))
-            })
-            .await?;
+                    renewal.client.user_agent
+                    $(, $more)*
+                )
+            };
+        }
+        let row = match records {
+            false => self.write(|connection| connection.optional(reauthenticate!(""))).await?,
+            true => {
+                self.write(|connection| {
+                    connection.optional(reauthenticate!(
+                        r#"
+                        -- Not where the table is distributed.
+                        , recorded as (
+                            insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, actor)
+                            select now(), 'reauthenticated', realm, id, user_id, ip, user_agent, $12::text from renewed
+                        )
+                        "#,
+                        "user"
+                    ))
+                })
+                .await?
+            }
+        };
         Ok(row.map(Record::from))
     }
 
@@ -482,16 +504,28 @@ impl Store for PostgresStore {
         Ok(found.count.unsigned_abs())
     }
 
-    async fn sweep(&self, limit: u32) -> Result<Swept> {
-        sweep::sweep(self, limit).await
+    async fn forget(&self, realm: &Realm, user_id: &str) -> Result<u64> {
+        revoke::forget(self, realm, user_id).await
+    }
+
+    async fn sweep(&self, sweep: &Sweep) -> Result<Swept> {
+        sweep::sweep(self, sweep).await
     }
 
     async fn survey(&self) -> Result<Option<Survey>> {
         sweep::survey(self).await
     }
 
-    async fn sweep_pages(&self, pages: Range<u32>) -> Result<Swept> {
-        sweep::sweep_pages(self, pages).await
+    async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
+        sweep::sweep_pages(self, pages, is_recorded).await
+    }
+
+    async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {
+        log::cleanup(self, run).await
+    }
+
+    async fn log_superseded(&self, used: &SupersededUse) -> Result<()> {
+        log::superseded(self, used).await
     }
 
     async fn migrate(&self) -> Result<()> {

@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Postgres, query};
+use sqlx::{PgConnection, Postgres, query, query_as};
 use uuid::Uuid;
 
 use super::{PostgresStore, WAITING_FOR_LOCKS, locked, moment::Moment, watch};
@@ -7,7 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     realm::Realm,
     store::{
-        Changed, End, Holder, Invalidation, Revocation, Revoke, Scope,
+        Cause, Changed, End, Holder, Invalidation, Revocation, Revoke, Scope,
         connections::{End as EndOfTransaction, Statements},
     },
     token::SessionId,
@@ -20,9 +20,11 @@ pub async fn revoke(
     realm: &Realm,
     id: SessionId,
 ) -> Result<Revocation> {
-    let end_it = End { id, realm: realm.clone(), user_id: None, by: None };
-    let ended =
-        delete(&mut of_application(connection), &[&end_it], Patience::OfTheTransaction).await?;
+    let tx = &mut of_application(connection);
+    let end_it =
+        End { id, realm: realm.clone(), user_id: None, by: None, cause: Some(application()) };
+    let records = !look_at(tx).await?.has_citus;
+    let ended = delete(tx, &[&end_it], Patience::OfTheTransaction, records).await?;
     Ok(Revocation::new(ended.len() as u64, None))
 }
 
@@ -44,8 +46,7 @@ pub async fn revoke_user(
     user_id: impl UserId,
 ) -> Result<Revocation> {
     let user_id = checked(&user_id)?;
-    check_isolation(&mut of_application(connection)).await?;
-    Ok(run(&mut of_application(connection), realm, &Scope::User(user_id)).await?)
+    run_in_application(connection, realm, &Scope::User(user_id)).await
 }
 
 /// Ends all of a user's sessions except one, as [`revoke_user`] does.
@@ -56,31 +57,52 @@ pub async fn revoke_others(
     keep: SessionId,
 ) -> Result<Revocation> {
     let user_id = checked(&user_id)?;
-    check_isolation(&mut of_application(connection)).await?;
-    Ok(run(&mut of_application(connection), realm, &Scope::OthersOf(user_id, keep)).await?)
+    run_in_application(connection, realm, &Scope::OthersOf(user_id, keep)).await
 }
 
 /// Ends all sessions of the realm, as [`revoke_user`] does. Log-ins of all its users wait for the commit.
 pub async fn revoke_all(connection: &mut PgConnection, realm: &Realm) -> Result<Revocation> {
-    check_isolation(&mut of_application(connection)).await?;
-    Ok(run(&mut of_application(connection), realm, &Scope::All).await?)
+    run_in_application(connection, realm, &Scope::All).await
 }
 
-/// A transaction with a snapshot from its beginning would miss the sessions that began later.
-async fn check_isolation(tx: &mut Statements<'_, Postgres>) -> Result<()> {
-    let isolation = tx
-        .one(
-            query!(r#"select current_setting('transaction_isolation') as "isolation!""#)
-                .map(|row| row.isolation),
-        )
-        .await?;
-    if isolation == "read committed" || isolation == "read uncommitted" {
-        return Ok(());
+async fn run_in_application(
+    connection: &mut PgConnection,
+    realm: &Realm,
+    scope: &Scope,
+) -> Result<Revocation> {
+    let tx = &mut of_application(connection);
+    let Surroundings { isolation, has_citus } = look_at(tx).await?;
+    // A transaction with a snapshot from its beginning would miss the sessions that began later.
+    if isolation != "read committed" && isolation != "read uncommitted" {
+        let message = format!(
+            "a revocation needs a transaction at read committed, and this one is at {isolation}: begin it with `begin isolation level read committed`"
+        );
+        return Err(Error::new(ErrorKind::Configuration, message));
     }
-    let message = format!(
-        "a revocation needs a transaction at read committed, and this one is at {isolation}: begin it with `begin isolation level read committed`"
-    );
-    Err(Error::new(ErrorKind::Configuration, message))
+    let cause = (!has_citus).then(application);
+    Ok(run(tx, realm, scope, cause.as_ref()).await?)
+}
+
+/// What the application's transaction runs in.
+struct Surroundings {
+    isolation: String,
+    /// No events are written where the tables may be distributed.
+    has_citus: bool,
+}
+
+async fn look_at(tx: &mut Statements<'_, Postgres>) -> Result<Surroundings, sqlx::Error> {
+    tx.one(query_as!(
+        Surroundings,
+        r#"
+        select current_setting('transaction_isolation') as "isolation!",
+            to_regclass('pg_catalog.pg_dist_partition') is not null as "has_citus!"
+        "#
+    ))
+    .await
+}
+
+fn application() -> Cause {
+    Cause { actor: "application".to_owned(), reason: None }
 }
 
 pub(super) async fn in_own_transaction(
@@ -88,6 +110,7 @@ pub(super) async fn in_own_transaction(
     revoke: &Revoke,
 ) -> Result<Option<Revocation>> {
     let (realm, scope) = (&revoke.realm, &revoke.scope);
+    let cause = if store.is_distributed().await? { None } else { revoke.cause.as_ref() };
     store
         .transaction(|connection| {
             connection.transaction(WAITING_FOR_LOCKS, async |tx| {
@@ -97,7 +120,7 @@ pub(super) async fn in_own_transaction(
                         return Ok(EndOfTransaction::Rollback(None));
                     }
                 }
-                let revocation = run(tx, realm, scope).await?;
+                let revocation = run(tx, realm, scope, cause).await?;
                 Ok(EndOfTransaction::Commit(Some(revocation)))
             })
         })
@@ -105,11 +128,12 @@ pub(super) async fn in_own_transaction(
 }
 
 pub(super) async fn end(store: &PostgresStore, ends: &[End]) -> Result<Changed> {
+    let records = !store.is_distributed().await?;
     locked::passing_by(
         store,
         ends,
         |end| end.id.as_uuid(),
-        async |tx, ends| delete(tx, ends, Patience::Short).await,
+        async move |tx, ends| delete(tx, ends, Patience::Short, records).await,
     )
     .await
 }
@@ -130,6 +154,7 @@ async fn delete(
     tx: &mut Statements<'_, Postgres>,
     ends: &[&End],
     patience: Patience,
+    records: bool,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let by = || ends.iter().map(|end| end.by.as_ref());
     let ids: Vec<Uuid> = ends.iter().map(|end| end.id.as_uuid()).collect();
@@ -138,38 +163,79 @@ async fn delete(
     let by_ids: Vec<Option<Uuid>> = by().map(|by| by.map(|by| by.id.as_uuid())).collect();
     let by_hashes: Vec<Option<Vec<u8>>> =
         by().map(|by| by.map(|by| by.secret_hash.as_bytes().to_vec())).collect();
-    let ended = tx.all(query!(
-        r#"
-        with patience as materialized (
-            select case when $6::boolean then set_config('lock_timeout', '50ms', true) else '' end as of_a_row
-        ), holders as materialized (
-            select id, user_id, secret_hash, twin_hashes from sessile.sessions
-            where id = any((select $4::uuid[])::uuid[]) and now() < valid_until
-        ), ended as (
-            delete from sessile.sessions as s
-            using unnest((select $1::uuid[]), $2::text[], $3::text[], (select $4::uuid[]), $5::bytea[])
-                as of (id, realm, user_id, by_id, by_hash)
-            where s.id = of.id and s.realm = of.realm and (of.user_id is null or s.user_id = of.user_id)
-                and (of.by_id is distinct from s.id
-                    or s.secret_hash = of.by_hash or position(of.by_hash in s.twin_hashes) > 0)
-                and (of.by_id is null or exists (
-                    select 1 from holders as h
-                    where h.id = of.by_id and (of.user_id is null or h.user_id = of.user_id)
-                        and (h.secret_hash = of.by_hash or position(of.by_hash in h.twin_hashes) > 0)))
-                and (select of_a_row from patience) is not null
-            returning s.id, s.valid_until
-        )
-        select id as "id!", now() < valid_until as "live!"
-        from ended where (select pg_notify('sessile', 'session ' || id)::text) is not null
-        "#,
-        &ids,
-        &realms,
-        &user_ids as &[Option<String>],
-        &by_ids as &[Option<Uuid>],
-        &by_hashes as &[Option<Vec<u8>>],
-        matches!(patience, Patience::Short),
-    ));
-    Ok(ended.await?.into_iter().filter(|row| row.live).map(|row| row.id).collect())
+    let causes = || ends.iter().map(|end| end.cause.as_ref());
+    let actors: Vec<Option<String>> = causes().map(|cause| Some(cause?.actor.clone())).collect();
+    let reasons: Vec<Option<String>> = causes().map(|cause| cause?.reason.clone()).collect();
+    macro_rules! delete {
+        ($recorded:literal $(, $more:expr)*) => {
+            query_as!(
+                Ended,
+                r#"
+                with patience as materialized (
+                    select case when $6::boolean then set_config('lock_timeout', '50ms', true) else '' end as of_a_row
+                ), holders as materialized (
+                    select id, user_id, secret_hash, twin_hashes from sessile.sessions
+                    where id = any((select $4::uuid[])::uuid[]) and now() < valid_until
+                ), ended as (
+                    delete from sessile.sessions as s
+                    using unnest((select $1::uuid[]), $2::text[], $3::text[], (select $4::uuid[]), $5::bytea[])
+                        as of (id, realm, user_id, by_id, by_hash)
+                    where s.id = of.id and s.realm = of.realm and (of.user_id is null or s.user_id = of.user_id)
+                        and (of.by_id is distinct from s.id
+                            or s.secret_hash = of.by_hash or position(of.by_hash in s.twin_hashes) > 0)
+                        and (of.by_id is null or exists (
+                            select 1 from holders as h
+                            where h.id = of.by_id and (of.user_id is null or h.user_id = of.user_id)
+                                and (h.secret_hash = of.by_hash or position(of.by_hash in h.twin_hashes) > 0)))
+                        and (select of_a_row from patience) is not null
+                    returning s.id, s.realm, s.user_id, s.ip, s.user_agent, s.valid_until, s.absolute_expires_at, of.by_id
+                )
+                "# + $recorded + r#"
+                select id as "id!", now() < valid_until as "live!"
+                from ended where (select pg_notify('sessile', 'session ' || id)::text) is not null
+                "#,
+                &ids,
+                &realms,
+                &user_ids as &[Option<String>],
+                &by_ids as &[Option<Uuid>],
+                &by_hashes as &[Option<Vec<u8>>],
+                matches!(patience, Patience::Short)
+                $(, $more)*
+            )
+        };
+    }
+    let ended = match records && causes().any(|cause| cause.is_some()) {
+        false => tx.all(delete!("")).await?,
+        true => {
+            tx.all(delete!(
+                r#"
+                -- Not where the table is distributed.
+                , recorded as (
+                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    select now(), case when by_id = id then 'logged_out' else 'revoked' end, realm, id, user_id, ip,
+                        user_agent, reason, actor
+                    from ended join unnest((select $1::uuid[]), $7::text[], $8::text[]) as why (id, actor, reason) using (id)
+                    where actor is not null and now() < valid_until and (user_id is not null or by_id is null)
+                    union all
+                    select now(), 'expired', realm, id, user_id, null, null,
+                        case when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end, null
+                    from ended join unnest((select $1::uuid[]), $7::text[]) as why (id, actor) using (id)
+                    where actor is not null and now() >= valid_until and user_id is not null
+                )
+                "#,
+                &actors as &[Option<String>],
+                &reasons as &[Option<String>]
+            ))
+            .await?
+        }
+    };
+    Ok(ended.into_iter().filter(|row| row.live).map(|row| row.id).collect())
+}
+
+/// A deleted row, and whether it was live.
+struct Ended {
+    id: Uuid,
+    live: bool,
 }
 
 /// Whether the session on whose behalf this is done is live and has its secret. Removes its twins, and locks
@@ -202,6 +268,7 @@ async fn run(
     tx: &mut Statements<'_, Postgres>,
     realm: &Realm,
     scope: &Scope,
+    cause: Option<&Cause>,
 ) -> Result<Revocation, sqlx::Error> {
     let (of_user, told) = match scope.user_id() {
         Some(user_id) => (Some(user_id), Invalidation::User(user_id.to_owned())),
@@ -212,62 +279,139 @@ async fn run(
     // One statement for each scope: a condition on a parameter that may be null would not use the index. No
     // two statements have the same parameters if one of them writes. So if a pooler confuses prepared
     // statements, the server refuses.
-    let ended = match of_user {
-        Some(user_id) => {
-            tx.one(query!(
+    macro_rules! end_of_user {
+        ($recorded:literal $(, $more:expr)*) => {
+            query!(
                 r#"
                 with ended as (
                     delete from sessile.sessions
                     where user_id = $1 and realm = $2 and ($3::uuid is null or id <> $3)
-                    returning valid_until
+                    returning id, realm, user_id, ip, user_agent, valid_until, absolute_expires_at
                 )
+                "# + $recorded + r#"
                 select count(*) filter (where now() < valid_until) as "ended!", (select pg_notify('sessile', $4)::text) as told from ended
                 "#,
-                user_id,
+                of_user,
                 realm.as_str(),
                 scope.keeps().map(|id| id.as_uuid()),
-                told,
-            ))
-            .await?
-            .ended
-        }
-        None => {
-            tx.one(query!(
+                told
+                $(, $more)*
+            )
+            .map(|row| row.ended)
+        };
+    }
+    macro_rules! end_all {
+        ($recorded:literal $(, $more:expr)*) => {
+            query!(
                 r#"
                 with ended as (
                     delete from sessile.sessions where realm = $1 and $3::boolean
-                    returning valid_until
+                    returning id, realm, user_id, ip, user_agent, valid_until, absolute_expires_at
                 )
+                "# + $recorded + r#"
                 select count(*) filter (where now() < valid_until) as "ended!", (select pg_notify('sessile', $2)::text) as told from ended
                 "#,
                 realm.as_str(),
                 told,
-                true,
+                true
+                $(, $more)*
+            )
+            .map(|row| row.ended)
+        };
+    }
+    let at = Moment(cutoff);
+    let ended = match (of_user, cause) {
+        (Some(_), None) => tx.one(end_of_user!("")).await?,
+        (Some(_), Some(cause)) => {
+            tx.one(end_of_user!(
+                r#"
+                -- Not where the table is distributed.
+                , recorded as (
+                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    select $7::timestamptz, 'revoked', realm, id, user_id, ip, user_agent, $6::text, $5::text
+                    from ended where now() < valid_until
+                    union all
+                    select $7, 'expired', realm, id, user_id, null, null,
+                        case when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end, null
+                    from ended where now() >= valid_until
+                    union all
+                    select $7, 'revoked', $2, null, $1, null, null, $6, $5
+                )
+                "#,
+                cause.actor,
+                cause.reason,
+                at as Moment
             ))
             .await?
-            .ended
+        }
+        (None, None) => tx.one(end_all!("")).await?,
+        (None, Some(cause)) => {
+            tx.one(end_all!(
+                r#"
+                -- Not where the table is distributed.
+                , recorded as (
+                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    select $6::timestamptz, 'revoked', realm, id, user_id, ip, user_agent, $5::text, $4::text
+                    from ended where now() < valid_until and user_id is not null
+                    union all
+                    select $6, 'expired', realm, id, user_id, null, null,
+                        case when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end, null
+                    from ended where now() >= valid_until and user_id is not null
+                    union all
+                    select $6, 'revoked', $1, null, null, null, null, $5, $4
+                )
+                "#,
+                cause.actor,
+                cause.reason,
+                at as Moment
+            ))
+            .await?
         }
     };
     Ok(Revocation::new(ended.unsigned_abs(), Some(cutoff)))
 }
 
-/// Takes the lock that log-ins take: a user's, or everybody's. The row of everybody (the default realm has it
-/// from the start) never gets old, so that the sweep never deletes it.
+/// Takes the locks that log-ins take: a user's, and then a share of everybody's. Or everybody's alone: then no
+/// revocation of a user deletes rows at the same time, in another order. The row of everybody (the default realm has
+/// it from the start, other realms from their first log-in) never gets old, so that the sweep never deletes it.
 async fn lock(
     tx: &mut Statements<'_, Postgres>,
     realm: &Realm,
     user_id: Option<&str>,
 ) -> Result<(), sqlx::Error> {
-    tx.execute(query!(
-        r#"
-        insert into sessile.session_cutoffs as c (user_id, used_at)
-        values ($1, case when $2 then timestamptz 'infinity' else now() end)
-        on conflict (user_id) do update set used_at = greatest(c.used_at, excluded.used_at)
-        "#,
-        realm.cutoff_key(user_id.unwrap_or_default()),
-        user_id.is_none(),
-    ))
-    .await?;
+    let all_key = realm.cutoff_key("");
+    match user_id {
+        Some(user_id) => {
+            tx.all(query!(
+                r#"
+                with locked_user as (
+                    insert into sessile.session_cutoffs as c (user_id, used_at) values ($1, now())
+                    on conflict (user_id) do update set used_at = greatest(c.used_at, excluded.used_at)
+                    returning 1
+                )
+                select 1 as locked from sessile.session_cutoffs
+                where user_id = $2 and (select count(*) from locked_user)::int = $3
+                for share
+                "#,
+                realm.cutoff_key(user_id),
+                all_key,
+                1,
+            ))
+            .await?;
+        }
+        None => {
+            tx.execute(query!(
+                r#"
+                insert into sessile.session_cutoffs as c (user_id, used_at)
+                values ($1, case when $2 then timestamptz 'infinity' end)
+                on conflict (user_id) do update set used_at = greatest(c.used_at, excluded.used_at)
+                "#,
+                all_key,
+                true,
+            ))
+            .await?;
+        }
+    }
     Ok(())
 }
 
@@ -291,4 +435,48 @@ async fn cut_off(
 
 fn of_application(connection: &mut PgConnection) -> Statements<'_, Postgres> {
     Statements::of_application(connection)
+}
+
+/// Deletes the row of the cut-off too, after everything that it guards.
+pub(super) async fn forget(store: &PostgresStore, realm: &Realm, user_id: &str) -> Result<u64> {
+    let (told, key) =
+        (watch::payload(&Invalidation::User(user_id.to_owned())), realm.cutoff_key(user_id));
+    let (told, key) = (&told, &key);
+    store
+        .transaction(|connection| {
+            connection.transaction(WAITING_FOR_LOCKS, async |tx| {
+                lock(tx, realm, Some(user_id)).await?;
+                let ended = tx
+                    .one(
+                        query!(
+                            r#"
+                            with ended as (
+                                delete from sessile.sessions where realm = $1 and user_id = $2 returning valid_until
+                            )
+                            select count(*) filter (where now() < valid_until) as "ended!", (select pg_notify('sessile', $3)::text) as told from ended
+                            "#,
+                            realm.as_str(),
+                            user_id,
+                            told,
+                        )
+                        .map(|row| row.ended),
+                    )
+                    .await?;
+                tx.execute(query!(
+                    "delete from sessile.session_event_log where realm = $1 and user_id = $2 and $3::smallint = 1",
+                    realm.as_str(),
+                    user_id,
+                    1,
+                ))
+                .await?;
+                tx.execute(query!(
+                    "delete from sessile.session_cutoffs where user_id = $1 and $2::int = 1",
+                    key,
+                    1,
+                ))
+                .await?;
+                Ok(EndOfTransaction::Commit(ended.unsigned_abs()))
+            })
+        })
+        .await
 }

@@ -7,13 +7,13 @@ use sqlx::{query, query_as};
 use super::PostgresStore;
 use crate::{
     error::Result,
-    store::{Survey, Swept, failure},
+    store::{Survey, Sweep, Swept, failure},
 };
 
 /// The lock that a sweep holds while it deletes: a constant that applications are unlikely to use.
 const SWEEP_LOCK: i64 = 0x7365_7373_696c_6501;
 
-pub(super) async fn sweep(store: &PostgresStore, limit: u32) -> Result<Swept> {
+pub(super) async fn sweep(store: &PostgresStore, sweep: &Sweep) -> Result<Swept> {
     // The lock ends with the statement, so that no dropped future and no pooled connection can keep it. The
     // setting ends with it too. Deletes need not wait for the disk: if a crash undoes a deletion of expired
     // rows, a later sweep repeats it.
@@ -24,7 +24,7 @@ pub(super) async fn sweep(store: &PostgresStore, limit: u32) -> Result<Swept> {
     // plans. A join with the expired rows, planned while there were none and then kept, compared each row
     // with each.
     if store.is_distributed().await? {
-        return distributed(store, limit).await;
+        return distributed(store, sweep.limit).await;
     }
     let swept = store
         .write(|connection| {
@@ -44,6 +44,22 @@ pub(super) async fn sweep(store: &PostgresStore, limit: u32) -> Result<Swept> {
                         for update skip locked
                     )) as due (id)
                     where s.id = due.id
+                    returning s.id, s.realm, s.user_id, s.valid_until, s.absolute_expires_at
+                ), recorded as (
+                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, reason)
+                    select now(), 'expired', realm, id, user_id,
+                        case when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end
+                    from deleted where $3 and user_id is not null
+                    order by user_id
+                ), past as (
+                    delete from sessile.session_event_log
+                    where ctid = any(array(
+                        select ctid from sessile.session_event_log
+                        where at < now() - make_interval(secs => $4) and (select held from lock)
+                        order by at
+                        limit $1
+                        for update skip locked
+                    ))
                     returning 1
                 ), forgotten as (
                     delete from sessile.session_cutoffs as c
@@ -58,11 +74,13 @@ pub(super) async fn sweep(store: &PostgresStore, limit: u32) -> Result<Swept> {
                     returning 1
                 )
                 select held as "held!", (select count(*) from deleted) as "deleted!",
-                    (select count(*) from forgotten) >= $1 as "more!"
+                    greatest((select count(*) from forgotten), (select count(*) from past)) >= $1 as "more!"
                 from lock
                 "#,
-                i64::from(limit),
+                i64::from(sweep.limit),
                 SWEEP_LOCK,
+                sweep.is_recorded,
+                f64::from(sweep.keeps_events_for),
             ))
         })
         .await?;
@@ -158,10 +176,18 @@ pub(super) async fn survey(store: &PostgresStore) -> Result<Option<Survey>> {
     Ok(Some(Survey { pages, expired: found.expired.unsigned_abs() }))
 }
 
-pub(super) async fn sweep_pages(store: &PostgresStore, pages: Range<u32>) -> Result<Swept> {
-    let deleted = match at_once(store, &pages).await? {
+pub(super) async fn sweep_pages(
+    store: &PostgresStore,
+    pages: Range<u32>,
+    is_recorded: bool,
+) -> Result<Swept> {
+    let at_once = match is_recorded {
+        true => at_once_recorded(store, &pages).await?,
+        false => at_once(store, &pages).await?,
+    };
+    let deleted = match at_once {
         Some(deleted) => deleted,
-        None => past_locked(store, &pages).await?,
+        None => past_locked(store, &pages, is_recorded).await?,
     };
     if deleted == 0 && is_busy(store).await? {
         return Ok(Swept::Busy);
@@ -203,8 +229,47 @@ async fn at_once(store: &PostgresStore, pages: &Range<u32>) -> Result<Option<u64
         .await
 }
 
+/// The same, with an event for each row that has a user. Sorted, the rows go into the index of users in its order,
+/// which saves a third of the time.
+async fn at_once_recorded(store: &PostgresStore, pages: &Range<u32>) -> Result<Option<u64>> {
+    let (from, to) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
+    let (from, to) = (&from, &to);
+    store
+        .write(|connection| async move {
+            let delete = query!(
+                r#"
+                -- Not where the table is distributed.
+                with deleted as (
+                    delete from sessile.sessions
+                    where ctid >= $1::text::tid and ctid < $2::text::tid and greatest(expires_at, valid_until) < now()
+                        and (select pg_try_advisory_xact_lock($3) and set_config('synchronous_commit', 'off', true) = 'off'
+                            and set_config('lock_timeout', '50ms', true) = '50ms')
+                    returning id, realm, user_id, valid_until, absolute_expires_at
+                ), recorded as (
+                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, reason)
+                    select now(), $4, realm, id, user_id,
+                        case when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end
+                    from deleted where user_id is not null
+                    order by user_id
+                )
+                select count(*) as "deleted!" from deleted
+                "#,
+                from,
+                to,
+                SWEEP_LOCK,
+                "expired",
+            );
+            match connection.single(async |tx| tx.unnamed().one(delete).await).await {
+                Ok(done) => Ok(Some(done.deleted.unsigned_abs())),
+                Err(error) if failure::is_locked(&error) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+}
+
 /// Deletes the rows that are not locked.
-async fn past_locked(store: &PostgresStore, pages: &Range<u32>) -> Result<u64> {
+async fn past_locked(store: &PostgresStore, pages: &Range<u32>, is_recorded: bool) -> Result<u64> {
     let (from, to) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
     let (from, to) = (&from, &to);
     let done = store
@@ -212,24 +277,34 @@ async fn past_locked(store: &PostgresStore, pages: &Range<u32>) -> Result<u64> {
             let delete = query!(
                 r#"
                 -- Not where the table is distributed.
-                delete from sessile.sessions as s
-                using unnest(array(
-                    select id from sessile.sessions
-                    where ctid >= $1::text::tid and ctid < $2::text::tid and greatest(expires_at, valid_until) < now()
-                        and (select pg_try_advisory_xact_lock($3) and set_config('synchronous_commit', $4, true) = 'off')
-                    for update skip locked
-                )) as due (id)
-                where s.id = due.id
+                with deleted as (
+                    delete from sessile.sessions as s
+                    using unnest(array(
+                        select id from sessile.sessions
+                        where ctid >= $1::text::tid and ctid < $2::text::tid and greatest(expires_at, valid_until) < now()
+                            and (select pg_try_advisory_xact_lock($3) and set_config('synchronous_commit', 'off', true) = 'off')
+                        for update skip locked
+                    )) as due (id)
+                    where s.id = due.id
+                    returning s.id, s.realm, s.user_id, s.valid_until, s.absolute_expires_at
+                ), recorded as (
+                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, reason)
+                    select now(), 'expired', realm, id, user_id,
+                        case when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end
+                    from deleted where $4 and user_id is not null
+                    order by user_id
+                )
+                select count(*) as "deleted!" from deleted
                 "#,
                 from,
                 to,
                 SWEEP_LOCK,
-                "off",
+                is_recorded,
             );
-            connection.execute(delete.persistent(false)).await
+            connection.single(async |tx| tx.unnamed().one(delete).await).await
         })
         .await?;
-    Ok(done.rows_affected())
+    Ok(done.deleted.unsigned_abs())
 }
 
 /// Whether another sweeper is at work. If that sweeper ended just before this check, it soon continues with

@@ -46,6 +46,13 @@ pub(super) async fn log_in(
         let done = connection.single(async |tx| take_as_now(tx, keys, now).await).await;
         done.map_err(failure::of_write)?;
     }
+    if log_in.is_recorded
+        && let Some(reason) = outcome.refusal()
+    {
+        let connection = writer.take(Use::Write).await?;
+        let done = connection.single(async |tx| record_refusal(tx, log_in, reason).await).await;
+        done.map_err(failure::of_write)?;
+    }
     Ok(outcome)
 }
 
@@ -84,6 +91,9 @@ async fn attempt(
     }
     let surplus = log_in.surplus(&admission);
     let ended = if surplus > 0 { end_oldest(tx, log_in, now, surplus).await? } else { Vec::new() };
+    if log_in.is_recorded {
+        record(tx, log_in, now).await?;
+    }
     let record = Row::from(written).into();
     let ended = ended.into_iter().map(Into::into).collect();
     Ok(End::Commit((LogInOutcome::LoggedIn(Box::new(record), ended), None)))
@@ -232,6 +242,24 @@ async fn end_oldest(
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let (id, realm) = (log_in.id.as_uuid(), log_in.realm.as_str());
     let surplus = i64::try_from(surplus).unwrap_or(i64::MAX);
+    if log_in.is_recorded {
+        tx.execute(query!(
+            r#"
+            insert into session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+            select ?4, 'revoked', realm, id, user_id, ip, user_agent, 'limit of sessions', 'application'
+            from sessions
+            where user_id = ?1 and realm = ?2 and id <> ?3 and ?4 < valid_until
+            order by authenticated_at, id
+            limit ?5
+            "#,
+            log_in.user_id,
+            realm,
+            id,
+            now,
+            surplus,
+        ))
+        .await?;
+    }
     tx.all(
         query!(
             r#"
@@ -254,6 +282,59 @@ async fn end_oldest(
     )
     .await
     .map(|ended| ended.into_iter().flatten().collect())
+}
+
+async fn record(
+    tx: &mut Statements<'_, Sqlite>,
+    log_in: &LogIn,
+    now: i64,
+) -> Result<(), sqlx::Error> {
+    let id = log_in.id.as_uuid();
+    tx.execute(query!(
+        r#"
+        insert into session_event_log (at, event, realm, session_id, user_id, ip, user_agent, actor)
+        select ?2, 'logged_in', realm, id, user_id, ip, user_agent, 'user' from sessions where id = ?1
+        "#,
+        id,
+        now,
+    ))
+    .await?;
+    if let Some(replaced) = &log_in.replaces_user {
+        tx.execute(query!(
+            r#"
+            insert into session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+            select ?2, 'logged_out', realm, id, ?3, ip, user_agent, 'another user logged in', 'user'
+            from sessions where id = ?1
+            "#,
+            id,
+            now,
+            replaced,
+        ))
+        .await?;
+    }
+    Ok(())
+}
+
+/// After the transaction, which was rolled back.
+async fn record_refusal(
+    tx: &mut Statements<'_, Sqlite>,
+    log_in: &LogIn,
+    reason: &str,
+) -> Result<(), sqlx::Error> {
+    let (realm, ip) = (log_in.realm.as_str(), log_in.client.address());
+    tx.execute(query!(
+        r#"
+        insert into session_event_log (at, event, realm, user_id, ip, user_agent, reason, actor)
+        values (cast(round(unixepoch('subsec') * 1000) as integer), 'refused', ?1, ?2, ?3, ?4, ?5, 'user')
+        "#,
+        realm,
+        log_in.user_id,
+        ip,
+        log_in.client.user_agent,
+        reason,
+    ))
+    .await?;
+    Ok(())
 }
 
 /// Sets cut-offs that are in the future to now, because the clock was set back after they were written.

@@ -146,7 +146,7 @@ fn new_names(sql: &str) -> BTreeSet<&str> {
     let mut dropped = BTreeSet::new();
     let mut new = BTreeSet::new();
     for line in sql.lines() {
-        let mut words = line.split([' ', ';', '(']);
+        let mut words = line.split([' ', ';', '(']).filter(|word| *word != "unique");
         let (verb, kind, name) = (words.next(), words.next(), words.next());
         let (Some(name), Some("table" | "view" | "index")) = (name, kind) else { continue };
         match verb {

@@ -5,6 +5,7 @@
 
 mod checkpoints;
 mod encoding;
+mod log;
 mod log_in;
 mod migrate;
 mod revoke;
@@ -29,9 +30,10 @@ pub use self::{
     revoke::{revoke, revoke_all, revoke_others, revoke_user},
 };
 use super::{
-    Changed, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome, NewSession, Page,
-    Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store, Swept, Touch,
-    connections::{Connections, Use},
+    Changed, CleanupRun, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
+    NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo,
+    Store, SupersededUse, Sweep, Swept, Touch,
+    connections::{Connections, End as EndOfTransaction, Lease, Statements, Use},
     failure,
     log_in::MOST_TWIN_BYTES,
     record::SUPERSEDED_FOR,
@@ -95,6 +97,17 @@ impl SqliteStore {
             checkpoints.written(rows);
         }
     }
+}
+
+/// For a verb that takes several statements.
+async fn in_transaction<T>(
+    connection: Lease<Sqlite>,
+    statements: impl AsyncFnOnce(&mut Statements<'_, Sqlite>) -> Result<T, sqlx::Error>,
+) -> Result<T, sqlx::Error> {
+    let ended = connection.transaction("begin immediate", async |tx| {
+        Ok(EndOfTransaction::Commit(statements(tx).await?))
+    });
+    ended.await?.into_result()
 }
 
 /// Whether the database is lost with its last connection.
@@ -316,11 +329,9 @@ impl Store for SqliteStore {
             &renewal.new_hash.as_bytes()[..],
         );
         let ip = renewal.client.address();
-        let connection = self.writer.take(Use::Write).await?;
-        let rows = connection
-            .all(query_as!(
-                Row,
-                r#"
+        let update = query_as!(
+            Row,
+            r#"
                 update sessions
                 set secret_hash = ?3, twin_hashes = null, replaced_hash = ?2, replaced_at = ?5,
                     revision = (revision & 4611686018427387903) + 1, authenticated_at = ?5, last_seen_at = ?5,
@@ -334,20 +345,33 @@ impl Store for SqliteStore {
                     pending_until as "pending_until?: i64", data as "data: Text", revision, created_at, authenticated_at as "authenticated_at?",
                     last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64"
                 "#,
-                id,
-                old,
-                new,
-                to.user_id,
-                lifetime.last_seen_at,
-                lifetime.idle_timeout,
-                lifetime.absolute_expires_at,
-                lifetime.valid_until,
-                lifetime.expires_at,
-                ip,
-                renewal.client.user_agent,
-            ))
-            .await
-            .map_err(failure::of_write)?;
+            id,
+            old,
+            new,
+            to.user_id,
+            lifetime.last_seen_at,
+            lifetime.idle_timeout,
+            lifetime.absolute_expires_at,
+            lifetime.valid_until,
+            lifetime.expires_at,
+            ip,
+            renewal.client.user_agent,
+        );
+        let connection = self.writer.take(Use::Write).await?;
+        let rows = match to.is_recorded {
+            false => connection.all(update).await,
+            true => {
+                in_transaction(connection, async |tx| {
+                    let rows = tx.all(update).await?;
+                    if !rows.is_empty() {
+                        log::reauthenticated(tx, id).await?;
+                    }
+                    Ok(rows)
+                })
+                .await
+            }
+        };
+        let rows = rows.map_err(failure::of_write)?;
         self.written(1);
         Ok(rows.into_iter().next().map(Record::from))
     }
@@ -469,10 +493,24 @@ impl Store for SqliteStore {
         Ok(found.count.unsigned_abs())
     }
 
-    async fn sweep(&self, limit: u32) -> Result<Swept> {
-        let (swept, written) = sweep::sweep(&self.writer, limit).await?;
+    async fn forget(&self, realm: &Realm, user_id: &str) -> Result<u64> {
+        let ended = revoke::forget(&self.writer, realm, user_id).await?;
+        self.written(ended);
+        Ok(ended)
+    }
+
+    async fn sweep(&self, sweep: &Sweep) -> Result<Swept> {
+        let (swept, written) = sweep::sweep(&self.writer, sweep).await?;
         self.written(written);
         Ok(swept)
+    }
+
+    async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {
+        log::cleanup(&self.writer, run).await
+    }
+
+    async fn log_superseded(&self, used: &SupersededUse) -> Result<()> {
+        log::superseded(&self.writer, used).await
     }
 
     async fn migrate(&self) -> Result<()> {

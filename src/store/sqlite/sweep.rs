@@ -1,34 +1,23 @@
-//! Deletes expired rows, and cut-offs that are no longer needed.
+//! Deletes expired rows, and cut-offs and events that are no longer needed.
 
 use sqlx::{Sqlite, query};
 
 use crate::{
     error::Result,
     store::{
-        Swept,
-        connections::{Connections, Use},
+        Sweep, Swept,
+        connections::{Connections, Statements, Use},
+        failure,
     },
 };
 
 /// Returns the result, and how many rows it wrote.
-pub(super) async fn sweep(writer: &Connections<Sqlite>, limit: u32) -> Result<(Swept, u64)> {
-    // SQLite's write lock makes sure that one sweeper deletes at a time. Between the two statements, other
-    // writers get their turn.
+pub(super) async fn sweep(writer: &Connections<Sqlite>, sweep: &Sweep) -> Result<(Swept, u64)> {
+    // SQLite's write lock makes sure that one sweeper deletes at a time. Between the statements, other writers
+    // get their turn.
     let connection = writer.take(Use::Write).await?;
-    let deleted = connection
-        .execute(query!(
-            r#"
-            delete from sessions where id in (
-                select id from sessions
-                where expires_at < cast(round(unixepoch('subsec') * 1000) as integer)
-                order by expires_at
-                limit ?1
-            )
-            "#,
-            limit,
-        ))
-        .await?
-        .rows_affected();
+    let deleted = super::in_transaction(connection, async |tx| delete(tx, sweep).await).await;
+    let deleted = deleted.map_err(failure::of_write)?;
     let connection = writer.take(Use::Write).await?;
     let forgotten = connection
         .execute(query!(
@@ -40,10 +29,54 @@ pub(super) async fn sweep(writer: &Connections<Sqlite>, limit: u32) -> Result<(S
                 limit ?1
             )
             "#,
-            limit,
+            sweep.limit,
         ))
         .await?
         .rows_affected();
-    let is_all = forgotten < u64::from(limit);
-    Ok((if is_all { Swept::Rows(deleted) } else { Swept::More(deleted) }, deleted + forgotten))
+    let connection = writer.take(Use::Write).await?;
+    let past = connection
+        .execute(query!(
+            r#"
+            delete from session_event_log where rowid in (
+                select rowid from session_event_log
+                where at < cast(round(unixepoch('subsec') * 1000) as integer) - 1000 * ?2
+                order by at
+                limit ?1
+            )
+            "#,
+            sweep.limit,
+            sweep.keeps_events_for,
+        ))
+        .await?
+        .rows_affected();
+    let is_all = forgotten.max(past) < u64::from(sweep.limit);
+    let swept = if is_all { Swept::Rows(deleted) } else { Swept::More(deleted) };
+    Ok((swept, deleted + forgotten + past))
+}
+
+async fn delete(tx: &mut Statements<'_, Sqlite>, sweep: &Sweep) -> Result<u64, sqlx::Error> {
+    // Each statement has its own time, and both must find the same rows.
+    let now = query!(r#"select cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64""#);
+    let now = tx.one(now).await?.now;
+    if sweep.is_recorded {
+        tx.execute(query!(
+            r#"
+            insert into session_event_log (at, event, realm, session_id, user_id, reason)
+            select ?2, 'expired', realm, id, user_id, iif(valid_until < absolute_expires_at, 'idle timeout', 'absolute timeout')
+            from sessions where id in (select id from sessions where expires_at < ?2 order by expires_at limit ?1)
+                and user_id is not null
+            "#,
+            sweep.limit,
+            now,
+        ))
+        .await?;
+    }
+    let deleted = tx.execute(query!(
+        r#"
+        delete from sessions where id in (select id from sessions where expires_at < ?2 order by expires_at limit ?1)
+        "#,
+        sweep.limit,
+        now,
+    ));
+    Ok(deleted.await?.rows_affected())
 }

@@ -129,7 +129,7 @@ async fn an_expired_row_is_swept(db: Db) {
         }
         let rows = db.rows().await;
         if by_pages && let Some(survey) = store.survey().await.unwrap() {
-            store.sweep_pages(0..survey.pages + 1).await.unwrap();
+            store.sweep_pages(0..survey.pages + 1, true).await.unwrap();
         } else {
             assert_eq!(sessions.sweep().await.unwrap().rows, rows as u64);
         }

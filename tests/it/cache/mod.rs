@@ -12,14 +12,14 @@ use tokio::time::{Instant, sleep};
 use crate::support::{Browser, Db, tap::Spy};
 
 /// Long enough that the bound ends no copy in these tests.
-const NEVER: Duration = hours(1);
+pub(crate) const NEVER: Duration = hours(1);
 
 fn cached(builder: SessionsBuilder, bound: Duration) -> Sessions {
     builder.cache(CacheOptions::default().bound(bound)).build().unwrap()
 }
 
 /// A node with a cache that listens, and the spy beneath it.
-async fn node(db: &Db, bound: Duration) -> (Sessions, Arc<Spy>) {
+pub(crate) async fn node(db: &Db, bound: Duration) -> (Sessions, Arc<Spy>) {
     let spy = Spy::new();
     let sessions = cached(db.tapped(&spy), bound);
     listen(&sessions, &spy).await;
@@ -40,7 +40,7 @@ async fn listen(sessions: &Sessions, spy: &Spy) {
     spy.calls();
 }
 
-async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + seconds(10);
     while !holds().await {
         assert!(Instant::now() < deadline, "it did not come true in 10 seconds");
@@ -49,7 +49,7 @@ async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
 }
 
 /// A browser whose session is in memory.
-async fn warm(sessions: &Sessions, user_id: &str) -> (Browser, SessionId) {
+pub(crate) async fn warm(sessions: &Sessions, user_id: &str) -> (Browser, SessionId) {
     let (browser, id) = Browser::logged_in(sessions, user_id).await;
     assert!(browser.is_in(sessions).await);
     (browser, id)

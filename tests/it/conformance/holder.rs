@@ -11,8 +11,8 @@ use sessile::store::{
 use super::{
     conformance,
     make::{
-        admitted, anonymous, hash, holder, listed, log_in, log_in_to, logged_in, now, one, page,
-        reauthentication, renewal, save, touch,
+        admitted, anonymous, by_application, hash, holder, listed, log_in, log_in_to, logged_in,
+        now, one, page, reauthentication, renewal, save, touch,
     },
 };
 use crate::support::Db;
@@ -73,7 +73,12 @@ async fn try_all(db: &Db, store: &Arc<dyn Store>, holder: Holder, record: &Recor
         !store.end(&[end(other.id, Some(user_id.clone()))]).await.unwrap().done.is_empty();
 
     let began = Began::Here(Instant::now());
-    let revoke = |scope| Revoke { realm: record.realm.clone(), scope, by: Some(holder) };
+    let revoke = |scope| Revoke {
+        realm: record.realm.clone(),
+        scope,
+        by: Some(holder),
+        cause: by_application(),
+    };
     let others = revoke(Scope::OthersOf(user_id.clone(), holder.id));
     done.revoke_others = store.revoke(&others).await.unwrap().is_some();
     if !done.revoke_others {
@@ -95,7 +100,12 @@ async fn try_all(db: &Db, store: &Arc<dyn Store>, holder: Holder, record: &Recor
     };
     let itself = End { by: Some(holder), ..one(holder.id) };
     done.end_itself = !store.end(&[itself]).await.unwrap().done.is_empty();
-    let all = Revoke { realm: record.realm.clone(), scope: Scope::User(user_id), by: Some(holder) };
+    let all = Revoke {
+        realm: record.realm.clone(),
+        scope: Scope::User(user_id),
+        by: Some(holder),
+        cause: by_application(),
+    };
     done.revoke_user = store.revoke(&all).await.unwrap().is_some();
     done
 }
@@ -131,6 +141,7 @@ async fn a_holder_acts_for_its_user(db: Db, store: Arc<dyn Store>) {
         realm: last.realm.clone(),
         scope: Scope::User("ada".to_owned()),
         by: Some(holder(&last)),
+        cause: by_application(),
     };
     assert_eq!(store.revoke(&revoke).await.unwrap().unwrap().ended, 1);
 }
@@ -212,7 +223,7 @@ async fn does_nothing_for(store: &Arc<dyn Store>, holder: Holder, theirs: &Recor
         Scope::All,
     ];
     for scope in scopes {
-        let revoke = Revoke { realm: theirs.realm.clone(), scope, by };
+        let revoke = Revoke { realm: theirs.realm.clone(), scope, by, cause: by_application() };
         assert!(store.revoke(&revoke).await.unwrap().is_none());
     }
     let mut to = Reauthentication { user_id: user_id.clone(), ..reauthentication(theirs) };

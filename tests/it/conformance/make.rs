@@ -6,8 +6,9 @@ use chrono::TimeDelta;
 use sessile::{
     Client, Realm, Revocation, SessionId,
     store::{
-        Began, End, Holder, Lifetime, LogIn, LogInOutcome, NewSession, Page, Reauthentication,
-        Record, Renewal, Revoke, Save, Scope, SecretCheck, SecretHash, Store, Timeouts, Touch,
+        Began, Cause, End, Holder, Lifetime, LogIn, LogInOutcome, NewSession, Page,
+        Reauthentication, Record, Renewal, Revoke, Save, Scope, SecretCheck, SecretHash, Store,
+        Timeouts, Touch,
     },
 };
 use uuid::Uuid;
@@ -44,7 +45,12 @@ pub(super) fn new_session(data: &str) -> NewSession {
 
 /// A session to end, of any user.
 pub(super) fn one(id: SessionId) -> End {
-    End { id, realm: Realm::default(), user_id: None, by: None }
+    End { id, realm: Realm::default(), user_id: None, by: None, cause: by_application() }
+}
+
+/// The cause of an end that is recorded.
+pub(super) fn by_application() -> Option<Cause> {
+    Some(Cause { actor: "application".to_owned(), reason: None })
 }
 
 /// The row, and its secret.
@@ -54,7 +60,8 @@ pub(super) fn holder(record: &Record) -> Holder {
 
 /// Ends these sessions for the application.
 pub(super) async fn revoke(store: &Arc<dyn Store>, scope: &Scope) -> Revocation {
-    let revoke = Revoke { realm: Realm::default(), scope: scope.clone(), by: None };
+    let revoke =
+        Revoke { realm: Realm::default(), scope: scope.clone(), by: None, cause: by_application() };
     store.revoke(&revoke).await.unwrap().expect("nobody has to hold anything")
 }
 
@@ -79,6 +86,8 @@ pub(super) fn log_in(user_id: &str) -> LogIn {
         began: Began::Here(Instant::now()),
         after: None,
         limit: None,
+        replaces_user: None,
+        is_recorded: true,
     }
 }
 
@@ -135,6 +144,7 @@ pub(super) fn reauthentication(record: &Record) -> Reauthentication {
         renewal: renewal(record),
         user_id: record.user_id.clone().unwrap_or_default(),
         lifetime: Lifetime::begin(record.now, timeouts()),
+        is_recorded: true,
     }
 }
 

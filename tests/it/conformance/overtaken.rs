@@ -10,8 +10,8 @@ use sessile::{
 use super::{
     conformance,
     make::{
-        admitted, anonymous, hash, holder, listed, log_in, log_in_to, logged_in, now, one, save,
-        touch,
+        admitted, anonymous, by_application, hash, holder, listed, log_in, log_in_to, logged_in,
+        now, one, save, touch,
     },
 };
 use crate::{
@@ -128,6 +128,7 @@ async fn a_revocation_waits_for_a_renewal_of_its_holder_and_does_nothing(
         realm: record.realm.clone(),
         scope: Scope::User("ada".to_owned()),
         by: Some(holder(&record)),
+        cause: by_application(),
     };
     let revoking = tokio::spawn({
         let store = store.clone();

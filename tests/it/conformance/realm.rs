@@ -12,12 +12,12 @@ use sessile::{
 use super::{
     conformance,
     make::{
-        admitted, anonymous, id, log_in, log_in_to, logged_in, new_session, now, one, page,
-        renewal, revoke,
+        admitted, anonymous, by_application, id, log_in, log_in_to, logged_in, new_session, now,
+        one, page, renewal, revoke,
     },
 };
 use crate::{
-    support::Db,
+    support::{Db, up_to},
     tx::{Tx, until_waiting},
 };
 
@@ -63,7 +63,7 @@ async fn listed_at(store: &Arc<dyn Store>, realm: &Realm, user_id: &str) -> Vec<
 }
 
 async fn revoke_at(store: &Arc<dyn Store>, realm: &Realm, scope: Scope) -> Revocation {
-    let revoke = Revoke { realm: realm.clone(), scope, by: None };
+    let revoke = Revoke { realm: realm.clone(), scope, by: None, cause: by_application() };
     store.revoke(&revoke).await.unwrap().unwrap()
 }
 
@@ -250,7 +250,7 @@ async fn a_sweep_serves_all_realms(db: Db, store: Arc<dyn Store>) {
     }
     db.pass(hours(3)).await;
     let live = anonymous_at(&store, &office()).await;
-    assert_eq!(store.sweep(100).await.unwrap(), Swept::Rows(6));
+    assert_eq!(store.sweep(&up_to(100)).await.unwrap(), Swept::Rows(6));
     assert_eq!(db.rows().await, 1);
     assert!(now(&store, live.id).await.is_some());
 }
@@ -263,7 +263,7 @@ async fn a_sweep_leaves_the_row_of_everybody_of_a_realm(db: Db, store: Arc<dyn S
     revoke_at(&store, &office(), Scope::All).await;
     revoke_at(&store, &office(), user("7")).await;
     db.pass_for_cutoffs(hours(25)).await;
-    store.sweep(100).await.unwrap();
+    store.sweep(&up_to(100)).await.unwrap();
     let left = cutoffs(&db).await;
     assert!(left.contains(&"\u{1f}office\u{1f}".to_owned()), "{left:?}");
     assert_eq!(left.contains(&"\u{1f}shop\u{1f}".to_owned()), db.is_postgres(), "{left:?}");

@@ -9,7 +9,7 @@ use super::{
     conformance,
     make::{anonymous, log_in, logged_in, new_session, now, revoke, touch},
 };
-use crate::support::Db;
+use crate::support::{Db, up_to};
 
 conformance! {
     nothing_expired_nothing_swept,
@@ -22,10 +22,10 @@ conformance! {
 }
 
 async fn nothing_expired_nothing_swept(db: Db, store: Arc<dyn Store>) {
-    assert_eq!(store.sweep(10).await.unwrap(), Swept::Rows(0));
+    assert_eq!(store.sweep(&up_to(10)).await.unwrap(), Swept::Rows(0));
     anonymous(&store).await;
     logged_in(&store, "ada").await;
-    assert_eq!(store.sweep(10).await.unwrap(), Swept::Rows(0));
+    assert_eq!(store.sweep(&up_to(10)).await.unwrap(), Swept::Rows(0));
     assert_eq!(db.rows().await, 2);
 }
 
@@ -39,11 +39,11 @@ async fn a_sweep_deletes_at_most_its_limit_the_longest_expired_first(
         db.pass(hours(2)).await;
     }
     let live = anonymous(&store).await;
-    assert_eq!(store.sweep(2).await.unwrap(), Swept::Rows(2));
+    assert_eq!(store.sweep(&up_to(2)).await.unwrap(), Swept::Rows(2));
     assert_eq!(left(&db).await, [&ids[2..], &[live.id]].concat());
-    assert_eq!(store.sweep(2).await.unwrap(), Swept::Rows(2));
-    assert_eq!(store.sweep(2).await.unwrap(), Swept::Rows(1));
-    assert_eq!(store.sweep(2).await.unwrap(), Swept::Rows(0));
+    assert_eq!(store.sweep(&up_to(2)).await.unwrap(), Swept::Rows(2));
+    assert_eq!(store.sweep(&up_to(2)).await.unwrap(), Swept::Rows(1));
+    assert_eq!(store.sweep(&up_to(2)).await.unwrap(), Swept::Rows(0));
     assert_eq!(left(&db).await, [live.id]);
 }
 
@@ -66,9 +66,9 @@ async fn a_sweep_waits_for_the_coarse_end(db: Db, store: Arc<dyn Store>) {
     )
     .await;
     assert!(now(&store, record.id).await.is_none());
-    assert_eq!(store.sweep(10).await.unwrap(), Swept::Rows(0));
+    assert_eq!(store.sweep(&up_to(10)).await.unwrap(), Swept::Rows(0));
     db.pass(minutes(2)).await;
-    assert_eq!(store.sweep(10).await.unwrap(), Swept::Rows(1));
+    assert_eq!(store.sweep(&up_to(10)).await.unwrap(), Swept::Rows(1));
 }
 
 async fn a_sweep_leaves_what_was_touched(db: Db, store: Arc<dyn Store>) {
@@ -77,7 +77,7 @@ async fn a_sweep_leaves_what_was_touched(db: Db, store: Arc<dyn Store>) {
     let record = now(&store, created.id).await.unwrap();
     store.touch(&[touch(&record, 0)]).await.unwrap();
     db.pass(minutes(59)).await;
-    assert_eq!(store.sweep(10).await.unwrap(), Swept::Rows(0));
+    assert_eq!(store.sweep(&up_to(10)).await.unwrap(), Swept::Rows(0));
     assert!(now(&store, created.id).await.is_some());
 }
 
@@ -87,12 +87,12 @@ async fn a_sweep_forgets_cut_offs_after_a_day(db: Db, store: Arc<dyn Store>) {
     revoke(&store, &Scope::User("bob".into())).await;
     db.pass_for_cutoffs(hours(23)).await;
     revoke(&store, &Scope::User("eve".into())).await;
-    store.sweep(10).await.unwrap();
+    store.sweep(&up_to(10)).await.unwrap();
     let kept: &[&str] =
         if db.is_postgres() { &["", "ada", "bob", "eve"] } else { &["", "bob", "eve"] };
     assert_eq!(cutoffs(&db).await, kept);
     db.pass_for_cutoffs(hours(2)).await;
-    store.sweep(10).await.unwrap();
+    store.sweep(&up_to(10)).await.unwrap();
     assert_eq!(cutoffs(&db).await, ["", "eve"]);
 }
 
@@ -105,15 +105,15 @@ async fn a_sweep_forgets_as_many_cut_offs_as_it_deletes_rows(db: Db, store: Arc<
     }
     revoke(&store, &Scope::User("zoe".into())).await;
     let left = async || cutoffs(&db).await.into_iter().filter(|user| !user.is_empty()).collect();
-    assert_eq!(store.sweep(2).await.unwrap(), Swept::More(1));
+    assert_eq!(store.sweep(&up_to(2)).await.unwrap(), Swept::More(1));
     let users: Vec<String> = left().await;
     assert_eq!(
         users,
         ["dan", "eve", "joe", "zoe"],
         "those that were last used longest ago go first"
     );
-    assert_eq!(store.sweep(2).await.unwrap(), Swept::More(0));
-    assert_eq!(store.sweep(2).await.unwrap(), Swept::Rows(0));
+    assert_eq!(store.sweep(&up_to(2)).await.unwrap(), Swept::More(0));
+    assert_eq!(store.sweep(&up_to(2)).await.unwrap(), Swept::Rows(0));
     assert_eq!(left().await, ["zoe"]);
 }
 
@@ -125,7 +125,7 @@ async fn the_cut_off_of_all_is_never_forgotten(db: Db, store: Arc<dyn Store>) {
     store.create(&[forever]).await.unwrap();
     revoke(&store, &Scope::All).await;
     db.pass_for_cutoffs(days(1000)).await;
-    store.sweep(10).await.unwrap();
+    store.sweep(&up_to(10)).await.unwrap();
     assert_eq!(cutoffs(&db).await, [""]);
     // Log-ins lock this row.
     store.log_in(&log_in("ada")).await.unwrap();

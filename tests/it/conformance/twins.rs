@@ -14,8 +14,8 @@ use sessile::{
 use super::{
     conformance,
     make::{
-        admitted, anonymous, check, listed, log_in, log_in_to, logged_in, new_session, now, one,
-        page, reauthentication, renewal, save, touch,
+        admitted, anonymous, by_application, check, listed, log_in, log_in_to, logged_in,
+        new_session, now, one, page, reauthentication, renewal, save, touch,
     },
 };
 use crate::support::Db;
@@ -188,6 +188,7 @@ async fn a_revocation_by_a_twin_leaves_one_secret(_: Db, store: Arc<dyn Store>) 
             realm: doubled.before.realm.clone(),
             scope: Scope::OthersOf("ada".to_owned(), doubled.id()),
             by: Some(doubled.holder(which)),
+            cause: by_application(),
         };
         assert!(store.revoke(&revoke).await.unwrap().is_some());
         let checks = doubled.checks(&store).await;

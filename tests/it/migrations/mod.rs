@@ -6,7 +6,7 @@ mod grants;
 mod ledger;
 mod lock;
 mod names;
-mod roles;
+pub(crate) mod roles;
 mod upgrade;
 
 use std::{

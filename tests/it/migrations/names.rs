@@ -14,7 +14,8 @@ use sqlx::{
 use super::{sqlx, works};
 use crate::support::Db;
 
-const OBJECTS: &str = "select name from sqlite_schema where name not like 'sqlite_%'
+const OBJECTS: &str =
+    "select name from sqlite_schema where name not like 'sqlite_%' and type <> 'trigger'
     and name <> '_sessile_migrations' order by name";
 const EVERYTHING: &str = "select coalesce(sql, name) from sqlite_schema order by name, sql";
 

@@ -123,11 +123,14 @@ async fn promise_03_no_value_shows_a_secret(db: Db) {
         began: Began::Here(Instant::now()),
         after: None,
         limit: None,
+        replaces_user: None,
+        is_recorded: true,
     };
     show(&mut shown, (&store, &record, &log_in, record.secret_hash));
     show(&mut shown, store.log_in(&log_in).await.unwrap());
     let by = Some(Holder { id, secret_hash: record.secret_hash });
-    let revoke = Revoke { realm: Realm::default(), scope: Scope::User("ada".to_owned()), by };
+    let revoke =
+        Revoke { realm: Realm::default(), scope: Scope::User("ada".to_owned()), by, cause: None };
     show(&mut shown, (&revoke, store.revoke(&revoke).await.unwrap()));
 
     assert!(shown.contains(&id.to_string()));
@@ -249,7 +252,7 @@ async fn promise_03_views_show_neither_hash_nor_data(db: Db) {
             "select name from sqlite_schema where type = 'view'",
         )
         .await;
-    assert!(!views.is_empty());
+    assert!(views.len() >= 5, "{views:?}");
     for view in views {
         let columns = db
             .texts(
@@ -257,16 +260,16 @@ async fn promise_03_views_show_neither_hash_nor_data(db: Db) {
                 &format!("select name from pragma_table_info('{view}')"),
             )
             .await;
-        assert!(columns.contains(&"id".to_owned()));
+        assert!(!columns.is_empty());
         for column in columns {
             assert!(!column.contains("hash") && !column.contains("data"), "{view}.{column}");
         }
-        let rows = db
-            .texts(
-                &format!("select v::text from {view} v"),
-                &format!("select id || user_id from {view}"),
-            )
-            .await;
-        assert_eq!(rows.len(), 1, "{view} of {id}");
     }
+    let rows = db
+        .texts(
+            "select v::text from sessile.active_sessions v",
+            "select id || user_id from active_sessions",
+        )
+        .await;
+    assert_eq!(rows.len(), 1, "{id}");
 }

@@ -147,7 +147,7 @@ async fn a_dropped_revocation_is_whole_or_none(db: Db) {
     for point in POINTS {
         let user_id = format!("user {point}");
         logged_in_thrice(&sessions, &user_id).await;
-        let result = dropped_after(point, sessions.revoke_user(&user_id)).await;
+        let result = dropped_after(point, sessions.revoke_user(&user_id).into_future()).await;
         no_transaction_is_left_open(&db, point).await;
         let left = sessions.count_of_user(&user_id).await.unwrap();
         assert!(left == 0 || left == 3 && result.is_none(), "{left} at {point}");

@@ -10,3 +10,5 @@ mod revocations;
 mod rounds;
 mod sweeps;
 mod writers;
+
+pub(crate) use rounds::Dice;

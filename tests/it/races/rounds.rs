@@ -172,11 +172,11 @@ fn is_told(error: &sessile::Error) -> bool {
 }
 
 /// The same sequence in every run (SplitMix64), so that a failed round can fail again.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     /// One of 0 to `sides` - 1.
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

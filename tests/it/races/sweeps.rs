@@ -10,6 +10,7 @@ use crate::{
     support::{
         Browser, Db, cases,
         tap::{Gate, Verb},
+        up_to,
     },
     tx::{Tx, until_waiting},
 };
@@ -41,7 +42,8 @@ async fn postgres_looks_again_before_it_deletes() {
         lock.execute("select pg_advisory_xact_lock(1)").await;
         let store = db.store();
         let sweep = tokio::spawn(async move {
-            let swept = if by_pages { store.sweep_pages(0..10) } else { store.sweep(10) };
+            let batch = up_to(10);
+            let swept = if by_pages { store.sweep_pages(0..10, true) } else { store.sweep(&batch) };
             swept.await.unwrap()
         });
         until_waiting(&db, 1).await;
@@ -104,7 +106,8 @@ async fn a_sweep_passes_by_locked_rows() {
     let (sessions, store) = (db.sessions().await, db.store());
     for by_pages in [false, true] {
         let swept = async || {
-            let swept = if by_pages { store.sweep_pages(0..10) } else { store.sweep(10) };
+            let batch = up_to(10);
+            let swept = if by_pages { store.sweep_pages(0..10, true) } else { store.sweep(&batch) };
             soon(swept).await.unwrap()
         };
         let ids = expired(&db, &sessions, 3).await;
