@@ -95,7 +95,7 @@ async fn revocations(
         is_listening(&here, ids[0]).await?;
         here.load(&[*id]).await?.pop().context("no such session")?;
         before().await?;
-        let end = End { id: *id, realm: Realm::default(), user_id: None, by: None };
+        let end = End { id: *id, realm: Realm::default(), user_id: None, by: None, cause: None };
         there.end(&[end]).await?;
         let begun = Instant::now();
         while !here.load(&[*id]).await?.is_empty() {

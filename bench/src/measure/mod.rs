@@ -3,6 +3,7 @@
 mod cached;
 mod client;
 mod cold;
+mod events;
 mod faults;
 mod hang;
 mod http;
@@ -54,6 +55,8 @@ pub(crate) enum Measure {
     Faults,
     /// Memory while the server stands still, for a minute. Only on request.
     Hang,
+    /// The cost of the log of events. Only on request.
+    Events,
 }
 
 impl Measure {
@@ -82,6 +85,7 @@ impl Measure {
             Self::RatesMix => "rates-mix",
             Self::Faults => "faults",
             Self::Hang => "hang",
+            Self::Events => "events",
         }
     }
 
@@ -99,6 +103,7 @@ impl Measure {
             Self::RatesMix => rates::run(on, self.name(), Op::Mix).await,
             Self::Faults => faults::run(on).await,
             Self::Hang => hang::run(on).await,
+            Self::Events => events::run(on).await,
         };
         on.progress.step();
         figures.context(self.name())

@@ -77,6 +77,8 @@ pub(crate) fn log_in(id: Uuid, old_hash: Option<SecretHash>) -> LogIn {
         began: Began::Here(Instant::now()),
         after: None,
         limit: None,
+        replaces_user: None,
+        is_recorded: true,
     }
 }
 
@@ -127,7 +129,7 @@ impl Peer for Sessile {
     }
 
     async fn delete(&self, created: SessionId) -> Result<()> {
-        let end = End { id: created, realm: Realm::default(), user_id: None, by: None };
+        let end = End { id: created, realm: Realm::default(), user_id: None, by: None, cause: None };
         ensure!(!self.store.end(&[end]).await?.done.is_empty(), "not deleted");
         Ok(())
     }
