@@ -13,7 +13,6 @@ use crate::{
         observed::{refused_cookie, unreadable_row},
     },
     error::Result,
-    realm::Realm,
     store::{Holder, Record, SecretCheck, SupersededUse},
     token::{SecretHash, SessionId, Token},
 };
@@ -53,7 +52,7 @@ impl Presented {
     }
 
     /// Looks the tokens up: one statement, none without a token.
-    async fn look_up(&self, context: &Context) -> Result<Found> {
+    async fn look_up(&self, context: &Context, client: &Client) -> Result<Found> {
         let mut found = Found::default();
         let mut ids: Vec<_> = self.tokens.iter().map(|token| token.id).collect();
         ids.sort_unstable();
@@ -74,7 +73,7 @@ impl Presented {
                 record = context.store.load_now(id).await?;
             }
             match record {
-                Some(record) => found.add(record, &hashes),
+                Some(record) => found.add(record, &hashes, client),
                 None => refused_cookie(Some(id), "ended"),
             }
         }
@@ -92,29 +91,12 @@ struct Found {
     live: Vec<(Holder, Result<Arc<Stored>>)>,
     superseded: Option<Arc<Stored>>,
     /// The sessions of which the request has only a secret that was replaced, lately or long ago.
-    replaced_uses: Vec<ReplacedUse>,
-}
-
-struct ReplacedUse {
-    id: SessionId,
-    realm: Realm,
-    user_id: Option<String>,
-    is_settled: bool,
-}
-
-impl ReplacedUse {
-    fn use_by(self, client: Client) -> SupersededUse {
-        let reason = match self.is_settled {
-            true => "replaced more than a minute ago",
-            false => "replaced within the last minute",
-        };
-        SupersededUse { id: self.id, realm: self.realm, user_id: self.user_id, client, reason }
-    }
+    replaced_uses: Vec<SupersededUse>,
 }
 
 impl Found {
     /// Adds a row once, also if the request has several secrets for it.
-    fn add(&mut self, record: Record, hashes: &[SecretHash]) {
+    fn add(&mut self, record: Record, hashes: &[SecretHash], client: &Client) {
         let id = record.id;
         let find = |check| hashes.iter().copied().find(|hash| record.check(hash) == check);
         if let Some(hash) = find(SecretCheck::Current) {
@@ -127,9 +109,16 @@ impl Found {
             .replaced
             .is_some_and(|replaced| hashes.iter().any(|hash| replaced.hash.matches(hash)))
         {
-            let (realm, user_id) = (record.realm.clone(), record.user_id.clone());
-            let is_settled = record.is_settled();
-            self.replaced_uses.push(ReplacedUse { id, realm, user_id, is_settled });
+            self.replaced_uses.push(SupersededUse {
+                id,
+                realm: record.realm.clone(),
+                user_id: record.user_id.clone(),
+                client: client.clone(),
+                reason: match record.is_settled() {
+                    true => "replaced more than a minute ago",
+                    false => "replaced within the last minute",
+                },
+            });
         }
         if let Some(hash) = find(SecretCheck::Superseded) {
             refused_cookie(Some(id), "superseded");
@@ -148,9 +137,10 @@ impl Session {
         client: Client,
         opened: Instant,
     ) -> Result<Self> {
-        let Found { mut live, superseded, replaced_uses } = presented.look_up(&context).await?;
-        for record in replaced_uses {
-            context.note_superseded(record.use_by(client.clone()));
+        let Found { mut live, superseded, replaced_uses } =
+            presented.look_up(&context, &client).await?;
+        for used in replaced_uses {
+            context.note_superseded(used);
         }
         let mut rivals = Vec::<Holder>::new();
         let standing = match (live.len(), superseded) {
