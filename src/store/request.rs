@@ -164,6 +164,13 @@ pub struct Cause {
     pub reason: Option<String>,
 }
 
+impl Cause {
+    /// The application, for no reason that it gave.
+    pub fn application() -> Self {
+        Self { actor: "application".to_owned(), reason: None }
+    }
+}
+
 /// Sessions to end, and log-ins in flight to refuse.
 #[derive(Clone, Debug)]
 pub struct Revoke {

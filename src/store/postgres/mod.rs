@@ -3,6 +3,7 @@
 //! The functions of this module end sessions inside the application's own transaction. So an application can
 //! disable an account and end its sessions in one transaction.
 
+mod application;
 mod locked;
 mod log;
 mod log_in;
@@ -22,14 +23,14 @@ use sqlx::{Connection, PgPool, Postgres, query, query_as};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+pub use self::{
+    application::{revoke, revoke_all, revoke_others, revoke_user},
+    migrate::migrator,
+};
 use self::{
     locked::LockedRows,
     moment::Moment,
     row::{InfoRow, Row},
-};
-pub use self::{
-    migrate::migrator,
-    revoke::{revoke, revoke_all, revoke_others, revoke_user},
 };
 use super::{
     Changed, CleanupRun, End, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession,

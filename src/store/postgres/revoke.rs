@@ -1,109 +1,16 @@
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Postgres, query, query_as};
+use sqlx::{Postgres, query, query_as};
 use uuid::Uuid;
 
 use super::{PostgresStore, WAITING_FOR_LOCKS, locked, moment::Moment, watch};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::Result,
     realm::Realm,
     store::{
         Cause, Changed, End, Holder, Invalidation, Revocation, Revoke, Scope,
         connections::{End as EndOfTransaction, Statements},
     },
-    token::SessionId,
-    user_id::{UserId, checked},
 };
-
-/// Ends one session in the application's transaction. Logs nothing, because only the commit makes it happen.
-pub async fn revoke(
-    connection: &mut PgConnection,
-    realm: &Realm,
-    id: SessionId,
-) -> Result<Revocation> {
-    let tx = &mut of_application(connection);
-    let end_it =
-        End { id, realm: realm.clone(), user_id: None, by: None, cause: Some(application()) };
-    let records = !look_at(tx).await?.has_citus;
-    let ended = delete(tx, &[&end_it], Patience::OfTheTransaction, records).await?;
-    Ok(Revocation::new(ended.len() as u64, None))
-}
-
-/// Ends all of a user's sessions in the application's transaction, which must be at `read committed`, the
-/// default.
-///
-/// A log-in of the same user waits until the transaction ends, and is refused if the transaction committed.
-/// The cut-off is the moment of this call, so make it the last statement before the commit: an authentication
-/// that begins between the two, and checks data that the transaction is about to change, is not refused if it
-/// logs in after the commit.
-///
-/// # Errors
-///
-/// [`InvalidUserId`](crate::ErrorKind::InvalidUserId), and [`Configuration`](crate::ErrorKind::Configuration)
-/// for a transaction at another level. Nothing was done then.
-pub async fn revoke_user(
-    connection: &mut PgConnection,
-    realm: &Realm,
-    user_id: impl UserId,
-) -> Result<Revocation> {
-    let user_id = checked(&user_id)?;
-    run_in_application(connection, realm, &Scope::User(user_id)).await
-}
-
-/// Ends all of a user's sessions except one, as [`revoke_user`] does.
-pub async fn revoke_others(
-    connection: &mut PgConnection,
-    realm: &Realm,
-    user_id: impl UserId,
-    keep: SessionId,
-) -> Result<Revocation> {
-    let user_id = checked(&user_id)?;
-    run_in_application(connection, realm, &Scope::OthersOf(user_id, keep)).await
-}
-
-/// Ends all sessions of the realm, as [`revoke_user`] does. Log-ins of all its users wait for the commit.
-pub async fn revoke_all(connection: &mut PgConnection, realm: &Realm) -> Result<Revocation> {
-    run_in_application(connection, realm, &Scope::All).await
-}
-
-async fn run_in_application(
-    connection: &mut PgConnection,
-    realm: &Realm,
-    scope: &Scope,
-) -> Result<Revocation> {
-    let tx = &mut of_application(connection);
-    let Surroundings { isolation, has_citus } = look_at(tx).await?;
-    // A transaction with a snapshot from its beginning would miss the sessions that began later.
-    if isolation != "read committed" && isolation != "read uncommitted" {
-        let message = format!(
-            "a revocation needs a transaction at read committed, and this one is at {isolation}: begin it with `begin isolation level read committed`"
-        );
-        return Err(Error::new(ErrorKind::Configuration, message));
-    }
-    let cause = (!has_citus).then(application);
-    Ok(run(tx, realm, scope, cause.as_ref()).await?)
-}
-
-/// What the application's transaction runs in.
-struct Surroundings {
-    isolation: String,
-    /// No events are written where the tables may be distributed.
-    has_citus: bool,
-}
-
-async fn look_at(tx: &mut Statements<'_, Postgres>) -> Result<Surroundings, sqlx::Error> {
-    tx.one(query_as!(
-        Surroundings,
-        r#"
-        select current_setting('transaction_isolation') as "isolation!",
-            to_regclass('pg_catalog.pg_dist_partition') is not null as "has_citus!"
-        "#
-    ))
-    .await
-}
-
-fn application() -> Cause {
-    Cause { actor: "application".to_owned(), reason: None }
-}
 
 pub(super) async fn in_own_transaction(
     store: &PostgresStore,
@@ -140,7 +47,7 @@ pub(super) async fn end(store: &PostgresStore, ends: &[End]) -> Result<Changed> 
 
 /// How long a statement waits for a locked row.
 #[derive(Clone, Copy, Debug)]
-enum Patience {
+pub(super) enum Patience {
     /// 50 ms.
     Short,
     /// As long as the application's transaction allows.
@@ -150,7 +57,7 @@ enum Patience {
 /// Ends single sessions in one statement, which needs no user's lock. If a session ends itself, the row that
 /// is deleted must still have the secret, because a faster log-in may have given it another one. Returns the
 /// rows that were live.
-async fn delete(
+pub(super) async fn delete(
     tx: &mut Statements<'_, Postgres>,
     ends: &[&End],
     patience: Patience,
@@ -264,7 +171,7 @@ async fn holds(
 
 /// Writes the cut-off first, which takes the lock that log-ins take. The DELETE is a separate statement, so
 /// it sees every session that was bound before.
-async fn run(
+pub(super) async fn run(
     tx: &mut Statements<'_, Postgres>,
     realm: &Realm,
     scope: &Scope,
@@ -431,10 +338,6 @@ async fn cut_off(
     ))
     .await?;
     Ok(now.0)
-}
-
-fn of_application(connection: &mut PgConnection) -> Statements<'_, Postgres> {
-    Statements::of_application(connection)
 }
 
 /// Deletes the row of the cut-off too, after everything that it guards.

@@ -3,6 +3,7 @@
 //! The functions of this module end sessions inside the application's own transaction. So an application can
 //! disable an account and end its sessions in one transaction.
 
+mod application;
 mod checkpoints;
 mod encoding;
 mod log;
@@ -21,13 +22,13 @@ use sqlx::{Sqlite, SqlitePool, query, query_as};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+pub use self::{
+    application::{revoke, revoke_all, revoke_others, revoke_user},
+    migrate::migrator,
+};
 use self::{
     checkpoints::Checkpoints,
     row::{InfoRow, Row, Text},
-};
-pub use self::{
-    migrate::migrator,
-    revoke::{revoke, revoke_all, revoke_others, revoke_user},
 };
 use super::{
     Changed, CleanupRun, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,

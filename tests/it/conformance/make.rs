@@ -50,7 +50,7 @@ pub(super) fn one(id: SessionId) -> End {
 
 /// The cause of an end that is recorded.
 pub(super) fn by_application() -> Option<Cause> {
-    Some(Cause { actor: "application".to_owned(), reason: None })
+    Some(Cause::application())
 }
 
 /// The row, and its secret.
