@@ -309,9 +309,10 @@ async fn bind(
     records: bool,
 ) -> Result<Written, sqlx::Error> {
     macro_rules! bind {
-        ($recorded:literal $(, $more:expr)*) => { query_as!(
-        Written,
-        r#"
+        ($recorded:literal $(, $more:expr)*) => {
+            query_as!(
+                Written,
+                r#"
         with before as materialized (
             select max(revoked_at) filter (where user_id = $1) as of_user,
                 max(revoked_at) filter (where user_id = $2) as of_all
@@ -366,23 +367,24 @@ async fn bind(
             valid_until as "valid_until?", expires_at as "expires_at?"
         from before left join locked on true left join written on true left join told on true
         "#,
-        user_key,
-        all_key,
-        log_in.id.as_uuid(),
-        log_in.realm.as_str(),
-        old_hash.as_bytes(),
-        log_in.new_hash.as_bytes(),
-        log_in.user_id,
-        log_in.data,
-        row::seconds(log_in.timeouts.idle),
-        row::seconds(log_in.timeouts.absolute),
-        log_in.client.address(),
-        log_in.client.user_agent,
-        log_in.remembered,
-        SUPERSEDED_FOR.as_seconds_f64(),
-        MOST_TWIN_BYTES
-        $(, $more)*
-        ) };
+                user_key,
+                all_key,
+                log_in.id.as_uuid(),
+                log_in.realm.as_str(),
+                old_hash.as_bytes(),
+                log_in.new_hash.as_bytes(),
+                log_in.user_id,
+                log_in.data,
+                row::seconds(log_in.timeouts.idle),
+                row::seconds(log_in.timeouts.absolute),
+                log_in.client.address(),
+                log_in.client.user_agent,
+                log_in.remembered,
+                SUPERSEDED_FOR.as_seconds_f64(),
+                MOST_TWIN_BYTES
+                $(, $more)*
+            )
+        };
     }
     match records {
         false => tx.one(bind!("")).await,
@@ -413,9 +415,10 @@ async fn insert(
     records: bool,
 ) -> Result<Written, sqlx::Error> {
     macro_rules! insert {
-        ($recorded:literal $(, $more:expr)*) => { query_as!(
-        Written,
-        r#"
+        ($recorded:literal $(, $more:expr)*) => {
+            query_as!(
+                Written,
+                r#"
         with before as materialized (
             select max(revoked_at) filter (where user_id = $1) as of_user,
                 max(revoked_at) filter (where user_id = $2) as of_all
@@ -451,20 +454,21 @@ async fn insert(
             valid_until as "valid_until?", expires_at as "expires_at?"
         from before left join locked on true left join written on true
         "#,
-        user_key,
-        all_key,
-        log_in.id.as_uuid(),
-        log_in.realm.as_str(),
-        log_in.new_hash.as_bytes(),
-        log_in.user_id,
-        log_in.data.as_deref().unwrap_or("{}"),
-        row::seconds(log_in.timeouts.idle),
-        row::seconds(log_in.timeouts.absolute),
-        log_in.client.address(),
-        log_in.client.user_agent,
-        log_in.remembered
-        $(, $more)*
-        ) };
+                user_key,
+                all_key,
+                log_in.id.as_uuid(),
+                log_in.realm.as_str(),
+                log_in.new_hash.as_bytes(),
+                log_in.user_id,
+                log_in.data.as_deref().unwrap_or("{}"),
+                row::seconds(log_in.timeouts.idle),
+                row::seconds(log_in.timeouts.absolute),
+                log_in.client.address(),
+                log_in.client.user_agent,
+                log_in.remembered
+                $(, $more)*
+            )
+        };
     }
     match records {
         false => tx.one(insert!("")).await,
