@@ -1,0 +1,264 @@
+//! The state of all sessions in a few cheap questions: for a page that is opened often.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Database, ErrorKind, Kind, Result, moment,
+    sessions::live,
+    statement::{SQLITE_NOW, Statement},
+};
+
+/// A number of rows. Up to [`Count::EXACT_UP_TO`] it is counted; above that, a count would take too long for a page
+/// that is opened often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Count {
+    /// Counted.
+    Exact(u64),
+    /// From the database's statistics, which are as old as its last `analyze`.
+    About(u64),
+    /// Counted up to here: the database has no statistics.
+    MoreThan(u64),
+}
+
+impl Count {
+    /// Rows are counted up to this number.
+    pub const EXACT_UP_TO: u64 = 50_000;
+
+    /// The number itself.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Exact(number) | Self::About(number) | Self::MoreThan(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(number) => write!(f, "{number}"),
+            Self::About(number) => write!(f, "about {number}"),
+            Self::MoreThan(number) => write!(f, "more than {number}"),
+        }
+    }
+}
+
+/// How many sessions there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Live {
+    /// All live sessions.
+    pub all: Count,
+    /// Those without a user.
+    pub anonymous: Count,
+}
+
+/// The length of a [`Period`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    /// Whole hours of UTC.
+    Hour,
+    /// Whole days of UTC.
+    Day,
+}
+
+/// The number of events of each kind in an hour or a day. Periods without events are left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Period {
+    /// When the period begins.
+    #[serde(deserialize_with = "moment::moment")]
+    pub begins_at: DateTime<Utc>,
+    /// Log-ins.
+    pub logged_in: u64,
+    /// Sessions that ended themselves.
+    pub logged_out: u64,
+    /// Sessions that were ended from outside.
+    pub revoked: u64,
+    /// Sessions whose time was over.
+    pub expired: u64,
+    /// Log-ins that were refused.
+    pub refused: u64,
+    /// Uses of a secret that a newer one had replaced.
+    pub superseded: u64,
+}
+
+/// A run of the cleanup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CleanupRun {
+    /// When it began.
+    #[serde(deserialize_with = "moment::moment")]
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    #[serde(deserialize_with = "moment::moment")]
+    pub ended_at: DateTime<Utc>,
+    /// The expired rows that it deleted.
+    pub sessions: u64,
+    /// The number of its statements.
+    pub statements: u64,
+    /// Why it ended early.
+    pub error: Option<String>,
+}
+
+/// How many live sessions end within a time if nobody uses them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Ending {
+    /// The sessions that end from this many seconds from now…
+    pub from_seconds: u32,
+    /// … to this many.
+    pub to_seconds: u32,
+    /// Their number.
+    pub sessions: Count,
+}
+
+/// Expired rows that the cleanup has not deleted yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Backlog {
+    /// The number of rows.
+    pub rows: Count,
+    /// Since when the oldest one could have been deleted.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+#[derive(Deserialize)]
+struct Number {
+    number: u64,
+}
+
+impl Database {
+    /// The number of live sessions: counted if they are few, otherwise from the statistics.
+    pub async fn live(&self) -> Result<Live> {
+        let all = self.count(&live(self.kind()), "true").await?;
+        let anonymous = self.count(&live(self.kind()), "user_id is null").await?;
+        Ok(Live { all, anonymous })
+    }
+
+    /// The events of each hour or day since a moment, the oldest first. It reads all events since then, through the index.
+    pub async fn activity(&self, since: DateTime<Utc>, bucket: Bucket) -> Result<Vec<Period>> {
+        let (postgres, sqlite) = match bucket {
+            Bucket::Hour => ("date_trunc('hour', at, 'UTC')", "at - at % 3600000"),
+            Bucket::Day => ("date_trunc('day', at, 'UTC')", "at - at % 86400000"),
+        };
+        let mut ask = self.statement();
+        ask.sql("select ").per("json_build_object(", "json_object(").sql("'begins_at', begins_at");
+        for event in ["logged_in", "logged_out", "revoked", "expired", "refused", "superseded"] {
+            // The event without a session that a revocation adds ends none.
+            ask.sql(&format!(
+                ", '{event}', count(*) filter (where event = '{event}' and (session_id is not null or event = 'refused'))"
+            ));
+        }
+        ask.sql(") from (select ")
+            .per(postgres, sqlite)
+            .sql(" as begins_at, event, session_id from ");
+        ask.per("sessile.session_events", "session_event_log").sql(" where at >= ").moment(since);
+        ask.sql(") as events group by begins_at order by begins_at");
+        self.rows(&ask).await
+    }
+
+    /// The newest runs of the cleanup, the newest first.
+    pub async fn cleanup_runs(&self, limit: u32) -> Result<Vec<CleanupRun>> {
+        let mut ask = self.statement();
+        ask.sql("select ")
+            .object(&["started_at", "ended_at", "sessions", "statements", "error"])
+            .sql(" from ");
+        ask.per("sessile.cleanup_runs", "session_cleanup_log")
+            .sql(" as runs order by ended_at desc limit ");
+        ask.integer(limit.into());
+        self.rows(&ask).await
+    }
+
+    /// How many live sessions end within each of these numbers of seconds, if nobody uses them. The numbers are in
+    /// ascending order: `[3600, 86400]` asks for the next hour, and for the rest of the next day.
+    pub async fn ending(&self, within_seconds: &[u32]) -> Result<Vec<Ending>> {
+        let mut from_seconds = 0;
+        let mut found = Vec::new();
+        for &to_seconds in within_seconds {
+            let condition = match self.kind() {
+                Kind::Postgres => format!(
+                    "valid_until > now() + interval '{from_seconds} seconds' and valid_until <= now() + interval '{to_seconds} seconds'"
+                ),
+                // `expires_at` has an index and is not before `valid_until`.
+                Kind::Sqlite => format!(
+                    "valid_until > {SQLITE_NOW} + {from_seconds}000 and valid_until <= {SQLITE_NOW} + {to_seconds}000 and expires_at > {SQLITE_NOW} + {from_seconds}000"
+                ),
+            };
+            let sessions = self.count(&live(self.kind()), &condition).await?;
+            found.push(Ending { from_seconds, to_seconds, sessions });
+            from_seconds = to_seconds;
+        }
+        Ok(found)
+    }
+
+    /// The expired rows that are still there, through the index of the cleanup. `None` if the user may not read the table
+    /// `sessions`.
+    pub async fn backlog(&self) -> Result<Option<Backlog>> {
+        #[derive(Deserialize)]
+        struct Oldest {
+            #[serde(deserialize_with = "moment::moment_or_none")]
+            oldest: Option<DateTime<Utc>>,
+        }
+        let mut ask = self.statement();
+        ask.sql("select ")
+            .per("json_build_object(", "json_object(")
+            .sql("'oldest', min(expires_at)) from ");
+        ask.per("sessile.sessions where expires_at < now()", "sessions where expires_at < ");
+        ask.per("", SQLITE_NOW);
+        let oldest = match self.one::<Oldest>(&ask).await {
+            Err(error) if error.kind() == ErrorKind::Refused => return Ok(None),
+            oldest => oldest?.oldest,
+        };
+        let (table, condition) = match self.kind() {
+            Kind::Postgres => ("sessile.sessions", "expires_at < now()".to_owned()),
+            Kind::Sqlite => ("sessions", format!("expires_at < {SQLITE_NOW}")),
+        };
+        let rows = self.count(table, &condition).await?;
+        Ok(Some(Backlog { rows, oldest }))
+    }
+
+    /// Counts rows, but not more than [`Count::EXACT_UP_TO`]. The texts are the library's own.
+    async fn count(&self, table: &str, condition: &str) -> Result<Count> {
+        let from = format!(" from {table} as counted where {condition}");
+        // First the statistics, because even a count that stops reads up to the whole table if few rows fit.
+        if self.kind() == Kind::Postgres {
+            let rows = self.planned_rows(table).await?;
+            if rows > Count::EXACT_UP_TO {
+                return Ok(Count::About(
+                    self.planned_rows(&format!("{table} as counted where {condition}")).await?,
+                ));
+            }
+        }
+        let mut ask = self.statement();
+        ask.sql("select ")
+            .per("json_build_object(", "json_object(")
+            .sql("'number', count(*)) from (select 1 as one");
+        ask.sql(&from)
+            .sql(" limit ")
+            .integer(Count::EXACT_UP_TO as i64 + 1)
+            .sql(") as rows_counted");
+        let number = self.one::<Number>(&ask).await?.number;
+        Ok(if number > Count::EXACT_UP_TO {
+            Count::MoreThan(Count::EXACT_UP_TO)
+        } else {
+            Count::Exact(number)
+        })
+    }
+
+    /// The number of rows that Postgres expects, from its statistics. It needs no right beyond that to read the view.
+    async fn planned_rows(&self, from: &str) -> Result<u64> {
+        #[derive(Deserialize)]
+        struct Explained {
+            #[serde(rename = "Plan")]
+            plan: Plan,
+        }
+        #[derive(Deserialize)]
+        struct Plan {
+            #[serde(rename = "Plan Rows")]
+            rows: f64,
+        }
+        let mut ask: Statement = self.statement();
+        ask.sql("explain (format json) select from ").sql(from);
+        let explained: Vec<Explained> = self.one(&ask).await?;
+        Ok(explained.first().map_or(0, |explained| explained.plan.rows as u64))
+    }
+}

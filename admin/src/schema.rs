@@ -1,0 +1,160 @@
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::migrate::Migrator;
+
+use crate::{Database, Error, ErrorKind, Kind, Result, moment};
+
+/// A migration of this release, or one of a later release that the database has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Migration {
+    /// Its number, which is a date and a counter.
+    pub version: i64,
+    /// What it is about. The database's ledger has it too.
+    pub description: String,
+    /// When it was run, or `None` if it is missing.
+    pub installed_at: Option<DateTime<Utc>>,
+    /// How its text in the database's ledger compares with this release's.
+    pub state: MigrationState,
+}
+
+/// The state of a [`Migration`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MigrationState {
+    /// The database has it.
+    Installed,
+    /// The database lacks it.
+    Missing,
+    /// The database has it with another text.
+    Changed,
+    /// The database has it, and this release does not know it: a newer release ran it.
+    Unknown,
+}
+
+impl Database {
+    /// This release's migrations, for the database's kind.
+    pub fn migrator(kind: Kind) -> Migrator {
+        match kind {
+            Kind::Postgres => sessile::store::postgres::migrator(),
+            Kind::Sqlite => sessile::store::sqlite::migrator(),
+        }
+    }
+
+    /// All migrations of this release and of the database, the oldest first. A database without sessile lacks all. It
+    /// needs the right to read the ledger.
+    pub async fn migrations(&self) -> Result<Vec<Migration>> {
+        #[derive(Deserialize)]
+        struct Applied {
+            version: i64,
+            description: String,
+            checksum: String,
+            #[serde(deserialize_with = "installed")]
+            installed_on: DateTime<Utc>,
+        }
+        // SQLite writes the ledger's time as a text without a zone.
+        fn installed<'de, D: serde::Deserializer<'de>>(
+            from: D,
+        ) -> std::result::Result<DateTime<Utc>, D::Error> {
+            let text = String::deserialize(from)?;
+            let text =
+                if text.contains('T') { text } else { format!("{}Z", text.replace(' ', "T")) };
+            moment::moment(serde::de::value::StringDeserializer::new(text))
+        }
+        let mut ask = self.statement();
+        ask.sql("select ").per("json_build_object(", "json_object(");
+        ask.sql("'version', version, 'description', description, 'installed_on', installed_on, 'checksum', ");
+        ask.per(
+            "encode(checksum, 'hex')) from sessile._sqlx_migrations",
+            "lower(hex(checksum))) from _sessile_migrations",
+        );
+        let applied: Vec<Applied> = match self.rows(&ask).await {
+            Err(error) if error.kind() == ErrorKind::NoSchema => Vec::new(),
+            applied => applied?,
+        };
+        let migrator = Self::migrator(self.kind());
+        let ours: Vec<_> =
+            migrator.iter().filter(|one| !one.migration_type.is_down_migration()).collect();
+        let mut all: Vec<_> = ours
+            .iter()
+            .map(|one| {
+                let found = applied.iter().find(|applied| applied.version == one.version);
+                let text: String = one.checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+                Migration {
+                    version: one.version,
+                    description: one.description.to_string(),
+                    installed_at: found.map(|found| found.installed_on),
+                    state: match found {
+                        None => MigrationState::Missing,
+                        Some(found) if found.checksum == text => MigrationState::Installed,
+                        Some(_) => MigrationState::Changed,
+                    },
+                }
+            })
+            .collect();
+        let is_unknown = |applied: &&Applied| ours.iter().all(|one| one.version != applied.version);
+        all.extend(applied.iter().filter(is_unknown).map(|applied| Migration {
+            version: applied.version,
+            description: applied.description.clone(),
+            installed_at: Some(applied.installed_on),
+            state: MigrationState::Unknown,
+        }));
+        all.sort_by_key(|one| one.version);
+        Ok(all)
+    }
+
+    /// Checks that the database has the schema of this release, or of a later one that this release may use. A user who may
+    /// not read the ledger passes: the questions then tell.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSchema`](ErrorKind::NoSchema), [`NewerSchema`](ErrorKind::NewerSchema).
+    pub async fn check_schema(&self) -> Result<()> {
+        let migrations = match self.migrations().await {
+            Err(error) if error.kind() == ErrorKind::Refused => return Ok(()),
+            migrations => migrations?,
+        };
+        let is = |state| move |one: &&Migration| one.state == state;
+        let missing: Vec<_> = migrations.iter().filter(is(MigrationState::Missing)).collect();
+        if missing.len()
+            == Self::migrator(self.kind())
+                .iter()
+                .filter(|one| !one.migration_type.is_down_migration())
+                .count()
+        {
+            return Err(Error::new(ErrorKind::NoSchema, "the database has no tables of sessile"));
+        }
+        if let Some(first) = missing.first() {
+            let message = format!(
+                "the database lacks {} of this release's migrations: {} {}",
+                missing.len(),
+                first.version,
+                first.description
+            );
+            return Err(Error::new(ErrorKind::NoSchema, message));
+        }
+        if migrations.iter().any(|one| one.state == MigrationState::Unknown) {
+            self.check_needs(&migrations).await?;
+        }
+        Ok(())
+    }
+
+    /// A later release says in the schema which release it needs.
+    async fn check_needs(&self, migrations: &[Migration]) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Needs {
+            migration: i64,
+            release: String,
+        }
+        let mut ask = self.statement();
+        ask.sql("select ").per("json_build_object(", "json_object(");
+        ask.sql("'migration', needs_migration, 'release', needs_release) from ");
+        ask.per("sessile.session_schema", "session_schema");
+        let Some(needs) = self.rows::<Needs>(&ask).await?.pop() else { return Ok(()) };
+        let known = migrations.iter().filter(|one| one.state != MigrationState::Unknown);
+        if known.map(|one| one.version).max() >= Some(needs.migration) {
+            return Ok(());
+        }
+        let message = format!("the database's schema needs sessile {} or newer", needs.release);
+        Err(Error::new(ErrorKind::NewerSchema, message))
+    }
+}
