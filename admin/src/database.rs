@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, de::DeserializeOwned};
-use sessile::{ConnectOptions, Sessions, store::Backend};
+use sessile::{ConnectOptions, Policy, Sessions, SessionsBuilder, store::Backend};
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Row, Sqlite, SqliteConnection,
     SqlitePool,
@@ -60,7 +60,7 @@ pub enum Kind {
 /// its docs say so.
 #[derive(Clone)]
 pub struct Database {
-    reads: Pool,
+    pub(crate) reads: Pool,
     writes: Writes,
     time_limit: Duration,
 }
@@ -116,14 +116,39 @@ impl Database {
     ///
     /// [`Input`](ErrorKind::Input) for a text that is not a realm, and those of [`open`](Self::open).
     pub async fn sessions_of(&self, realm: &str) -> Result<Sessions> {
-        let backend = match &self.writes {
-            Writes::Open(backend) => backend.clone(),
-            Writes::Url(url) => writable(url).await?,
-        };
-        Sessions::builder(backend)
-            .realm(realm)
-            .build()
-            .map_err(|error| Error::new(ErrorKind::Input, error.to_string()))
+        build(Sessions::builder(self.backend().await?).realm(realm))
+    }
+
+    /// The same of the default realm with a policy, for the cleanup, which works on all realms.
+    pub async fn sessions_with(&self, policy: Policy) -> Result<Sessions> {
+        build(Sessions::builder(self.backend().await?).policy(policy))
+    }
+
+    async fn backend(&self) -> Result<Backend> {
+        match &self.writes {
+            Writes::Open(backend) => Ok(backend.clone()),
+            Writes::Url(url) => writable(url).await,
+        }
+    }
+
+    /// Runs a script that writes, in one transaction.
+    pub(crate) async fn run_script(&self, script: &str) -> Result<()> {
+        let script = AssertSqlSafe(script.to_owned());
+        match (&self.writes, &self.reads) {
+            (Writes::Url(url), Pool::Postgres(_)) => {
+                run_in_transaction(&mut PgConnection::connect(url).await?, script).await
+            }
+            (Writes::Url(url), Pool::Sqlite(_)) => {
+                let pool = sqlite(url, WAIT, false).await?;
+                run_in_transaction(&mut *pool.acquire().await?, script).await
+            }
+            (_, Pool::Postgres(pool)) => {
+                run_in_transaction(&mut *pool.acquire().await?, script).await
+            }
+            (_, Pool::Sqlite(pool)) => {
+                run_in_transaction(&mut *pool.acquire().await?, script).await
+            }
+        }
     }
 
     /// The database's clock.
@@ -280,6 +305,20 @@ async fn sqlite(url: &str, wait: Duration, is_read_only: bool) -> Result<SqliteP
         .await?)
 }
 
+fn build(sessions: SessionsBuilder) -> Result<Sessions> {
+    sessions.build().map_err(|error| Error::new(ErrorKind::Input, error.to_string()))
+}
+
+async fn run_in_transaction<C>(connection: &mut C, script: AssertSqlSafe<String>) -> Result<()>
+where
+    C: Connection,
+    for<'c> &'c mut C: sqlx::Executor<'c, Database = C::Database>,
+{
+    let mut tx = connection.begin().await?;
+    raw_sql(script).execute(&mut *tx).await?;
+    Ok(tx.commit().await?)
+}
+
 /// Without named statements, so that it works through every pooler.
 async fn writable(url: &str) -> Result<Backend> {
     match url.parse()? {
@@ -287,6 +326,7 @@ async fn writable(url: &str) -> Result<Backend> {
             let options = ConnectOptions::new().behind_pooler(true).max_connections(2);
             Ok(sessile::connect_with(url, options).await?)
         }
-        Kind::Sqlite => Ok(sqlite(url, WAIT, false).await?.into()),
+        // Shorter than the library waits for the write, so that a lock is named as the cause.
+        Kind::Sqlite => Ok(sqlite(url, Duration::from_secs(1), false).await?.into()),
     }
 }

@@ -16,6 +16,7 @@
 //! ```
 
 mod database;
+mod doctor;
 mod error;
 mod events;
 mod moment;
@@ -23,14 +24,17 @@ mod overview;
 mod schema;
 mod sessions;
 mod statement;
+mod stats;
 mod users;
 
 pub use self::{
     database::{Database, Kind},
+    doctor::Finding,
     error::{Error, ErrorKind, Result},
     events::{EVENTS, Event, EventFilter, EventKey, EventPage},
     overview::{Backlog, Bucket, CleanupRun, Count, Ending, Live, Period},
     schema::{Migration, MigrationState},
     sessions::{Session, SessionFilter, SessionPage},
+    stats::{Churn, Percentiles, RealmCounts, Size, Spread},
     users::User,
 };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -84,6 +84,21 @@ pub struct Period {
     pub superseded: u64,
 }
 
+impl Period {
+    /// A period without events.
+    pub fn empty(begins_at: DateTime<Utc>) -> Self {
+        Self {
+            begins_at,
+            logged_in: 0,
+            logged_out: 0,
+            revoked: 0,
+            expired: 0,
+            refused: 0,
+            superseded: 0,
+        }
+    }
+}
+
 /// A run of the cleanup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CleanupRun {
@@ -154,6 +169,22 @@ impl Database {
         ask.per("sessile.session_events", "session_event_log").sql(" where at >= ").moment(since);
         ask.sql(") as events group by begins_at order by begins_at");
         self.rows(&ask).await
+    }
+
+    /// The events of the last seconds, as one period that begins then. It reads these events, through the index.
+    pub async fn recent(&self, seconds: u32) -> Result<Period> {
+        let begins_at = self.now().await? - TimeDelta::seconds(seconds.into());
+        let none = Period::empty(begins_at);
+        let hours = self.activity(begins_at, Bucket::Hour).await?;
+        Ok(hours.into_iter().fold(none, |mut all, hour| {
+            all.logged_in += hour.logged_in;
+            all.logged_out += hour.logged_out;
+            all.revoked += hour.revoked;
+            all.expired += hour.expired;
+            all.refused += hour.refused;
+            all.superseded += hour.superseded;
+            all
+        }))
     }
 
     /// The newest runs of the cleanup, the newest first.
@@ -245,7 +276,7 @@ impl Database {
     }
 
     /// The number of rows that Postgres expects, from its statistics. It needs no right beyond that to read the view.
-    async fn planned_rows(&self, from: &str) -> Result<u64> {
+    pub(crate) async fn planned_rows(&self, from: &str) -> Result<u64> {
         #[derive(Deserialize)]
         struct Explained {
             #[serde(rename = "Plan")]

@@ -102,6 +102,38 @@ impl Database {
         Ok(all)
     }
 
+    /// Undoes all migrations of the database after this one, the newest first, in one transaction. 0 undoes all. Tables and
+    /// columns are lost. Returns the migrations that it has undone.
+    ///
+    /// # Errors
+    ///
+    /// [`NewerSchema`](ErrorKind::NewerSchema) if the database has a migration that this release does not know.
+    pub async fn revert(&self, to: i64) -> Result<Vec<i64>> {
+        let undone = self.to_revert(to).await?;
+        if !undone.is_empty() {
+            self.run_script(&script(self.kind(), &undone, false)).await?;
+        }
+        Ok(undone)
+    }
+
+    /// The migrations that [`revert`](Self::revert) would undo, in that order.
+    pub async fn to_revert(&self, to: i64) -> Result<Vec<i64>> {
+        let migrations = self.migrations().await?;
+        if migrations.iter().any(|one| one.state == MigrationState::Unknown) {
+            let message =
+                "the database has a migration of a newer release, which this one cannot undo";
+            return Err(Error::new(ErrorKind::NewerSchema, message));
+        }
+        let there = migrations.iter().filter(|one| one.installed_at.is_some() && one.version > to);
+        Ok(there.rev().map(|one| one.version).collect())
+    }
+
+    /// The SQL of migrations, for an administrator who runs it by hand: up, or down. It also writes the ledger, so that
+    /// sessile and sqlx-cli know that the migrations were run. Run it in one transaction.
+    pub fn script(kind: Kind, versions: &[i64], up: bool) -> String {
+        script(kind, versions, up)
+    }
+
     /// Checks that the database has the schema of this release, or of a later one that this release may use. A user who may
     /// not read the ledger passes: the questions then tell.
     ///
@@ -157,4 +189,65 @@ impl Database {
         let message = format!("the database's schema needs sessile {} or newer", needs.release);
         Err(Error::new(ErrorKind::NewerSchema, message))
     }
+}
+
+/// The table that sqlx keeps, with its own columns.
+fn ledger(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Postgres => (
+            "sessile._sqlx_migrations",
+            "create schema if not exists sessile;
+create table if not exists sessile._sqlx_migrations (
+    version bigint primary key,
+    description text not null,
+    installed_on timestamptz not null default now(),
+    success boolean not null,
+    checksum bytea not null,
+    execution_time bigint not null
+);",
+        ),
+        Kind::Sqlite => (
+            "_sessile_migrations",
+            "create table if not exists _sessile_migrations (
+    version bigint primary key,
+    description text not null,
+    installed_on timestamp not null default current_timestamp,
+    success boolean not null,
+    checksum blob not null,
+    execution_time bigint not null
+);",
+        ),
+    }
+}
+
+fn script(kind: Kind, versions: &[i64], up: bool) -> String {
+    let (ledger, create) = ledger(kind);
+    let mut script = String::new();
+    if up {
+        script.push_str(create);
+        script.push('\n');
+    }
+    let migrator = Database::migrator(kind);
+    for version in versions {
+        let of_version = |one: &&sqlx::migrate::Migration| {
+            one.version == *version && one.migration_type.is_down_migration() != up
+        };
+        let Some(migration) = migrator.iter().find(of_version) else { continue };
+        let (description, text) = (&migration.description, migration.sql.as_str().trim_end());
+        script.push_str(&format!("\n-- {version} {description}\n{text}\n"));
+        if up {
+            let checksum: String =
+                migration.checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+            let checksum = match kind {
+                Kind::Postgres => format!("'\\x{checksum}'"),
+                Kind::Sqlite => format!("x'{checksum}'"),
+            };
+            script.push_str(&format!(
+                "insert into {ledger} (version, description, success, checksum, execution_time) values ({version}, '{description}', true, {checksum}, 0);\n"
+            ));
+        } else {
+            script.push_str(&format!("delete from {ledger} where version = {version};\n"));
+        }
+    }
+    script
 }

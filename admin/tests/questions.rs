@@ -1,5 +1,7 @@
 //! Every question on both databases.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use sessile_admin::{

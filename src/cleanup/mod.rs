@@ -40,6 +40,7 @@ pub struct CleanupReport {
 }
 
 type Hook = Arc<dyn Fn(&Result<CleanupReport>) + Send + Sync>;
+type BatchHook = Arc<dyn Fn(&CleanupReport) -> ControlFlow<()> + Send + Sync>;
 
 /// Settings of the cleanup.
 #[must_use]
@@ -50,12 +51,13 @@ pub struct CleanupBuilder {
     pause: Duration,
     jitter: Option<Duration>,
     hook: Option<Hook>,
+    batch_hook: Option<BatchHook>,
 }
 
 impl CleanupBuilder {
     pub(crate) fn new(context: Arc<Context>, schedule: Schedule) -> Self {
         let pause = Duration::from_millis(2);
-        Self { context, schedule, batch: 2_000, pause, jitter: None, hook: None }
+        Self { context, schedule, batch: 2_000, pause, jitter: None, hook: None, batch_hook: None }
     }
 
     /// The maximum number of rows, of old cut-offs of log-ins, and of old events, that a statement deletes. Default: 2,000,
@@ -83,6 +85,16 @@ impl CleanupBuilder {
     /// block. If it panics, the panic is logged, and the next run takes place.
     pub fn on_run(mut self, hook: impl Fn(&Result<CleanupReport>) + Send + Sync + 'static) -> Self {
         self.hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called after every batch with the run's report until then, for a progress bar. If it returns `Break`, the run ends
+    /// there, and the next run deletes the other rows.
+    pub fn on_batch(
+        mut self,
+        hook: impl Fn(&CleanupReport) -> ControlFlow<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.batch_hook = Some(Arc::new(hook));
         self
     }
 
@@ -144,7 +156,7 @@ impl CleanupBuilder {
     async fn run(&self, stop: &mut Stop) -> Result<CleanupReport> {
         let begun = Instant::now();
         let mut report = CleanupReport::default();
-        let result = self.sweep(stop, &mut report).await;
+        let result = self.sweep(begun, stop, &mut report).await;
         report.elapsed = begun.elapsed();
         // Not a run that another node makes, nor one that never reached the database.
         if report.batches > 0 {
@@ -165,7 +177,12 @@ impl CleanupBuilder {
 
     /// Sweeps by the index, batch after batch, until a batch is not full. If the first batch is full, there
     /// may be a backlog, which a pass through the whole table deletes faster.
-    async fn sweep(&self, stop: &mut Stop, report: &mut CleanupReport) -> Result<()> {
+    async fn sweep(
+        &self,
+        begun: Instant,
+        stop: &mut Stop,
+        report: &mut CleanupReport,
+    ) -> Result<()> {
         loop {
             let rules = &self.context.rules;
             let sweep = Sweep {
@@ -174,19 +191,19 @@ impl CleanupBuilder {
                 keeps_events_for: rules.keeps_events_for,
             };
             let swept = self.context.store.sweep(&sweep).await?;
-            report.add(swept);
+            let ended = self.count(swept, begun, report);
             let (is_full, cutoffs_left) = match swept {
                 Swept::Rows(rows) => (rows >= u64::from(self.batch), false),
                 Swept::More(rows) => (rows >= u64::from(self.batch), true),
                 Swept::Busy => return Ok(()),
             };
-            if !(is_full || cutoffs_left) || self.is_over(stop).await {
+            if !(is_full || cutoffs_left) || ended.is_break() || self.is_over(stop).await {
                 return Ok(());
             }
             if is_full
                 && report.batches == 1
                 && let Some(pages) = self.pages_of_a_backlog().await
-                && let Ok(ended) = self.sweep_pages(pages, stop, report).await
+                && let Ok(ended) = self.sweep_pages(pages, begun, stop, report).await
                 && (ended.is_break() || !cutoffs_left)
             {
                 return Ok(());
@@ -199,18 +216,32 @@ impl CleanupBuilder {
     async fn sweep_pages(
         &self,
         pages: impl Iterator<Item = Range<u32>> + Send,
+        begun: Instant,
         stop: &mut Stop,
         report: &mut CleanupReport,
     ) -> Result<ControlFlow<()>> {
         for pages in pages {
             let is_recorded = self.context.rules.records_events;
             let swept = self.context.store.sweep_pages(pages, is_recorded).await?;
-            report.add(swept);
-            if swept == Swept::Busy || self.is_over(stop).await {
+            let ended = self.count(swept, begun, report);
+            if swept == Swept::Busy || ended.is_break() || self.is_over(stop).await {
                 return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Adds a statement to the report and shows it to the hook. Breaks if the hook ends the run.
+    fn count(&self, swept: Swept, begun: Instant, report: &mut CleanupReport) -> ControlFlow<()> {
+        match swept {
+            Swept::Rows(rows) | Swept::More(rows) => {
+                report.rows += rows;
+                report.batches += 1;
+            }
+            Swept::Busy => report.busy = true,
+        }
+        report.elapsed = begun.elapsed();
+        self.batch_hook.as_ref().map_or(ControlFlow::Continue(()), |hook| hook(report))
     }
 
     async fn is_over(&self, stop: &mut Stop) -> bool {
@@ -229,19 +260,6 @@ impl CleanupBuilder {
         let end = survey.pages;
         let ranges = (0..end).step_by(PAGES as usize).map(move |from| from..end.min(from + PAGES));
         (survey.expired > u64::from(end) / 4).then_some(ranges)
-    }
-}
-
-impl CleanupReport {
-    /// Counts a statement.
-    fn add(&mut self, swept: Swept) {
-        match swept {
-            Swept::Rows(rows) | Swept::More(rows) => {
-                self.rows += rows;
-                self.batches += 1;
-            }
-            Swept::Busy => self.busy = true,
-        }
     }
 }
 

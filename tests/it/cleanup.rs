@@ -1,6 +1,7 @@
 //! The scheduled sweep.
 
 use std::{
+    ops::ControlFlow,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -26,6 +27,7 @@ use crate::{
 cases! {
     expired_rows_go_and_live_ones_stay,
     rows_go_in_batches,
+    a_hook_sees_each_batch_and_may_end_the_run,
     a_backlog_goes_whole,
     the_task_runs_on_its_schedule_and_reports,
     an_error_is_reported_and_the_next_run_goes_on,
@@ -105,6 +107,22 @@ async fn backlog(db: &Db) {
 }
 
 /// With live rows among them and after them.
+async fn a_hook_sees_each_batch_and_may_end_the_run(db: Db) {
+    let sessions = db.sessions().await;
+    sessions_that_expired(&db, &sessions, 5).await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let rows = seen.clone();
+    let ends_at_once = move |report: &CleanupReport| {
+        rows.lock().unwrap().push((report.rows, report.batches));
+        ControlFlow::Break(())
+    };
+    let cleanup = sessions.cleanup(Schedule::every(hours(1))).batch(2).on_batch(ends_at_once);
+    assert_eq!(cleanup.run_once().await.unwrap().rows, 2);
+    assert_eq!(*seen.lock().unwrap(), [(2, 1)]);
+    assert_eq!(db.rows().await, 3);
+    assert_eq!(sessions.sweep().await.unwrap().rows, 3, "the next run goes on");
+}
+
 async fn a_backlog_goes_whole(db: Db) {
     let sessions = db.sessions().await;
     let (first, _) = Browser::with(&sessions, "live", json!(1)).await;

@@ -1,0 +1,13 @@
+//! The command as a person or a script runs it, on both databases.
+#![allow(clippy::unwrap_used)]
+
+mod acts;
+mod cleans;
+mod fails;
+mod finds;
+mod follows;
+mod migrates;
+mod program;
+mod reports;
+#[path = "../../../admin/tests/support/mod.rs"]
+mod support;
