@@ -15,6 +15,7 @@ mod device_name;
 mod devices;
 mod guard;
 mod input;
+mod metrics;
 mod moment;
 mod options;
 mod page;
@@ -56,6 +57,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let figures = options.metrics_listen.is_some().then(metrics::count).transpose()?;
     let sessions = open(&options).await?;
     sessions.migrate().await?;
     let customers = Customers::open(&options.database_url).await?;
@@ -67,6 +69,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     println!("Listening on http://{}", listener.local_addr()?);
+    if let (Some(figures), Some(address)) = (figures, &options.metrics_listen) {
+        metrics::serve(figures, address).await?;
+    }
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -47,6 +47,10 @@ pub(crate) struct Options {
     #[arg(long = "cookie-name", value_name = "NAME", default_value = "id", value_parser = cookie_of_name)]
     pub(crate) cookie: SessionCookie,
 
+    /// Show counts and latencies to Prometheus at this address, at /metrics. Needs the feature `metrics`
+    #[arg(long, value_name = "ADDRESS", value_parser = metrics_address)]
+    pub(crate) metrics_listen: Option<String>,
+
     /// Let any request wait ?slow_ms= between loading its session and saving it, to test races
     #[arg(long)]
     pub(crate) slow_param: bool,
@@ -72,6 +76,13 @@ impl From<Limit> for OnLimit {
 /// A shop on the internet uses HTTPS and the default cookie, which is stricter.
 fn cookie_of_name(name: &str) -> sessile::Result<SessionCookie> {
     SessionCookie::insecure_for_development().named(name)
+}
+
+fn metrics_address(text: &str) -> Result<String, String> {
+    if !cfg!(feature = "metrics") {
+        return Err("this shop counts nothing: build it with --features metrics".to_owned());
+    }
+    listen_address(text)
 }
 
 fn listen_address(text: &str) -> Result<String, String> {
