@@ -51,8 +51,8 @@ fn program() -> &'static Path {
             other => other,
         };
         let status = std::process::Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--example", "shop", "--features", "metrics"])
-            .args(["--profile", profile])
+            .args(["build", "--quiet", "--package", "sessile", "--example", "shop"])
+            .args(["--features", "metrics", "--profile", profile])
             .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
             .arg("--target-dir")
             .arg(folder.parent().unwrap())
