@@ -289,8 +289,8 @@ impl Tab {
         let metrics = SetDeviceMetricsOverrideParams::new(width, height, scale, is_phone);
         soon(self.0.execute(metrics)).await;
         soon(self.0.execute(SetTouchEmulationEnabledParams::new(is_phone))).await;
-        let mut media = SetEmulatedMediaParams::default();
-        media.features = Some(vec![MediaFeature::new("prefers-color-scheme", scheme)]);
+        let scheme_of_machine = MediaFeature::new("prefers-color-scheme", scheme);
+        let media = SetEmulatedMediaParams::builder().feature(scheme_of_machine).build();
         soon(self.0.execute(media)).await;
         self.is(&format!("matchMedia('(prefers-color-scheme: {scheme})').matches")).await;
         // Colours change gradually.
