@@ -18,7 +18,7 @@ use chromiumoxide::{
             SetTouchEmulationEnabledParams,
         },
         network::Cookie,
-        page::CaptureScreenshotFormat,
+        page::{CaptureScreenshotFormat, GetFrameTreeParams},
         storage::GetCookiesParams,
         target::{CreateBrowserContextParams, CreateTargetParams},
     },
@@ -205,6 +205,22 @@ impl Tab {
     pub(crate) fn has(&self, text: &str) -> impl Future<Output = ()> {
         let expression = format!("{TEXT}.includes({})", quoted(text));
         async move { self.is(&expression).await }
+    }
+
+    /// Waits until the browser shows its own page in a frame, in the place of this one.
+    pub(crate) async fn has_refused_a_frame(&self, url: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let tree = soon(self.0.execute(GetFrameTreeParams::default())).await;
+            let frames = tree.result.frame_tree.child_frames.clone().unwrap_or_default();
+            let refused: Vec<_> =
+                frames.iter().filter_map(|tree| tree.frame.unreachable_url.as_deref()).collect();
+            if refused.iter().any(|refused| refused.starts_with(url)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{url} is in a frame: {frames:?}");
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Does something that leads to another page, and waits until that page is there.

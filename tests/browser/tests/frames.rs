@@ -92,7 +92,6 @@ async fn the_shop_is_shown_in_no_frame() {
     let around = serve(db.sessions().await, SessionCookie::insecure_for_development()).await;
     let chromium = Chromium::start().await;
     let tab = chromium.window().open(&format!("http://{around}/around?{}", shop.url)).await;
-    // The browser shows its own page in the frame, which no other page may look into.
-    tab.is("frames.length == 1 && document.querySelector('iframe').contentDocument === null").await;
+    tab.has_refused_a_frame(&shop.url).await;
     chromium.close().await;
 }
