@@ -55,6 +55,16 @@ install_pgbouncer() (
     fi
 )
 
+# A browser for tests/browser: the one that SESSILE_CHROMIUM names, or one on the PATH.
+need_chromium() {
+    local name
+    [[ -z ${SESSILE_CHROMIUM:-} ]] || return 0
+    for name in chromium chromium-browser google-chrome; do
+        if type -P "$name" >/dev/null; then return 0; fi
+    done
+    apt_install chromium
+}
+
 # Installs sqlx-cli in a folder of this project, unless this version is there already.
 need_sqlx_cli() {
     export PATH="$target/tools/bin:$PATH"

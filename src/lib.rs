@@ -72,6 +72,7 @@
 //! | `http` | yes | the tower layer and the cookie |
 //! | `axum` | yes | the axum extractors, and `IntoResponse` for [`Error`] |
 //! | `cron` | yes | cron expressions for the cleanup: `Schedule::cron` |
+//! | `metrics` | no | counts and latencies for the [`metrics`](https://docs.rs/metrics) facade |
 //! | `testing` | no | the module `testing`, for the tests of an application |
 //!
 //! A Postgres-only application needs `default-features = false, features = ["postgres", "axum"]`.
@@ -115,6 +116,25 @@
 //! | `the cache hears of nothing through a pooler: …` | info | |
 //! | `a pooler such as PgBouncer is between: …` | warn | |
 //! | `the schema is of a newer release, …` | info | `release`, `needs_release` |
+//!
+//! Each call to the database is a span at debug level, with the verb as its name: `load`, `create`, `save`, `touch`,
+//! `log_in`, `end`, `revoke`, `sweep`. Its fields have OpenTelemetry's names for calls to a database, so that
+//! [tracing-opentelemetry](https://docs.rs/tracing-opentelemetry) exports it as one:
+//!
+//! | field | value |
+//! |---|---|
+//! | `session_id`, `user_id`, `scope` | of the call, as in the events |
+//! | `otel.name` | `load sessions` |
+//! | `otel.kind` | `client` |
+//! | `db.system.name` | `postgresql`, `sqlite`, or the answer of a store's [`system_name`](store::Store::system_name) |
+//! | `db.operation.name` | the verb |
+//! | `error.type` | only after a failure: the [kind](ErrorKind::as_str) |
+//! | `otel.status_code` | only after a failure: `ERROR` |
+//!
+//! # Metrics
+//!
+//! The feature `metrics` counts for the facade of that name: latencies, errors, conflicts, retries, the sizes of batches,
+//! log-ins and log-outs, and the work of the cleanup. `docs/operations.md` in the package has the table.
 
 mod cleanup;
 mod client;
@@ -135,6 +155,7 @@ mod expiry;
 pub mod guide {}
 #[cfg(feature = "http")]
 pub mod http;
+mod metrics;
 mod policy;
 mod realm;
 mod session;

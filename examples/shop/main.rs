@@ -15,6 +15,7 @@ mod device_name;
 mod devices;
 mod guard;
 mod input;
+mod metrics;
 mod moment;
 mod options;
 mod page;
@@ -56,17 +57,21 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let figures = options.metrics_listen.is_some().then(metrics::count).transpose()?;
     let sessions = open(&options).await?;
     sessions.migrate().await?;
     let customers = Customers::open(&options.database_url).await?;
 
     std::thread::spawn(device_name::prepare);
     let cleanup = sessions.spawn_cleanup(Schedule::every(options.cleanup_every));
-    let app = app::router(sessions, customers, options.cookie, options.slow_param);
+    let app = app::router(sessions, customers, options.cookie()?, options.slow_param);
     let listener = TcpListener::bind(&options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
     println!("Listening on http://{}", listener.local_addr()?);
+    if let (Some(figures), Some(address)) = (figures, &options.metrics_listen) {
+        metrics::serve(figures, address).await?;
+    }
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -89,7 +94,9 @@ async fn open(options: &Options) -> Result<Sessions, Box<dyn Error>> {
     let mut builder = Sessions::builder(backend)
         .idle_timeout(options.idle_timeout)
         .absolute_timeout(options.absolute_timeout)
-        .remember_me(days(30), days(30));
+        .remember_me(days(30), days(30))
+        // A cart contains no secret, so it may outlive the browser's window.
+        .persistent_anonymous_cookie(true);
     if let Some(timeout) = options.anonymous_idle_timeout {
         builder = builder.anonymous_idle_timeout(timeout);
     }

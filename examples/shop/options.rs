@@ -44,8 +44,17 @@ pub(crate) struct Options {
 
     /// The name of the session cookie. Browsers send a host's cookies to all of its ports, so a second shop
     /// on this machine needs another name. Otherwise each shop replaces the other's cookie
-    #[arg(long = "cookie-name", value_name = "NAME", default_value = "id", value_parser = cookie_of_name)]
-    pub(crate) cookie: SessionCookie,
+    #[arg(long, value_name = "NAME", default_value = "id", value_parser = cookie_name)]
+    cookie_name: String,
+
+    /// Use the cookie that a shop on the internet has: __Host-NAME, which browsers accept over HTTPS only. For a
+    /// shop behind a proxy that speaks HTTPS
+    #[arg(long)]
+    https: bool,
+
+    /// Show counts and latencies to Prometheus at this address, at /metrics. Needs the feature `metrics`
+    #[arg(long, value_name = "ADDRESS", value_parser = metrics_address)]
+    pub(crate) metrics_listen: Option<String>,
 
     /// Let any request wait ?slow_ms= between loading its session and saving it, to test races
     #[arg(long)]
@@ -69,9 +78,24 @@ impl From<Limit> for OnLimit {
     }
 }
 
-/// A shop on the internet uses HTTPS and the default cookie, which is stricter.
-fn cookie_of_name(name: &str) -> sessile::Result<SessionCookie> {
-    SessionCookie::insecure_for_development().named(name)
+impl Options {
+    pub(crate) fn cookie(&self) -> sessile::Result<SessionCookie> {
+        match self.https {
+            true => SessionCookie::default().named(format!("__Host-{}", self.cookie_name)),
+            false => SessionCookie::insecure_for_development().named(&self.cookie_name),
+        }
+    }
+}
+
+fn cookie_name(name: &str) -> sessile::Result<String> {
+    SessionCookie::insecure_for_development().named(name).map(|_| name.to_owned())
+}
+
+fn metrics_address(text: &str) -> Result<String, String> {
+    if !cfg!(feature = "metrics") {
+        return Err("this shop counts nothing: build it with --features metrics".to_owned());
+    }
+    listen_address(text)
 }
 
 fn listen_address(text: &str) -> Result<String, String> {

@@ -158,6 +158,12 @@ impl CleanupBuilder {
         let mut report = CleanupReport::default();
         let result = self.sweep(begun, stop, &mut report).await;
         report.elapsed = begun.elapsed();
+        let outcome = match &result {
+            Err(_) => "failed",
+            Ok(()) if report.busy => "busy",
+            Ok(()) => "done",
+        };
+        observed::cleaned(outcome, report.rows, report.elapsed);
         // Not a run that another node makes, nor one that never reached the database.
         if report.batches > 0 {
             let run = CleanupRun {

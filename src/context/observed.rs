@@ -1,13 +1,14 @@
-//! The one place that emits spans and events. They contain public ids only: no token, no hash, no value. The crate's
-//! front page has the table of events.
+//! The spans, the events and the metrics of every call to the store. Spans and events contain public ids only: no
+//! token, no hash, no value. The crate's front page has the table of events.
 
 use std::{any::Any, ops::Range, sync::Arc, time::Duration};
 
-use tracing::{Instrument, Span, debug, debug_span, error, info, warn};
+use tracing::{Instrument, Span, debug, debug_span, error, field::Empty, info, warn};
 
 use super::Endings;
 use crate::{
     error::{Error, ErrorKind, Result},
+    metrics,
     realm::Realm,
     store::{
         CleanupRun, End, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession, Page,
@@ -16,6 +17,23 @@ use crate::{
     },
     token::SessionId,
 };
+
+/// A span with the fields that OpenTelemetry's conventions for databases name.
+macro_rules! span {
+    ($observed:ident, $verb:literal $(, $($fields:tt)+)?) => {
+        debug_span!(
+            target: "sessile",
+            $verb,
+            "otel.name" = concat!($verb, " sessions"),
+            "otel.kind" = "client",
+            "otel.status_code" = Empty,
+            "error.type" = Empty,
+            "db.system.name" = $observed.store.system_name(),
+            "db.operation.name" = $verb,
+            $($($fields)+)?
+        )
+    };
+}
 
 /// The store as one realm sees it. Every call is traced.
 #[derive(Debug)]
@@ -37,7 +55,13 @@ impl Observed {
         span: Span,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let result = call.instrument(span).await;
+        let timer = metrics::Timer::start();
+        let result = call.instrument(span.clone()).await;
+        let kind = result.as_ref().err().map(|error| error.kind().as_str());
+        metrics::operation(verb, &timer, kind);
+        if kind.is_some() {
+            span.record("error.type", kind).record("otel.status_code", "ERROR");
+        }
         if let Err(error) = &result
             && is_databases_own(error)
         {
@@ -50,7 +74,7 @@ impl Observed {
     /// The live sessions of this realm among these: one statement.
     pub(crate) async fn load_all(&self, ids: &[SessionId]) -> Result<Vec<Record>> {
         let id = ids.first().map(tracing::field::display);
-        let span = debug_span!(target: "sessile", "load", session_id = id);
+        let span = span!(self, "load", session_id = id);
         let mut records = self.run("load", span, self.store.load(ids)).await?;
         records.retain(|record| record.realm == self.realm);
         Ok(records)
@@ -58,7 +82,7 @@ impl Observed {
 
     /// One session as the database has it now, if it belongs to this realm.
     pub(crate) async fn load_now(&self, id: SessionId) -> Result<Option<Record>> {
-        let span = debug_span!(target: "sessile", "load", session_id = %id);
+        let span = span!(self, "load", session_id = %id);
         let record = self.run("load", span, self.store.load_now(&[id])).await?.pop();
         Ok(record.filter(|record| record.realm == self.realm))
     }
@@ -66,7 +90,7 @@ impl Observed {
     pub(crate) async fn create(&self, session: NewSession) -> Result<Option<Record>> {
         let id = session.id;
         let pending = session.pending.clone();
-        let span = debug_span!(target: "sessile", "create", session_id = %id);
+        let span = span!(self, "create", session_id = %id);
         let records = self.run("create", span, self.store.create(&[session])).await?;
         debug!(target: "sessile", session_id = %id, "session created");
         if let Some(pending) = pending {
@@ -76,19 +100,19 @@ impl Observed {
     }
 
     pub(crate) async fn save(&self, save: Save) -> Result<bool> {
-        let span = debug_span!(target: "sessile", "save", session_id = %save.holder.id);
+        let span = span!(self, "save", session_id = %save.holder.id);
         let changed = self.run("save", span, self.store.save(&[save])).await?;
         Ok(!changed.done.is_empty())
     }
 
     pub(crate) async fn touch(&self, touch: Touch) -> Result<()> {
-        let span = debug_span!(target: "sessile", "touch", session_id = %touch.holder.id);
+        let span = span!(self, "touch", session_id = %touch.holder.id);
         self.run("touch", span, self.store.touch(&[touch])).await
     }
 
     pub(crate) async fn renew(&self, renewal: &Renewal, user_id: Option<&str>) -> Result<bool> {
         let id = renewal.holder.id;
-        let span = debug_span!(target: "sessile", "renew", session_id = %id);
+        let span = span!(self, "renew", session_id = %id);
         let renewed = self.run("renew", span, self.store.renew(renewal)).await?;
         if renewed {
             self.endings.hear(&Invalidation::Session(id));
@@ -105,7 +129,7 @@ impl Observed {
 
     pub(crate) async fn reauthenticate(&self, to: &Reauthentication) -> Result<Option<Record>> {
         let id = to.renewal.holder.id;
-        let span = debug_span!(target: "sessile", "reauthenticate", session_id = %id);
+        let span = span!(self, "reauthenticate", session_id = %id);
         let record = self.run("reauthenticate", span, self.store.reauthenticate(to)).await?;
         if record.is_some() {
             self.endings.hear(&Invalidation::Session(id));
@@ -115,7 +139,7 @@ impl Observed {
     }
 
     pub(crate) async fn log_in(&self, log_in: &LogIn) -> Result<LogInOutcome> {
-        let span = debug_span!(target: "sessile", "log_in", session_id = %log_in.id);
+        let span = span!(self, "log_in", session_id = %log_in.id);
         let outcome = self.run("log_in", span, self.store.log_in(log_in)).await?;
         let user_id = &log_in.user_id;
         match &outcome {
@@ -123,12 +147,16 @@ impl Observed {
                 for id in ended.iter().chain([&record.id]) {
                     self.endings.hear(&Invalidation::Session(*id));
                 }
+                metrics::log_in();
+                metrics::ended("limit", ended.len() as u64);
                 info!(target: "sessile", session_id = %record.id, user_id, ended = ended.len(), "logged in");
                 for id in ended {
                     info!(target: "sessile", scope = "session", session_id = %id, user_id, reason = "limit", ended = 1, "sessions revoked");
                 }
             }
             LogInOutcome::Refused | LogInOutcome::TooManySessions => {
+                let is_of_limit = matches!(outcome, LogInOutcome::TooManySessions);
+                metrics::refused_log_in(if is_of_limit { "limit" } else { "cutoff" });
                 warn!(target: "sessile", user_id, reason = outcome.refusal(), "log-in refused");
             }
             LogInOutcome::Absent => {}
@@ -139,9 +167,15 @@ impl Observed {
     /// Returns whether the session was live.
     pub(crate) async fn end(&self, end: End, reason: &str) -> Result<bool> {
         let (id, user_id) = (end.id, end.user_id.clone());
-        let span = debug_span!(target: "sessile", "end", session_id = %id, user_id);
+        let way = match &end.by {
+            Some(by) if by.id == id => "log_out",
+            Some(_) => "log_out_device",
+            None => "revoked",
+        };
+        let span = span!(self, "end", session_id = %id, user_id);
         let was_live = !self.run("end", span, self.store.end(&[end])).await?.done.is_empty();
         if was_live {
+            metrics::ended(way, 1);
             self.endings.hear(&Invalidation::Session(id));
             info!(target: "sessile", scope = "session", session_id = %id, user_id, reason, ended = 1, "sessions revoked");
         }
@@ -157,9 +191,15 @@ impl Observed {
         };
         let (id, user_id) = (revoke.scope.keeps(), revoke.scope.user_id());
         let id = id.map(tracing::field::display);
-        let span = debug_span!(target: "sessile", "revoke", scope = name, session_id = id, user_id);
+        let span = span!(self, "revoke", scope = name, session_id = id, user_id);
         let revocation = self.run("revoke", span, self.store.revoke(revoke)).await?;
         if let Some(Revocation { ended, .. }) = revocation {
+            let way = match (&revoke.by, &revoke.scope) {
+                (None, _) => "revoked",
+                (Some(_), Scope::OthersOf(..)) => "log_out_others",
+                (Some(_), Scope::User(_) | Scope::All) => "log_out_everywhere",
+            };
+            metrics::ended(way, ended);
             let all_of = |user_id: &str| Invalidation::User(user_id.to_owned());
             self.endings.hear(&user_id.map_or(Invalidation::All, all_of));
             info!(target: "sessile", scope = name, session_id = id, user_id, reason, ended, "sessions revoked");
@@ -169,73 +209,73 @@ impl Observed {
 
     /// The state of each of these holders: one statement.
     pub(crate) async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
-        let span = debug_span!(target: "sessile", "holding", holders = holders.len());
+        let span = span!(self, "holding", holders = holders.len());
         self.run("holding", span, self.store.holding(holders)).await
     }
 
     pub(crate) async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
-        let span = debug_span!(target: "sessile", "list", user_id = page.user_id);
+        let span = span!(self, "list", user_id = page.user_id);
         self.run("list", span, self.store.list(page)).await
     }
 
     pub(crate) async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
-        let span = debug_span!(target: "sessile", "find", session_id = %id);
+        let span = span!(self, "find", session_id = %id);
         self.run("find", span, self.store.find(&self.realm, id)).await
     }
 
     pub(crate) async fn count(&self, user_id: Option<&str>) -> Result<u64> {
-        let span = debug_span!(target: "sessile", "count", user_id);
+        let span = span!(self, "count", user_id);
         self.run("count", span, self.store.count(&self.realm, user_id)).await
     }
 
     #[cfg(feature = "testing")]
     pub(crate) async fn age(&self, id: SessionId, by: chrono::TimeDelta) -> Result<bool> {
-        let span = debug_span!(target: "sessile", "age", session_id = %id);
+        let span = span!(self, "age", session_id = %id);
         self.run("age", span, self.store.age(&self.realm, id, by)).await
     }
 
     /// Deletes everything that is known of the user. Returns the number of sessions that ended.
     pub(crate) async fn forget(&self, user_id: &str) -> Result<u64> {
-        let span = debug_span!(target: "sessile", "forget", user_id);
+        let span = span!(self, "forget", user_id);
         let ended = self.run("forget", span, self.store.forget(&self.realm, user_id)).await?;
+        metrics::ended("revoked", ended);
         self.endings.hear(&Invalidation::User(user_id.to_owned()));
         info!(target: "sessile", user_id, ended, "user forgotten");
         Ok(ended)
     }
 
     pub(crate) async fn sweep(&self, sweep: &Sweep) -> Result<Swept> {
-        let span = debug_span!(target: "sessile", "sweep", limit = sweep.limit);
+        let span = span!(self, "sweep", limit = sweep.limit);
         self.run("sweep", span, self.store.sweep(sweep)).await
     }
 
     pub(crate) async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {
-        let span = debug_span!(target: "sessile", "log_cleanup");
+        let span = span!(self, "log_cleanup");
         self.run("log_cleanup", span, self.store.log_cleanup(run)).await
     }
 
     pub(crate) async fn log_superseded(&self, used: &SupersededUse) -> Result<()> {
-        let span = debug_span!(target: "sessile", "log_superseded", session_id = %used.id);
+        let span = span!(self, "log_superseded", session_id = %used.id);
         self.run("log_superseded", span, self.store.log_superseded(used)).await
     }
 
     pub(crate) async fn survey(&self) -> Result<Option<Survey>> {
-        let span = debug_span!(target: "sessile", "survey");
+        let span = span!(self, "survey");
         self.run("survey", span, self.store.survey()).await
     }
 
     pub(crate) async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
-        let span =
-            debug_span!(target: "sessile", "sweep_pages", from = pages.start, to = pages.end);
+        let span = span!(self, "sweep_pages", from = pages.start, to = pages.end);
         self.run("sweep_pages", span, self.store.sweep_pages(pages, is_recorded)).await
     }
 
     pub(crate) async fn flush(&self) -> Result<()> {
-        let span = debug_span!(target: "sessile", "flush");
+        let span = span!(self, "flush");
         self.run("flush", span, self.store.flush()).await
     }
 
     pub(crate) async fn migrate(&self) -> Result<()> {
-        let span = debug_span!(target: "sessile", "migrate");
+        let span = span!(self, "migrate");
         self.run("migrate", span, self.store.migrate()).await
     }
 }
@@ -251,6 +291,7 @@ fn log_in_begun(id: SessionId, user_id: Option<&str>) {
 
 /// The library does not accept a cookie.
 pub(crate) fn refused_cookie(id: Option<SessionId>, reason: &'static str) {
+    metrics::refused_cookie(reason);
     let session_id = id.map(tracing::field::display);
     debug!(target: "sessile", session_id, reason, "cookie refused");
 }
@@ -258,6 +299,11 @@ pub(crate) fn refused_cookie(id: Option<SessionId>, reason: &'static str) {
 /// The error names the column, and shows no value.
 pub(crate) fn unreadable_row(id: SessionId, error: &Error) {
     warn!(target: "sessile", session_id = %id, error = %error, "a row cannot be read");
+}
+
+/// Another request wrote the session first. The write is tried again on the new data.
+pub(crate) fn conflict() {
+    metrics::conflict();
 }
 
 pub(crate) fn refused_write(id: SessionId, reason: &'static str) {
@@ -283,6 +329,11 @@ pub(crate) fn failed_request(error: &Error) {
         let source = std::error::Error::source(error).map(tracing::field::display);
         error!(target: "sessile", error = %error, source, "request failed");
     }
+}
+
+/// A run of the cleanup, whatever its end.
+pub(crate) fn cleaned(outcome: &'static str, rows: u64, elapsed: Duration) {
+    metrics::cleanup(outcome, elapsed, rows);
 }
 
 pub(crate) fn swept(rows: u64, batches: u64, elapsed: Duration) {

@@ -5,6 +5,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{CookieChange, Session, Standing, Stored};
 use crate::{
+    context::observed,
     data::{self, Changes, Data},
     error::{Error, ErrorKind, Result},
     expiry::Lifetime,
@@ -266,6 +267,7 @@ impl Session {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             self.reload(&stored).await?;
+            observed::conflict();
         }
         Err(Error::new(ErrorKind::Contention, "other requests kept changing the session"))
     }

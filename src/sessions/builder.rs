@@ -4,6 +4,7 @@ use super::Sessions;
 use crate::{
     context::{Context, Endings},
     error::{Error, ErrorKind, Result},
+    metrics,
     policy::Policy,
     realm::Realm,
     store::{Backend, BatchOptions, Batched, OnLimit, Store},
@@ -171,6 +172,7 @@ impl SessionsBuilder {
                 return Err(Error::new(ErrorKind::Configuration, message));
             }
         }
+        metrics::describe();
         let endings = Arc::<Endings>::default();
         #[cfg_attr(not(feature = "cache"), expect(unused_mut))]
         let mut store: Arc<dyn Store> = Arc::new(Batched::new(self.backend.into(), self.batch));

@@ -153,6 +153,16 @@ pub(crate) fn did_nothing(error: &sqlx::Error) -> bool {
     })
 }
 
+/// Why a statement is sent again, in a word for metrics.
+#[cfg(feature = "postgres")]
+pub(crate) fn why_again(error: &sqlx::Error) -> &'static str {
+    match code(error).as_deref() {
+        Some("40P01" | "40001") => "rolled_back",
+        Some(READ_ONLY) => "read_only",
+        _ => "connection",
+    }
+}
+
 /// Whether the statement was sent, and its outcome is unknown.
 pub(crate) fn is_answer_missing(error: &sqlx::Error) -> bool {
     let is_of_io =

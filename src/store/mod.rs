@@ -208,6 +208,11 @@ pub trait Store: Debug + Send + Sync + 'static {
         Err(Error::new(ErrorKind::Configuration, "this store cannot make a session older"))
     }
 
+    /// The database's name in OpenTelemetry's conventions (`db.system.name`), for spans.
+    fn system_name(&self) -> &'static str {
+        "other_sql"
+    }
+
     /// How many statements of one verb should be in flight at most.
     fn lanes(&self) -> Lanes {
         Lanes { reads: 2, writes: 2 }

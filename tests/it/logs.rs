@@ -8,7 +8,7 @@ use crate::{
     support::{Browser, Db, cases},
 };
 
-cases! { a_life_is_logged_by_public_id }
+cases! { a_life_is_logged_by_public_id, spans_have_the_names_of_opentelemetry }
 
 async fn a_life_is_logged_by_public_id(db: Db) {
     let capture = Capture::begin();
@@ -76,4 +76,33 @@ async fn a_life_is_logged_by_public_id(db: Db) {
     );
     assert!(!capture.events("cookie refused", "malformed").is_empty());
     assert!(!capture.events("swept", "batches").is_empty());
+}
+
+async fn spans_have_the_names_of_opentelemetry(db: Db) {
+    let capture = Capture::begin();
+    let sessions = db.sessions().await;
+    let (browser, id) = Browser::logged_in(&sessions, "ada").await;
+    browser.open(&sessions).await;
+    db.run("drop table sessile.sessions cascade", "drop table sessions").await;
+    browser.try_open(&sessions).await.unwrap_err();
+
+    let system = if db.is_postgres() { "postgresql" } else { "sqlite" };
+    let (lines, id) = (capture.text(), id.to_string());
+    let ended = |verb: &str| -> Vec<Value> {
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines
+            .filter(|line| line["target"] == "sessile" && line["fields"]["message"] == "close")
+            .map(|mut line| line["span"].take())
+            .filter(|span| span["name"] == verb && span["session_id"] == *id)
+            .collect()
+    };
+    let span = |verb: &str| {
+        json!({"name": verb, "session_id": id, "otel.name": format!("{verb} sessions"), "otel.kind": "client",
+            "db.system.name": system, "db.operation.name": verb})
+    };
+    assert_eq!(ended("log_in"), [span("log_in")]);
+    let mut failed = span("load");
+    failed["error.type"] = json!("schema");
+    failed["otel.status_code"] = json!("ERROR");
+    assert_eq!(ended("load"), [span("load"), failed]);
 }

@@ -22,6 +22,8 @@ mod last_seen;
 mod leak;
 mod log_ins;
 mod logs;
+#[cfg(all(feature = "cache", feature = "metrics"))]
+mod metrics;
 mod migrations;
 mod notifications;
 mod other_sessions;

@@ -18,6 +18,7 @@ mod devices;
 mod earlier;
 mod log_out;
 mod logs;
+mod metrics;
 mod other_sites;
 mod outage;
 mod pages;

@@ -51,7 +51,8 @@ fn program() -> &'static Path {
             other => other,
         };
         let status = std::process::Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--example", "shop", "--profile", profile])
+            .args(["build", "--quiet", "--package", "sessile", "--example", "shop"])
+            .args(["--features", "metrics", "--profile", profile])
             .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
             .arg("--target-dir")
             .arg(folder.parent().unwrap())
@@ -138,6 +139,11 @@ impl Shop {
             panic!("the shop did not start: {status}, {line:?}\n{}", log.text());
         };
         Self { child, url, stdout, log }
+    }
+
+    /// The next line that it prints.
+    pub(crate) async fn says(&mut self) -> String {
+        timeout(PATIENCE, self.stdout.next_line()).await.unwrap().unwrap().unwrap()
     }
 
     /// Waits until this many lines of the log contain a text.

@@ -184,6 +184,10 @@ impl Store for Tap {
         self.inner.age(realm, id, by).await
     }
 
+    fn system_name(&self) -> &'static str {
+        self.inner.system_name()
+    }
+
     fn lanes(&self) -> Lanes {
         self.inner.lanes()
     }

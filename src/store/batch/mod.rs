@@ -257,6 +257,10 @@ impl Store for Batched {
         self.store.age(realm, id, by).await
     }
 
+    fn system_name(&self) -> &'static str {
+        self.store.system_name()
+    }
+
     fn lanes(&self) -> Lanes {
         self.store.lanes()
     }

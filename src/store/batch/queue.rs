@@ -19,6 +19,7 @@ use tokio::{
 use super::verbs::{Answer, Verb};
 use crate::{
     error::{Error, ErrorKind, Result},
+    metrics,
     store::task,
 };
 
@@ -123,6 +124,7 @@ impl<V: Verb> Queue<V> {
                 }
                 Reply::Locked(again) => item = again,
             }
+            metrics::retry("locked");
             sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -198,6 +200,7 @@ impl<V: Verb> Shared<V> {
         let mut parts = Vec::from_iter(std::iter::once(0..items.len()));
         while let Some(part) = parts.pop() {
             let (rows, begun) = (&items[part.clone()], Instant::now());
+            metrics::batch(V::NAME, rows.len());
             let run = task::within(self.limits.deadline, V::WRITES, self.verb.run(rows));
             let replies = run.await.or_else(|error| match error.kind() {
                 // A short `lock_timeout` can refuse the lock of the queue of notifications. Or a row is
@@ -219,6 +222,7 @@ impl<V: Verb> Shared<V> {
                 }
                 // One row may be the cause: the others must not fail with it.
                 Err(error) if part.len() > 1 && is_of_one_row(&error) => {
+                    metrics::retry("one_row");
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
                 }
@@ -296,14 +300,20 @@ impl<V: Verb> Lane<V> {
     /// Takes a batch. If nothing waits, gives the lane back under the same lock, so that no caller counts on
     /// the lane in between.
     fn take_batch(&self) -> Option<Vec<Waiting<V>>> {
-        self.shared.change(self.runtime, |state| {
+        let (batch, waiting) = self.shared.change(self.runtime, |state| {
+            let waiting = state.waiting.len();
             let batch = state.take_batch(self.shared.limits.rows);
             match batch.is_empty() {
                 true => state.lanes.remove(&self.number),
                 false => state.lanes.insert(self.number, Instant::now()),
             };
-            (!batch.is_empty()).then_some(batch)
-        })?
+            (batch, waiting)
+        })?;
+        if batch.is_empty() {
+            return None;
+        }
+        metrics::queue(V::NAME, waiting);
+        Some(batch)
     }
 }
 

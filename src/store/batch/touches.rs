@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     error::Result,
+    metrics,
     store::{Store, Touch, task},
     token::SessionId,
 };
@@ -108,6 +109,7 @@ impl Shared {
         let mut touches: Vec<Touch> = waiting.into_values().collect();
         touches.sort_unstable_by_key(|touch| touch.holder.id);
         for batch in touches.chunks(MAX_ROWS) {
+            metrics::batch("touch", batch.len());
             self.store.touch(batch).await?;
         }
         Ok(())

@@ -12,6 +12,8 @@ pub(super) trait Verb: Debug + Send + Sync + 'static {
     type Item: Clone + Debug + Send + Sync;
     type Output: Debug + Send;
 
+    /// The name, for metrics.
+    const NAME: &'static str;
     /// Whether items with the same id can share a statement. If not, the second item waits for the next
     /// statement.
     const SHARES: bool;
@@ -44,6 +46,7 @@ pub(super) struct Load(pub(super) Arc<dyn Store>);
 impl Verb for Load {
     type Item = SessionId;
     type Output = Option<Record>;
+    const NAME: &'static str = "load";
     const SHARES: bool = true;
     const WRITES: bool = false;
 
@@ -76,6 +79,7 @@ pub(super) struct Create(pub(super) Arc<dyn Store>);
 impl Verb for Create {
     type Item = NewSession;
     type Output = Option<Record>;
+    const NAME: &'static str = "create";
     const SHARES: bool = false;
     const WRITES: bool = true;
 
@@ -103,6 +107,7 @@ impl Verb for Save {
     type Item = SaveRow;
     /// Whether the data was written.
     type Output = bool;
+    const NAME: &'static str = "save";
     const SHARES: bool = true;
     const WRITES: bool = true;
 
@@ -139,6 +144,7 @@ impl Verb for End {
     type Item = EndRow;
     /// Whether the session was live.
     type Output = bool;
+    const NAME: &'static str = "end";
     const SHARES: bool = false;
     const WRITES: bool = true;
 

@@ -23,7 +23,7 @@ use super::{
     Store, SupersededUse, Survey, Sweep, Swept, Touch,
     task::{self, READS},
 };
-use crate::{error::Result, realm::Realm, token::SessionId};
+use crate::{error::Result, metrics, realm::Realm, token::SessionId};
 
 /// How much a [`Cached`] store keeps, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,11 +207,13 @@ impl Store for Cached {
         self.watcher.start(&self.store, &self.shared);
         let &[id] = ids else { return self.store.load(ids).await };
         if !self.shared.listening.load(Ordering::Acquire) {
+            metrics::cache("off");
             return self.store.load(ids).await;
         }
         let copy = self.shared.copy(id);
         let as_copy = |record: &Record| Record { is_copy: true, ..record.clone() };
         if let Some(record) = copy.record.get() {
+            metrics::cache("hit");
             return Ok(record.iter().map(as_copy).collect());
         }
         // In a task: a request that waits for another request's load then waits for a task that is polled.
@@ -226,6 +228,7 @@ impl Store for Cached {
             Ok(is_own)
         };
         let is_own = task::run(None, READS, load).await?;
+        metrics::cache(if is_own { "miss" } else { "shared" });
         let record = copy.record.get().and_then(Option::as_ref);
         if !is_own {
             // The load may have begun before this call.
@@ -358,6 +361,10 @@ impl Store for Cached {
         let aged = self.store.age(realm, id, by).await;
         self.shared.generations.invalidate(&Invalidation::Session(id));
         aged
+    }
+
+    fn system_name(&self) -> &'static str {
+        self.store.system_name()
     }
 
     fn lanes(&self) -> Lanes {

@@ -41,7 +41,7 @@ use super::{
     log_in::MOST_TWIN_BYTES,
     record::SUPERSEDED_FOR,
 };
-use crate::{error::Result, realm::Realm, token::SessionId};
+use crate::{error::Result, metrics, realm::Realm, token::SessionId};
 
 /// Sessions in a Postgres database.
 #[derive(Clone, Debug)]
@@ -107,6 +107,7 @@ impl PostgresStore {
                         || (wanted == Use::Read && failure::is_answer_missing(&error)) =>
                 {
                     self.tidy(&error).await;
+                    metrics::retry(failure::why_again(&error));
                 }
                 result => return self.ended(result).await,
             }
@@ -135,6 +136,7 @@ impl PostgresStore {
             if !may_go_another_way || tries == TRIES {
                 return Err(error.into());
             }
+            metrics::retry(failure::why_again(&error));
             tries += 1;
         }
     }
@@ -570,5 +572,9 @@ impl Store for PostgresStore {
 
     async fn watch(&self, on: &(dyn Fn(Invalidation) + Send + Sync)) -> Result<()> {
         watch::watch(self.pool(), on).await
+    }
+
+    fn system_name(&self) -> &'static str {
+        "postgresql"
     }
 }

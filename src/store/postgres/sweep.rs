@@ -1,12 +1,13 @@
 //! Deletes expired rows: by the index while they are few, by their place in the table if they are many.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use sqlx::{query, query_as};
 
 use super::PostgresStore;
 use crate::{
     error::Result,
+    metrics,
     store::{Survey, Sweep, Swept, failure},
 };
 
@@ -44,7 +45,7 @@ pub(super) async fn sweep(store: &PostgresStore, sweep: &Sweep) -> Result<Swept>
                         for update skip locked
                     )) as due (id)
                     where s.id = due.id
-                    returning s.id, s.realm, s.user_id, s.valid_until, s.absolute_expires_at
+                    returning s.id, s.realm, s.user_id, s.valid_until, s.absolute_expires_at, s.expires_at
                 ), recorded as (
                     insert into sessile.session_event_log (at, event, realm, session_id, user_id, reason)
                     select now(), 'expired', realm, id, user_id,
@@ -74,6 +75,8 @@ pub(super) async fn sweep(store: &PostgresStore, sweep: &Sweep) -> Result<Swept>
                     returning 1
                 )
                 select held as "held!", (select count(*) from deleted) as "deleted!",
+                    (select extract(epoch from now() - greatest(min(expires_at), 'epoch'))::float8
+                        from deleted having count(*) > 0) as "backlog?",
                     greatest((select count(*) from forgotten), (select count(*) from past)) >= $1 as "more!"
                 from lock
                 "#,
@@ -90,11 +93,17 @@ pub(super) async fn sweep(store: &PostgresStore, sweep: &Sweep) -> Result<Swept>
 struct Answer {
     held: bool,
     deleted: i64,
+    /// The number of seconds for which the oldest of the deleted rows had been due.
+    backlog: Option<f64>,
     more: bool,
 }
 
 impl From<Answer> for Swept {
     fn from(answer: Answer) -> Self {
+        let backlog = answer.backlog.and_then(|s| Duration::try_from_secs_f64(s).ok());
+        if let Some(oldest) = backlog {
+            metrics::backlog(oldest);
+        }
         match (answer.held, answer.more) {
             (true, true) => Self::More(answer.deleted.unsigned_abs()),
             (true, false) => Self::Rows(answer.deleted.unsigned_abs()),
@@ -134,7 +143,7 @@ async fn distributed(store: &PostgresStore, limit: u32) -> Result<Swept> {
                     returning c.user_id
                 )
                 select held as "held!", (select count(*) from deleted) as "deleted!",
-                    (select count(*) from forgotten) >= $1 as "more!"
+                    null::float8 as "backlog?", (select count(*) from forgotten) >= $1 as "more!"
                 from lock
                 "#,
                 i32::try_from(limit).unwrap_or(i32::MAX),
@@ -286,7 +295,7 @@ async fn past_locked(store: &PostgresStore, pages: &Range<u32>, is_recorded: boo
                         for update skip locked
                     )) as due (id)
                     where s.id = due.id
-                    returning s.id, s.realm, s.user_id, s.valid_until, s.absolute_expires_at
+                    returning s.id, s.realm, s.user_id, s.valid_until, s.absolute_expires_at, s.expires_at
                 ), recorded as (
                     insert into sessile.session_event_log (at, event, realm, session_id, user_id, reason)
                     select now(), 'expired', realm, id, user_id,

@@ -546,6 +546,10 @@ impl Store for SqliteStore {
         watch::watch(&self.readers, on).await
     }
 
+    fn system_name(&self) -> &'static str {
+        "sqlite"
+    }
+
     /// SQLite has one writer at a time.
     fn lanes(&self) -> Lanes {
         Lanes { reads: 2, writes: 1 }

@@ -1,9 +1,12 @@
 //! Deletes expired rows, and cut-offs and events that are no longer needed.
 
+use std::time::Duration;
+
 use sqlx::{Sqlite, query};
 
 use crate::{
     error::Result,
+    metrics,
     store::{
         Sweep, Swept,
         connections::{Connections, Statements, Use},
@@ -17,7 +20,10 @@ pub(super) async fn sweep(writer: &Connections<Sqlite>, sweep: &Sweep) -> Result
     // get their turn.
     let connection = writer.take(Use::Write).await?;
     let deleted = super::in_transaction(connection, async |tx| delete(tx, sweep).await).await;
-    let deleted = deleted.map_err(failure::of_write)?;
+    let (deleted, backlog) = deleted.map_err(failure::of_write)?;
+    if let Some(oldest) = backlog {
+        metrics::backlog(oldest);
+    }
     let connection = writer.take(Use::Write).await?;
     let forgotten = connection
         .execute(query!(
@@ -54,10 +60,22 @@ pub(super) async fn sweep(writer: &Connections<Sqlite>, sweep: &Sweep) -> Result
     Ok((swept, deleted + forgotten + past))
 }
 
-async fn delete(tx: &mut Statements<'_, Sqlite>, sweep: &Sweep) -> Result<u64, sqlx::Error> {
+/// Returns how many rows it deleted, and how long the oldest of them had been due.
+async fn delete(
+    tx: &mut Statements<'_, Sqlite>,
+    sweep: &Sweep,
+) -> Result<(u64, Option<Duration>), sqlx::Error> {
     // Each statement has its own time, and both must find the same rows.
-    let now = query!(r#"select cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64""#);
-    let now = tx.one(now).await?.now;
+    let due = query!(
+        r#"
+        select cast(round(unixepoch('subsec') * 1000) as integer) as "now!: i64",
+            (select min(expires_at) from sessions) as "oldest: i64"
+        "#
+    );
+    let due = tx.one(due).await?;
+    let now = due.now;
+    let past = due.oldest.map(|oldest| now.saturating_sub(oldest.max(0)));
+    let backlog = past.and_then(|past| u64::try_from(past).ok()).filter(|past| *past > 0);
     if sweep.is_recorded {
         tx.execute(query!(
             r#"
@@ -78,5 +96,5 @@ async fn delete(tx: &mut Statements<'_, Sqlite>, sweep: &Sweep) -> Result<u64, s
         sweep.limit,
         now,
     ));
-    Ok(deleted.await?.rows_affected())
+    Ok((deleted.await?.rows_affected(), backlog.map(Duration::from_millis)))
 }

@@ -51,6 +51,7 @@ struct Fake<const SHARES: bool> {
 }
 
 impl<const SHARES: bool> Verb for Fake<SHARES> {
+    const NAME: &'static str = "fake";
     type Item = Item;
     type Output = SessionId;
     const SHARES: bool = SHARES;
