@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Database, ErrorKind, Kind, Result, moment, sessions::live, statement::SQLITE_NOW};
+use crate::{Database, ErrorKind, Kind, Result, moment, statement::SQLITE_NOW};
 
 /// Exact numbers of the sessions of one realm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,8 +134,8 @@ impl Database {
         };
         let mut ask = self.statement();
         ask.sql(&format!(
-            "with looked_at as materialized (select max(({SQLITE_NOW} - created_at) / 1000, 0) as age, octet_length(data) as bytes from {} as live) select json_object('sessions', (select count(*) from looked_at), 'age_seconds', {}, 'data_bytes', {}) where exists (select 1 from looked_at)",
-            live(self.kind()), of("age"), of("bytes")
+            "with looked_at as materialized (select max(({SQLITE_NOW} - created_at) / 1000, 0) as age, octet_length(data) as bytes from sessions where {SQLITE_NOW} < valid_until) select json_object('sessions', (select count(*) from looked_at), 'age_seconds', {}, 'data_bytes', {}) where exists (select 1 from looked_at)",
+            of("age"), of("bytes")
         ));
         Ok(self.rows(&ask).await?.pop())
     }

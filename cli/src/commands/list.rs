@@ -3,6 +3,7 @@ use sessile_admin::{Session, SessionFilter};
 
 use crate::{
     args::{DatabaseArgs, List},
+    database::Span,
     failure::Result,
     output::{Column, note},
     text::{moment, relative, short},
@@ -17,9 +18,9 @@ pub(crate) async fn run(database: &DatabaseArgs, args: List) -> Result {
         realm: args.realm,
         has_user,
         ip: args.ip,
-        older_than: args.older_than.map(|span| span.seconds()),
-        younger_than: args.younger_than.map(|span| span.seconds()),
-        idle_for: args.idle.map(|span| span.seconds()),
+        older_than: args.older_than.map(Span::seconds),
+        younger_than: args.younger_than.map(Span::seconds),
+        idle_for: args.idle.map(Span::seconds),
         scan: args.page.scan,
         after: args.after,
         limit: args.page.limit,
