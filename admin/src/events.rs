@@ -181,6 +181,10 @@ impl Database {
         if let Some(since) = filter.since {
             ask.sql(" and at >= ").moment(since);
         }
+        if filter.user_id.is_none() && filter.after.is_none() && filter.since.is_none() {
+            // Otherwise SQLite may sort all events, although the index has them in this order.
+            ask.per("", " and at > 0");
+        }
     }
 
     /// The moment of the last event that the page has read, if there are more.

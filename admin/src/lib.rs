@@ -21,6 +21,7 @@ mod error;
 mod events;
 mod moment;
 mod overview;
+mod realms;
 mod schema;
 mod sessions;
 mod statement;
@@ -33,6 +34,7 @@ pub use self::{
     error::{Error, ErrorKind, Result},
     events::{EVENTS, Event, EventFilter, EventKey, EventPage},
     overview::{Backlog, Bucket, CleanupRun, Count, Ending, Live, Period},
+    realms::InRealm,
     schema::{Migration, MigrationState},
     sessions::{Session, SessionFilter, SessionPage},
     stats::{Churn, Percentiles, RealmCounts, Size, Spread},

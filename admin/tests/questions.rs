@@ -17,6 +17,7 @@ support::cases! {
     each_condition_lets_the_right_sessions_through,
     a_list_with_a_condition_reads_no_more_rows_than_it_may,
     users_are_found_by_the_beginning_of_their_id,
+    realms_are_found_without_reading_sessions,
     the_events_tell_what_happened,
     pages_of_events_join_to_the_whole_list_even_if_all_are_of_one_moment,
     the_overview_counts,
@@ -188,6 +189,29 @@ async fn users_are_found_by_the_beginning_of_their_id(db: Db) {
         "ada",
         "the same id comes first"
     );
+}
+
+async fn realms_are_found_without_reading_sessions(db: Db) {
+    let sessions = db.sessions().await;
+    let database = open(&db).await;
+    assert_eq!(database.realms().await.unwrap(), [""]);
+    assert_eq!(database.realms_of_user("ada").await.unwrap(), []);
+    let office = db.sessions_of("office").await;
+    for sessions in [&sessions, &office, &office] {
+        log_in(sessions, "ada", "203.0.113.7", FIREFOX).await;
+    }
+    let expired = log_in(&sessions, "ada", "203.0.113.7", FIREFOX).await;
+    db.run(&format!(
+        "update sessions set valid_until = {{now}} - {{s}} where {}",
+        is(&db, expired)
+    ))
+    .await;
+    let in_realms = database.realms_of_user("ada").await.unwrap();
+    let told: Vec<_> = in_realms.iter().map(|in_| (in_.realm.as_str(), in_.sessions)).collect();
+    assert_eq!(told, [("", 1), ("office", 2)]);
+    assert_eq!(database.realms().await.unwrap(), ["", "office"]);
+    office.revoke_all().await.unwrap();
+    assert_eq!(database.realms().await.unwrap(), ["", "office"], "although nobody is there");
 }
 
 async fn the_events_tell_what_happened(db: Db) {

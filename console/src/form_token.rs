@@ -1,0 +1,115 @@
+//! The value that shows that a form comes from a page of this console.
+//!
+//! `CrossSiteLayer` refuses the requests of other sites. This value also holds for clients that send neither
+//! `Sec-Fetch-Site` nor `Origin`. A cookie has a random value, and each form has the hash of that value and of the
+//! person's name. So a form of one person is of no use to another, and every node of an application accepts it.
+
+use axum::http::{
+    HeaderMap, HeaderValue,
+    header::{COOKIE, SET_COOKIE},
+};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use rand::{TryRng, rngs::SysRng};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+const COOKIE_NAME: &str = "sessile-console-form";
+
+/// The cookie of a browser, and the person who uses it.
+#[derive(Clone)]
+pub(crate) struct FormToken {
+    secret: String,
+    is_new: bool,
+    name: String,
+}
+
+impl FormToken {
+    pub(crate) fn of(headers: &HeaderMap, name: &str) -> Option<Self> {
+        let known = cookie(headers, COOKIE_NAME).filter(|value| value.len() == 43);
+        let is_new = known.is_none();
+        let secret = match known {
+            Some(value) => value.to_owned(),
+            None => random()?,
+        };
+        Some(Self { secret, is_new, name: name.to_owned() })
+    }
+
+    /// For the form.
+    pub(crate) fn value(&self) -> String {
+        let hash =
+            Sha256::new().chain_update(&self.secret).chain_update(b"\0").chain_update(&self.name);
+        BASE64_URL_SAFE_NO_PAD.encode(hash.finalize())
+    }
+
+    /// Whether a form has the value of this browser's cookie.
+    pub(crate) fn fits(&self, sent: &str) -> bool {
+        !self.is_new && bool::from(self.value().as_bytes().ct_eq(sent.as_bytes()))
+    }
+
+    /// The header that a page with a form needs, unless the browser has the cookie.
+    pub(crate) fn set_cookie(
+        &self,
+        base: &str,
+        is_https: bool,
+    ) -> Option<(axum::http::HeaderName, HeaderValue)> {
+        let cookie = set_cookie(COOKIE_NAME, &self.secret, base, None, is_https);
+        self.is_new.then(|| Some((SET_COOKIE, HeaderValue::try_from(cookie).ok()?)))?
+    }
+}
+
+pub(crate) fn set_cookie(
+    name: &str,
+    value: &str,
+    base: &str,
+    seconds: Option<u64>,
+    is_https: bool,
+) -> String {
+    let age = seconds.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
+    let secure = if is_https { "; Secure" } else { "" };
+    format!("{name}={value}; Path={base}/; HttpOnly; SameSite=Strict{age}{secure}")
+}
+
+/// Whether a proxy says that the browser uses HTTPS. A browser that lies harms only itself.
+pub(crate) fn is_https(headers: &HeaderMap) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
+}
+
+/// The value of the request's cookie of this name. A second one of the same name counts as none.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let texts = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
+    let pairs =
+        texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut values = pairs.filter(|(found, _)| *found == name).map(|(_, value)| value);
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+/// 256 bits from the system's generator.
+pub(crate) fn random() -> Option<String> {
+    let mut bytes = [0; 32];
+    SysRng.try_fill_bytes(&mut bytes).ok()?;
+    Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(cookies: &[&str]) -> HeaderMap {
+        cookies.iter().map(|cookie| (COOKIE, HeaderValue::from_str(cookie).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_form_fits_only_its_own_browser_and_person() {
+        let fresh = FormToken::of(&headers(&[]), "grace").unwrap();
+        assert!(!fresh.fits(&fresh.value()), "the browser has no cookie yet");
+        let (_, cookie) = fresh.set_cookie("/admin", false).unwrap();
+        let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+        let known = FormToken::of(&headers(&["a=b", pair]), "grace").unwrap();
+        assert!(known.fits(&fresh.value()));
+        assert!(known.set_cookie("/admin", false).is_none());
+        assert!(!known.fits("") && !known.fits(&fresh.secret));
+        assert!(!FormToken::of(&headers(&[pair]), "alan").unwrap().fits(&fresh.value()));
+        assert!(!FormToken::of(&headers(&[pair, pair]), "grace").unwrap().fits(&fresh.value()));
+    }
+}

@@ -1,0 +1,88 @@
+//! A database without tables, one that is gone, and one that refuses.
+
+use std::time::Duration;
+
+use axum::http::{StatusCode, header::RETRY_AFTER};
+use sessile_admin::Database;
+use sessile_console::{Access, Console};
+
+use crate::{
+    browser::{BASE, Browser, ROUTES},
+    pages::shows,
+    support::{self, Db},
+};
+
+support::cases! {
+    a_database_without_tables_is_explained,
+    a_question_that_takes_too_long_is_explained,
+}
+
+const ID: &str = "0198c5ca-7b1e-7c3a-9f53-2f4de0c7a911";
+
+/// The pages that ask the database.
+fn asking() -> impl Iterator<Item = String> {
+    let asks = |path: &&&str| !path.contains("nothing");
+    ROUTES.iter().filter(asks).map(|path| path.replace("{id}", ID))
+}
+
+async fn a_database_without_tables_is_explained(db: Db) {
+    let browser = Browser::of(&db).await;
+    for path in asking() {
+        let answer = browser.get(&path).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        shows(&answer.body, &["<h1>No sessions here yet</h1>", "sessile migrate run", "</footer>"]);
+    }
+    db.sessions().await;
+    for path in asking().filter(|path| path != "/" && path != "/live") {
+        let answer = browser.get(&path).await;
+        assert!(!answer.status.is_server_error(), "{path}: {}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_gone_is_explained() {
+    let db = Db::postgres().await;
+    db.sessions().await;
+    let browser = Browser::of(&db).await;
+    browser.page("/events").await;
+    let name = db.url.rsplit('/').next().unwrap();
+    server(&[
+        &format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"),
+        &format!("alter database {name} rename to {name}_gone"),
+    ])
+    .await;
+    for path in asking() {
+        let answer = browser.get(&path).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}: {}", answer.body);
+        shows(&answer.body, &["<h1>The database is down</h1>", "What to do:", "</footer>"]);
+        assert!(answer.headers.contains_key(RETRY_AFTER));
+        assert!(!answer.body.contains(&db.url) && !answer.body.contains("postgres://"));
+    }
+    server(&[&format!("alter database {name}_gone rename to {name}")]).await;
+    shows(&browser.page("/events").await, &["No event fits"]);
+    db.drop().await;
+}
+
+async fn a_question_that_takes_too_long_is_explained(db: Db) {
+    db.sessions().await;
+    let many = if db.is_postgres() {
+        "insert into session_event_log (at, event) select now() - n * interval '1 ms', 'logged_in' from generate_series(1, 100000) as n"
+    } else {
+        "with recursive n(i) as (values (1) union all select i + 1 from n where i < 100000) insert into session_event_log (at, event) select {now} - i, 'logged_in' from n"
+    };
+    db.run(many).await;
+    let database = Database::open(&db.url).await.unwrap().time_limit(Duration::from_millis(1));
+    let guard = async |_| Ok(Access::full("grace"));
+    let browser = Browser::new(Console::new(database, guard).base_path(BASE).router());
+    let answer = browser.get("/events?actor=role:").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+    shows(&answer.body, &["<h1>That took too long</h1>", "narrow the question"]);
+}
+
+async fn server(statements: &[&str]) {
+    let pool = sqlx::PgPool::connect(&support::postgres_url()).await.unwrap();
+    for statement in statements {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(*statement)).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+}
