@@ -66,6 +66,11 @@ pub(crate) enum Command {
     /// Create or update the tables.
     #[command(subcommand)]
     Migrate(Migrate),
+    /// Serve the web console, for you alone.
+    ///
+    /// It prints a link that works once, within ten minutes. The browser that opens it may use the console until the
+    /// command ends, and nobody else may.
+    Console(ConsoleArgs),
     /// Print the completions of a shell.
     Completions {
         /// The shell.
@@ -207,6 +212,40 @@ pub(crate) struct Watch {
     /// How often to ask the database.
     #[arg(long, value_name = "TIME", default_value = "2s")]
     pub(crate) every: Span,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConsoleArgs {
+    /// The address to listen on. Port 0 takes any free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: String,
+    /// Show everything, and let nobody end a session.
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Who uses it, for the log of events. Default: the name of this user on this machine.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) operator: Option<String>,
+    /// Behind a reverse proxy: the path below which browsers see the console, as `/sessions`.
+    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true, value_parser = base_path)]
+    pub(crate) base_path: String,
+    /// Behind a reverse proxy: the origin under which browsers see it, as `https://admin.example.org`.
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) origin: Option<String>,
+    /// Listen on an address that other machines reach. Put a proxy with HTTPS before it: whoever sees the traffic can use
+    /// the console.
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
+}
+
+/// A path that no browser and no router takes for another one.
+fn base_path(text: &str) -> Result<String, String> {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/-_.~".contains(char);
+    let path = text.trim_end_matches('/');
+    let has_odd_part = path.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
+    if path.is_empty() || (path.starts_with('/') && path.chars().all(is_plain) && !has_odd_part) {
+        return Ok(path.to_owned());
+    }
+    Err("a path begins with / and has letters, digits, -, _, ~ and .".to_owned())
 }
 
 #[derive(Args, Debug)]

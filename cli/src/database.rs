@@ -64,16 +64,15 @@ impl DatabaseArgs {
 
 /// The name of the person in the log of events: `command:grace`.
 pub(crate) fn actor(operator: Option<&str>) -> String {
-    let name = match operator {
-        Some(name) => name.to_owned(),
-        // `sudo` keeps the name of the person.
-        None => std::env::var("SUDO_USER")
-            .ok()
-            .filter(|name| !name.is_empty())
-            .or_else(|| whoami::username().ok())
-            .unwrap_or_else(|| "unknown".to_owned()),
-    };
-    format!("command:{name}")
+    format!("command:{}", operator_name(operator))
+}
+
+/// The name that was given, else the person's user name on this machine.
+pub(crate) fn operator_name(given: Option<&str>) -> String {
+    // `sudo` keeps the name of the person.
+    let sudo = || std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    let given = given.map(str::to_owned);
+    given.or_else(sudo).or_else(|| whoami::username().ok()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// A duration as people write it: `90s`, `30m`, `2h`, `7days`. It has whole seconds.

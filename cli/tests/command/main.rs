@@ -3,6 +3,7 @@
 
 mod acts;
 mod cleans;
+mod console;
 mod fails;
 mod finds;
 mod follows;
