@@ -43,8 +43,8 @@ pub(crate) struct Now {
 #[derive(Debug)]
 pub(crate) struct Figures {
     database: Database,
-    now: Flight<Answer<Arc<Now>>>,
-    hours: Flight<Answer<Arc<Vec<Period>>>>,
+    now: Flight<Arc<Now>, Arc<Error>>,
+    hours: Flight<Arc<Vec<Period>>, Arc<Error>>,
     finished: Arc<Mutex<Finished>>,
 }
 
@@ -79,7 +79,7 @@ impl Figures {
 }
 
 async fn ask_now(database: &Database) -> Result<Now, Error> {
-    let newest = EventFilter { limit: 6, ..EventFilter::default() };
+    let newest = EventFilter { limit: 8, ..EventFilter::default() };
     let (at, live, backlog, runs, ending, newest) = tokio::try_join!(
         database.now(),
         database.live(),

@@ -66,7 +66,9 @@ pub(crate) fn set_cookie(
 ) -> String {
     let age = seconds.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
     let secure = if is_https { "; Secure" } else { "" };
-    format!("{name}={value}; Path={base}/; HttpOnly; SameSite=Strict{age}{secure}")
+    // Without a slash at the end, it is for the path itself and all below it.
+    let path = if base.is_empty() { "/" } else { base };
+    format!("{name}={value}; Path={path}; HttpOnly; SameSite=Strict{age}{secure}")
 }
 
 /// Whether a proxy says that the browser uses HTTPS. A browser that lies harms only itself.

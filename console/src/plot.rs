@@ -126,7 +126,7 @@ impl Plot<'_> {
             .margin_right(4)
             .x_label_area_size(24)
             .y_label_area_size(46)
-            .build_cartesian_2d((0..self.columns.len()).into_segmented(), bottom..up + margin)
+            .build_cartesian_2d((0..self.columns.len() - 1).into_segmented(), bottom..up + margin)
             .ok()?;
         let label = |at: &SegmentValue<usize>| match at {
             SegmentValue::CenterOf(index) if index % self.label_every == 0 => {
@@ -147,6 +147,11 @@ impl Plot<'_> {
             .label_style(("sans-serif", 14).into_font().color(&TEXT))
             .draw()
             .ok()?;
+        // The library counts the last column's number as the end of the axis.
+        let right_of = |index: usize| match index + 1 {
+            next if next == self.columns.len() => SegmentValue::Last,
+            next => SegmentValue::Exact(next),
+        };
         let mut areas = Vec::new();
         for (index, column) in self.columns.iter().enumerate() {
             let (mut top, mut low) = (0., 0.);
@@ -157,16 +162,19 @@ impl Plot<'_> {
                 if value == 0 {
                     continue;
                 }
-                let corners =
-                    [(SegmentValue::Exact(index), from), (SegmentValue::Exact(index + 1), *end)];
+                let corners = [(SegmentValue::Exact(index), from), (right_of(index), *end)];
                 let mut bar = Rectangle::new(corners, series.colour.filled());
                 bar.set_margin(0, 0, 1, 1);
                 chart.draw_series([bar]).ok()?;
             }
-            let corner = |at, value| chart.backend_coord(&(SegmentValue::Exact(at), value));
-            areas.push((corner(index, up + margin), corner(index + 1, bottom), self.told(column)));
+            let corner = |at, value| chart.backend_coord(&(at, value));
+            areas.push((
+                corner(SegmentValue::Exact(index), up + margin),
+                corner(right_of(index), bottom),
+                self.told(column),
+            ));
         }
-        let zero = [(SegmentValue::Exact(0), 0.), (SegmentValue::Exact(self.columns.len()), 0.)];
+        let zero = [(SegmentValue::Exact(0), 0.), (SegmentValue::Last, 0.)];
         chart.draw_series([PathElement::new(zero, AXIS)]).ok()?;
         root.present().ok()?;
         drop(chart);

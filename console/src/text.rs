@@ -26,6 +26,13 @@ pub(crate) fn count(count: Count) -> String {
     }
 }
 
+/// The same, with the word in small letters.
+pub(crate) fn count_in_a_tile(of: Count) -> Markup {
+    let text = count(of);
+    let (word, number) = text.rsplit_once(' ').unwrap_or(("", &text));
+    html! { @if !word.is_empty() { small { (word) } " " } (number) }
+}
+
 /// To three digits: statistics are not more exact.
 fn rounded(number: u64) -> u64 {
     let unit = 10_u64.pow(number.checked_ilog10().unwrap_or(0).saturating_sub(2));

@@ -76,8 +76,9 @@ struct Asking<'a> {
     title: &'a str,
     question: Markup,
     consequence: Markup,
-    /// Further fields.
-    fields: Markup,
+    /// Fields before and after the reason.
+    before: Markup,
+    after: Markup,
     action: String,
     button: String,
     back: String,
@@ -94,11 +95,12 @@ impl Asking<'_> {
                 p.lead { (self.consequence) }
                 form.ask method="post" action=(self.action) {
                     input type="hidden" name="token" value=(visitor.form.value());
-                    (self.fields)
+                    (self.before)
                     label for="reason" { "Reason" }
                     input #reason name="reason" value=(self.sent.reason) required maxlength=(LONGEST_REASON) autocomplete="off" autofocus
                         aria-describedby="reason-help" aria-invalid=[wrong.map(|_| "true")];
                     p #reason-help .quiet { "The events keep it, with your name: " (foreign(&visitor.access.actor())) "." }
+                    (self.after)
                     @if let Some(wrong) = wrong { p.bad role="alert" { (wrong) } }
                     p.pages { button.danger { (self.button) } a.button href=(self.back) { "Cancel" } }
                 }
@@ -143,7 +145,8 @@ async fn ask_session(
             "This ends 1 session of " @match user { Some(user) => strong { (foreign(user)) }, None => "somebody who is not logged in" } ": "
             (device(session.user_agent.as_deref())) ", last seen " (moment(session.last_seen_at)) ". The browser is logged out at its next request."
         },
-        fields: html! {},
+        before: html! {},
+        after: html! {},
         action: visitor.links().end_session(id, user),
         button: "End this session".to_owned(),
         back: visitor.links().session(id, user),
@@ -205,9 +208,10 @@ async fn ask_user(
         question: html! { "End all sessions of " (foreign(&id)) "?" },
         consequence: html! {
             "This ends " strong { (sessions(all)) } " of " strong { (foreign(&id)) } (in_realms(&realms))
-            ". It also refuses log-ins of this user that are in flight. The user can log in again."
+            ". It also refuses log-ins that this user has begun. The user can log in again afterwards."
         },
-        fields: html! {},
+        before: html! {},
+        after: html! {},
         action: visitor.links().end_user(&id),
         button: format!("End {}", sessions(all)),
         back: visitor.links().user(&id),
@@ -263,10 +267,11 @@ async fn ask_all(visitor: &Visitor, sent: &Sent, wrong: Option<&'static str>) ->
         title: "End all sessions",
         question: html! { "End all sessions of everybody?" },
         consequence: html! {
-            "There are " strong { (count(live.all)) } " active sessions" @if realms.len() > 1 { " in all realms together" }
-            ". This ends every one of the realm, also those without a user, and refuses log-ins that are in flight. Everybody has to log in again."
+            "There are " strong { (count(live.all)) } " active sessions" @if realms.len() > 1 { " in all realms together" } ". This ends "
+            @if realms.len() > 1 { "those of one realm" } @else { "all of them" }
+            ", also those without a user, and refuses log-ins that have begun. Everybody has to log in again."
         },
-        fields: html! {
+        before: html! {
             @if realms.len() > 1 {
                 fieldset {
                     legend { "Realm" }
@@ -275,6 +280,8 @@ async fn ask_all(visitor: &Visitor, sent: &Sent, wrong: Option<&'static str>) ->
                     }
                 }
             }
+        },
+        after: html! {
             label for="words" { "Type “" (WORDS) "” to confirm" }
             input #words name="words" value=(sent.words) required autocomplete="off" autocapitalize="none" spellcheck="false";
         },

@@ -8,7 +8,7 @@ use sessile_admin::{EVENTS, EventFilter};
 
 use super::{
     checked,
-    parts::{event_table, now_is},
+    parts::{Shown, event_table, now_is},
     session::EventKeyText,
 };
 use crate::{
@@ -33,9 +33,9 @@ const TIMES: [(&str, &str); 5] = [
 /// Beginnings of actors.
 const ACTORS: [(&str, &str); 4] = [
     ("console:", "in the console"),
-    ("command:", "by the command"),
-    ("role:", "by SQL"),
-    ("application", "by the application"),
+    ("command:", "with the command"),
+    ("role:", "with SQL"),
+    ("application", "the application"),
 ];
 
 /// Empty texts are conditions that are not set: the form sends them.
@@ -91,7 +91,7 @@ pub(crate) async fn page(visitor: Visitor, Query(asked): Query<Asked>) -> Result
         (form(&visitor, &asked))
         @if filter.scans() { p.quiet { "The events have an index by user and by time. For other conditions, each page reads up to " (number(SCAN.into())) " events, the newest first." } }
         @if !events.events.is_empty() {
-            (event_table(links, &events.events, false))
+            (event_table(links, &events.events, Shown::All))
         } @else if next.is_some() {
             p.empty { "None of the " (number(SCAN.into())) " events that this page has read fits." }
         } @else if is_later_page {
@@ -121,11 +121,11 @@ fn form(visitor: &Visitor, asked: &Asked) -> Markup {
                 }
             }
             div {
-                label for="actor" { "Done" }
+                label for="actor" { "Who did it" }
                 select #actor name="actor" {
-                    option value="" { "by anybody" }
+                    option value="" { "anybody" }
                     @for (value, label) in ACTORS { option value=(value) selected[value == asked.actor] { (label) } }
-                    @if !is_known && !asked.actor.is_empty() { option value=(asked.actor) selected { "by " (visible(&asked.actor)) } }
+                    @if !is_known && !asked.actor.is_empty() { option value=(asked.actor) selected { (visible(&asked.actor)) } }
                 }
             }
             div {

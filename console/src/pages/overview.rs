@@ -11,14 +11,14 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use sessile_admin::{CleanupRun, Period};
 
-use super::parts::{event_table, flash, now_is};
+use super::parts::{Shown, event_table, flash, now_is};
 use crate::{
     door::Visitor,
     figures::{AHEAD, DAYS, Now},
     page::{self, Place},
     plot::{BLUE, Column, Plot, RED, SAND, Series, TEAL},
     problem::{Problem, Result},
-    text::{count, duration, moment, number},
+    text::{count, count_in_a_tile, duration, moment, number},
 };
 
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ async fn figures(visitor: &Visitor) -> Result<Markup> {
                 section aria-labelledby="newest" {
                     h2 id="newest" { "Newest events" }
                     @if now.newest.is_empty() { p.empty { "Nothing has happened yet. The first log-in appears here." } }
-                    @else { (event_table(visitor.links(), &now.newest, true)) }
+                    @else { (event_table(visitor.links(), &now.newest, Shown::Short)) }
                 }
                 section aria-labelledby="runs" {
                     h2 id="runs" { "Cleanup runs" }
@@ -81,14 +81,14 @@ fn tiles(now: &Now, hours: Option<&Vec<Period>>) -> Markup {
     let last = now.runs.first();
     html! {
         dl.tiles {
-            div.tile.main { dt { "Active sessions" } dd { (count(now.live.all)) } dd.quiet { (count(now.live.anonymous)) " without a user" } }
+            div.tile.main { dt { "Active sessions" } dd { (count_in_a_tile(now.live.all)) } dd.quiet { (count(now.live.anonymous)) " without a user" } }
             div.tile { dt { "Log-ins this hour" } dd { (number_of(|hour| hour.logged_in)) } dd.quiet { (number_of(|hour| hour.refused)) " refused" } }
             div.tile { dt { "Ends this hour" } dd { (number_of(ends)) } dd.quiet { (number_of(|hour| hour.revoked)) " from outside" } }
             div.tile {
                 dt { "Waiting for the cleanup" }
                 @match &now.backlog {
                     Some(backlog) => {
-                        dd { (count(backlog.rows)) }
+                        dd { (count_in_a_tile(backlog.rows)) }
                         dd.quiet {
                             @match backlog.oldest {
                                 Some(oldest) => { "the oldest for " (duration((now.at - oldest).num_seconds())) }
@@ -143,7 +143,7 @@ fn plots(now: &Now, hours: &Arc<Vec<Period>>) -> Markup {
     let ending = now.ending.iter().zip(ahead).map(|(ending, to)| {
         let name = format!("from {from} to {to}");
         from = to;
-        Column { label: format!("to {to}"), name, values: vec![ending.sessions.number()] }
+        Column { label: to.to_owned(), name, values: vec![ending.sessions.number()] }
     });
     debug_assert_eq!(AHEAD.len(), ahead.len());
     html! {
@@ -203,7 +203,7 @@ fn columns(
 
 fn runs(runs: &[CleanupRun]) -> Markup {
     html! {
-        div.scroll {
+        div.scroll tabindex="0" role="region" aria-label="Cleanup runs: table" {
             table {
                 thead { tr { th scope="col" { "Ended" } th.number scope="col" { "Deleted" } th.number scope="col" { "Took" } th scope="col" { "Result" } } }
                 tbody {

@@ -90,9 +90,32 @@ pub(super) fn user_link(links: &Links, user: Option<&str>) -> Markup {
     html! { @match user { Some(user) => a href=(links.user(user)) { (foreign(user)) }, None => span.quiet { "nobody" } } }
 }
 
+/// Which columns a list of events has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    All,
+    /// The page names the user.
+    OfUser,
+    /// The page names the session and its user.
+    OfSession,
+    /// When, what, of whom and by whom.
+    Short,
+}
+
+impl Shown {
+    fn user(self) -> bool {
+        matches!(self, Self::All | Self::Short)
+    }
+
+    fn session(self) -> bool {
+        matches!(self, Self::All | Self::OfUser)
+    }
+}
+
 /// A list of events.
-pub(super) fn event_table(links: &Links, events: &[Event], is_short: bool) -> Markup {
-    let has_realm = events.iter().any(|event| !event.realm.is_empty());
+pub(super) fn event_table(links: &Links, events: &[Event], shown: Shown) -> Markup {
+    let is_long = shown != Shown::Short;
+    let has_realm = is_long && events.iter().any(|event| !event.realm.is_empty());
     html! {
         div.scroll {
             table.cards {
@@ -100,27 +123,26 @@ pub(super) fn event_table(links: &Links, events: &[Event], is_short: bool) -> Ma
                     tr {
                         th scope="col" { "When" }
                         th scope="col" { "What" }
-                        th scope="col" { "User" }
-                        @if !is_short {
-                            th scope="col" { "Session" }
-                            th scope="col" { "Address" }
-                            @if has_realm { th scope="col" { "Realm" } }
-                            th scope="col" { "Reason" }
-                        }
+                        @if shown.user() { th scope="col" { "User" } }
+                        @if shown.session() { th scope="col" { "Session" } }
+                        @if is_long { th scope="col" { "Address" } }
+                        @if has_realm { th scope="col" { "Realm" } }
+                        @if is_long { th scope="col" { "Reason" } }
                         th scope="col" { "Who did it" }
                     }
                 }
                 tbody {
-                    @for event in events { (event_row(links, event, is_short, has_realm)) }
+                    @for event in events { (event_row(links, event, shown, has_realm)) }
                 }
             }
         }
     }
 }
 
-fn event_row(links: &Links, of: &Event, is_short: bool, has_realm: bool) -> Markup {
+fn event_row(links: &Links, of: &Event, shown: Shown, has_realm: bool) -> Markup {
     let user = of.user_id.as_deref();
     let is_for_all = of.session_id.is_none() && of.event == "revoked";
+    let is_long = shown != Shown::Short;
     html! {
         tr {
             td data-label="When" { (moment(of.at)) }
@@ -128,18 +150,20 @@ fn event_row(links: &Links, of: &Event, is_short: bool, has_realm: bool) -> Mark
                 span class={ "kind " (kind_class(&of.event)) } { (visible(event(&of.event))) }
                 @if is_for_all { " " @if user.is_some() { "all of the user" } @else { "everybody" } }
             }
-            td data-label="User" { @if is_for_all && user.is_none() { "everybody" } @else { (user_link(links, user)) } }
-            @if !is_short {
+            @if shown.user() {
+                td data-label="User" { @if is_for_all && user.is_none() { "everybody" } @else { (user_link(links, user)) } }
+            }
+            @if shown.session() {
                 td data-label="Session" {
                     @match of.session_id {
                         Some(id) => a.code href=(links.session(id, user)) title=(id) { "…" (&id.to_string()[28..]) },
                         None => span.quiet { "none" },
                     }
                 }
-                td data-label="Address" { (address(of.ip.as_deref())) }
-                @if has_realm { td data-label="Realm" { (realm(&of.realm)) } }
-                td data-label="Reason" { @if let Some(reason) = &of.reason { (foreign(reason)) } }
             }
+            @if is_long { td data-label="Address" { (address(of.ip.as_deref())) } }
+            @if has_realm { td data-label="Realm" { (realm(&of.realm)) } }
+            @if is_long { td data-label="Reason" { @if let Some(reason) = &of.reason { (foreign(reason)) } } }
             td data-label="Who did it" { @match &of.actor { Some(actor) => (foreign(actor)), None => span.quiet { "nobody" } } }
         }
     }

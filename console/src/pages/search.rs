@@ -149,12 +149,12 @@ pub(crate) async fn suggest(visitor: Visitor, Query(asked): Query<Asked>) -> Res
     Ok(html! {
         @if let Some(session) = &found.session {
             li role="option" data-href=(links.session(session.id, session.user_id.as_deref())) {
-                span { "Session: " (device(session.user_agent.as_deref())) } span.quiet { @match &session.user_id { Some(user) => (foreign(user)), None => "without a user" } }
+                span { "Session: " (device(session.user_agent.as_deref())) } " " span.quiet { @match &session.user_id { Some(user) => (foreign(user)), None => "without a user" } }
             }
         }
         @for user in &found.users {
             li role="option" data-href=(links.user(&user.user_id)) {
-                span { (foreign(&user.user_id)) }
+                span { (foreign(&user.user_id)) } " "
                 span.quiet { @if user.sessions >= User::MOST_COUNTED { (of_user(user)) " sessions" } @else { (sessions(user.sessions.into())) } }
             }
         }

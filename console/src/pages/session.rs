@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sessile_admin::{EventFilter, EventKey, EventPage, Session};
 use uuid::Uuid;
 
-use super::parts::{address, event_table, flash, now_is, user_link};
+use super::parts::{Shown, address, event_table, flash, now_is, user_link};
 use crate::{
     device_name::device_name,
     door::Visitor,
@@ -106,7 +106,7 @@ pub(crate) async fn page(
             @if scans {
                 p.note { "The link has no user, so this page reads the events since the session began, " (number(SCAN.into())) " at a time." }
             }
-            @if !events.events.is_empty() { (event_table(links, &events.events, false)) }
+            @if !events.events.is_empty() { (event_table(links, &events.events, Shown::OfSession)) }
             @else if is_anonymous { p.empty { "A session without a user leaves no events before it is ended." } }
             @else if next.is_some() { p.empty { "None of the events that this page has read is of this session." } }
             @else { p.empty { "No event of this session is known. Events are kept for 90 days, unless the application says otherwise." } }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     checked,
-    parts::{event_table, flash, now_is, session_table},
+    parts::{Shown, event_table, flash, now_is, session_table},
 };
 use crate::{
     door::Visitor,
@@ -71,7 +71,7 @@ pub(crate) async fn page(visitor: Visitor, Query(asked): Query<Asked>) -> Result
             @if events.events.is_empty() {
                 p.empty { "No event of this user is known. Events are kept for 90 days, unless the application says otherwise." }
             } @else {
-                (event_table(links, &events.events, false))
+                (event_table(links, &events.events, Shown::OfUser))
                 @if events.next.is_some() { p.pages { a.button href=(links.with("/events", &[("user", &id)])) { "The whole history" } } }
             }
         }

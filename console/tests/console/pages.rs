@@ -217,7 +217,7 @@ async fn the_search_finds_users_sessions_and_addresses(db: Db) {
     assert_eq!(
         suggested,
         format!(
-            "<li role=\"option\" data-href=\"{BASE}/user?id=adam\"><span><bdi>adam</bdi></span><span class=\"quiet\">2 sessions</span></li>"
+            "<li role=\"option\" data-href=\"{BASE}/user?id=adam\"><span><bdi>adam</bdi></span> <span class=\"quiet\">2 sessions</span></li>"
         )
     );
     assert!(browser.page(&format!("/search/suggest?q={id}")).await.contains("Session: "));
