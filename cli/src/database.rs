@@ -55,10 +55,12 @@ impl DatabaseArgs {
     pub(crate) fn place(&self) -> Result<String> {
         let url = self.url()?;
         let (scheme, rest) = url.split_once(':').unwrap_or(("", &url));
-        let rest = rest.trim_start_matches('/');
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-        Ok(format!("{} {place}", if scheme == "sqlite" { "the file" } else { "the database" }))
+        if scheme == "sqlite" {
+            return Ok(format!("the file {rest}"));
+        }
+        Ok(format!("the database {}", rest.rsplit_once('@').map_or(rest, |(_, place)| place)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
-use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use crate::{failure::Result, text};
@@ -73,7 +73,7 @@ impl<T: Serialize> Printer<T> {
             out.write_all(&self.csv(rows)?)?;
             self.printed += rows.len() as u64;
         } else if !rows.is_empty() {
-            writeln!(out, "{}", self.table(rows))?;
+            writeln!(out, "{}", table(&self.columns, rows))?;
             self.printed += rows.len() as u64;
         }
         out.flush()?;
@@ -87,15 +87,6 @@ impl<T: Serialize> Printer<T> {
             writeln!(out, "{}", if self.printed == 0 { "[]" } else { "\n]" })?;
         }
         Ok(out.flush()?)
-    }
-
-    fn table(&self, rows: &[T]) -> Table {
-        let mut table = new_table();
-        table.set_header(self.columns.iter().map(|column| column.title));
-        for row in rows {
-            table.add_row(self.columns.iter().map(|column| text::shown(&(column.cell)(row))));
-        }
-        table
     }
 
     /// The names of the fields are the header. Writes twice: the crate takes structs, and then each cell is made safe.
@@ -126,6 +117,30 @@ pub(crate) fn new_table() -> Table {
     table.load_style(STYLE);
     if io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    table
+}
+
+/// A table of rows, without the columns that have no value in any row.
+pub(crate) fn table<T>(columns: &[Column<T>], rows: &[T]) -> Table {
+    let cells = |column: &Column<T>| -> Vec<_> {
+        rows.iter().map(|row| text::shown(&(column.cell)(row))).collect()
+    };
+    let filled = columns.iter().map(|column| (column, cells(column)));
+    let filled: Vec<_> =
+        filled.filter(|(_, cells)| cells.iter().any(|cell| !cell.is_empty())).collect();
+    let mut table = new_table();
+    table.set_header(filled.iter().map(|(column, _)| column.title));
+    for row in 0..rows.len() {
+        table.add_row(filled.iter().map(|(_, cells)| &cells[row]));
+    }
+    for (index, (column, _)) in filled.iter().enumerate() {
+        // An id in two lines cannot be copied. Only sentences may break.
+        if !matches!(column.title, "browser" | "reason" | "found" | "remedy")
+            && let Some(column) = table.column_mut(index)
+        {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     table
 }

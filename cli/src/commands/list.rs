@@ -6,7 +6,7 @@ use crate::{
     database::Span,
     failure::Result,
     output::{Column, note},
-    text::{moment, relative, short},
+    text::{relative, short},
 };
 
 pub(crate) async fn run(database: &DatabaseArgs, args: List) -> Result {
@@ -54,12 +54,12 @@ pub(crate) fn columns(now: DateTime<Utc>) -> Vec<Column<Session>> {
             session.user_id.clone().unwrap_or_else(|| "(anonymous)".to_owned())
         }),
         Column::<Session>::new("realm", |session| session.realm.clone()),
-        Column::<Session>::new("created (UTC)", |session| moment(session.created_at)),
+        Column::<Session>::new("created", move |session| relative(session.created_at, now)),
         Column::<Session>::new("last seen", move |session| relative(session.last_seen_at, now)),
         Column::<Session>::new("ends", move |session| relative(session.valid_until, now)),
         Column::<Session>::new("address", |session| session.ip.clone().unwrap_or_default()),
         Column::<Session>::new("browser", |session| {
-            short(session.user_agent.as_deref().unwrap_or_default(), 60)
+            short(session.user_agent.as_deref().unwrap_or_default(), 40)
         }),
     ]
 }

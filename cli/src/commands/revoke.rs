@@ -9,8 +9,7 @@ use crate::{
     database::actor,
     failure::{Code, Failure, Result},
     interrupt::Interrupt,
-    output::{new_table, note},
-    text::shown,
+    output::{note, table},
 };
 
 /// Sessions that are shown before the question.
@@ -123,13 +122,7 @@ async fn show(database: &Database, sessions: &[Session], is_sure: bool) -> Resul
         return Ok(());
     }
     let now = database.now().await?;
-    let columns = list::columns(now);
-    let mut table = new_table();
-    table.set_header(columns.iter().map(|column| column.title));
-    for session in sessions {
-        table.add_row(columns.iter().map(|column| shown(&(column.cell)(session))));
-    }
-    note(table.to_string());
+    note(table(&list::columns(now), sessions).to_string());
     Ok(())
 }
 
