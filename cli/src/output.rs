@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
-use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Row, Table, TableStyle, Width};
 use serde::Serialize;
 
 use crate::{failure::Result, text};
@@ -129,17 +129,26 @@ pub(crate) fn table<T>(columns: &[Column<T>], rows: &[T]) -> Table {
     let filled = columns.iter().map(|column| (column, cells(column)));
     let filled: Vec<_> =
         filled.filter(|(_, cells)| cells.iter().any(|cell| !cell.is_empty())).collect();
+    // A browser's name says enough in its first words.
+    let is_list = columns.iter().any(|column| column.title == "browser");
     let mut table = new_table();
     table.set_header(filled.iter().map(|(column, _)| column.title));
     for row in 0..rows.len() {
-        table.add_row(filled.iter().map(|(_, cells)| &cells[row]));
+        let mut row = Row::from(filled.iter().map(|(_, cells)| &cells[row]));
+        if is_list {
+            row.max_height(1);
+        }
+        table.add_row(row);
     }
     for (index, (column, _)) in filled.iter().enumerate() {
-        // An id in two lines cannot be copied. Only sentences may break.
-        if !matches!(column.title, "browser" | "reason" | "found" | "remedy")
-            && let Some(column) = table.column_mut(index)
-        {
-            column.set_constraint(ColumnConstraint::ContentWidth);
+        // An id in two lines cannot be copied. Only sentences break, and not after each word.
+        let is_sentence = matches!(column.title, "browser" | "reason" | "found" | "remedy");
+        let constraint = match is_sentence {
+            true => ColumnConstraint::LowerBoundary(Width::Fixed(20)),
+            false => ColumnConstraint::ContentWidth,
+        };
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(constraint);
         }
     }
     table

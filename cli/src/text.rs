@@ -55,7 +55,15 @@ pub(crate) fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
 pub(crate) fn rough(delta: TimeDelta) -> String {
     let whole =
         humantime::format_duration(Duration::from_secs(delta.num_seconds().max(0).unsigned_abs()));
-    whole.to_string().split(' ').next().unwrap_or_default().to_owned()
+    let whole = whole.to_string();
+    let largest = whole.split(' ').next().unwrap_or_default();
+    let digits = largest.trim_end_matches(|char: char| char.is_ascii_alphabetic());
+    match &largest[digits.len()..] {
+        "day" | "days" => format!("{digits}d"),
+        "month" | "months" => format!("{digits}mo"),
+        "year" | "years" => format!("{digits}y"),
+        _ => largest.to_owned(),
+    }
 }
 
 /// `1,234,567`.
@@ -109,6 +117,9 @@ mod tests {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
         assert_eq!(relative(now - TimeDelta::seconds(3_700), now), "1h ago");
         assert_eq!(relative(now + TimeDelta::seconds(61), now), "in 1m");
+        let rough_days = [1, 2, 45, 800].map(|days| rough(TimeDelta::days(days)));
+        assert_eq!(rough_days, ["1d", "2d", "1mo", "2y"]);
+        assert_eq!(rough(TimeDelta::seconds(-5)), "0s");
         assert_eq!((short("abcdef", 4), short("abcd", 4)), ("abc…".into(), "abcd".into()));
     }
 }

@@ -59,7 +59,9 @@ pub(crate) fn columns(now: DateTime<Utc>) -> Vec<Column<Session>> {
         Column::<Session>::new("ends", move |session| relative(session.valid_until, now)),
         Column::<Session>::new("address", |session| session.ip.clone().unwrap_or_default()),
         Column::<Session>::new("browser", |session| {
-            short(session.user_agent.as_deref().unwrap_or_default(), 40)
+            // All browsers begin with the same word.
+            let agent = session.user_agent.as_deref().unwrap_or_default();
+            short(agent.strip_prefix("Mozilla/5.0 ").unwrap_or(agent), 40)
         }),
     ]
 }
