@@ -51,8 +51,9 @@ fn program() -> &'static Path {
             other => other,
         };
         let status = std::process::Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "sessile", "--example", "shop"])
-            .args(["--features", "metrics", "--profile", profile])
+            // With the same features as the tests, so that no dependency is built twice.
+            .args(["build", "--quiet", "--workspace", "--all-features", "--example", "shop"])
+            .args(["--profile", profile])
             .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
             .arg("--target-dir")
             .arg(folder.parent().unwrap())

@@ -155,6 +155,11 @@ impl Window<'_> {
 }
 
 impl Tab {
+    /// Brings the tab to the front, where its script runs.
+    pub(crate) async fn show(&self) {
+        soon(self.0.bring_to_front()).await;
+    }
+
     pub(crate) async fn go(&self, url: &str) {
         soon(self.0.goto(url)).await;
     }

@@ -15,6 +15,7 @@ mod program;
 mod chromium;
 mod tls;
 
+mod console;
 mod cookies;
 mod frames;
 mod pictures;
