@@ -143,7 +143,6 @@ impl From<sqlx::Error> for Error {
 
 impl From<sessile::Error> for Error {
     fn from(error: sessile::Error) -> Self {
-        let mut source: Option<&(dyn StdError + 'static)> = StdError::source(&error);
         let mut kind = match error.kind() {
             sessile::ErrorKind::Schema => ErrorKind::NoSchema,
             sessile::ErrorKind::Configuration => ErrorKind::Url,
@@ -154,18 +153,21 @@ impl From<sessile::Error> for Error {
             _ => ErrorKind::Database,
         };
         let mut message = error.to_string();
-        // The library keeps the database's own words in the source.
-        while let Some(cause) = source {
-            if let Some(cause) = cause.downcast_ref::<sqlx::Error>()
-                && let Some(database) = cause.as_database_error()
-            {
-                message = format!("{message}: {}", database.message());
-                if matches!(database.code().as_deref(), Some("42501" | "25006" | "8")) {
-                    kind = ErrorKind::Refused;
+        // The library keeps the database's own words in the source: on Postgres with their code, without the details.
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        if let Some(cause) = causes.last() {
+            let text = cause.to_string();
+            for (code, is) in [
+                ("(42501)", ErrorKind::Refused),
+                ("(25006)", ErrorKind::Refused),
+                ("(code: 8)", ErrorKind::Refused),
+                ("(code: 5)", ErrorKind::Timeout),
+            ] {
+                if text.contains(code) {
+                    kind = is;
                 }
-                break;
             }
-            source = cause.source();
+            message = format!("{message}: {text}");
         }
         Self { kind, message, source: Some(Box::new(error)) }
     }
