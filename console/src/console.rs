@@ -32,7 +32,7 @@ pub struct Console {
     guard: AnyGuard,
     base_path: String,
     origins: Vec<String>,
-    visitor: &'static str,
+    help: &'static str,
 }
 
 impl Console {
@@ -47,7 +47,7 @@ impl Console {
             guard: AnyGuard::new(guard),
             base_path: Self::BASE_PATH.to_owned(),
             origins: Vec::new(),
-            visitor: "Log in to the application as somebody who may use this console.",
+            help: "log in to the application as somebody who may use this console",
         }
     }
 
@@ -74,9 +74,9 @@ impl Console {
         Ok(self)
     }
 
-    /// The sentence for somebody without access.
+    /// What somebody without access has to do.
     pub(crate) fn help(mut self, sentence: &'static str) -> Self {
-        self.visitor = sentence;
+        self.help = sentence;
         self
     }
 
@@ -103,7 +103,7 @@ impl Console {
             database: self.database,
             guard: self.guard,
             links,
-            help: self.visitor,
+            help: self.help,
         });
         let mut pages = Router::new()
             .route(&at("/"), get(pages::overview::page))

@@ -137,7 +137,7 @@ impl Standalone {
             access: self.access,
         });
         let mut console = Console::new(self.database, entry.clone().guard())
-            .help("This console opens with the link that `sessile console` prints. The link works once, for ten minutes. To get a new one, stop the command and run it again.");
+            .help("open the link that `sessile console` has printed. It works once, for ten minutes. To get a new one, stop the command and run it again");
         if let Some(origin) = &self.origin {
             console = console.allow_origin(origin).map_err(|error| invalid(error.to_string()))?;
         }
