@@ -257,7 +257,7 @@ async fn a_search_by_address_goes_on_looking(db: Db) {
     let page = browser.page("/search?ip=203.0.113.7").await;
     shows(&page, &["None of the", "Go on looking"]);
     let mut next = page;
-    for _ in 0..3 {
+    for _ in 0..8 {
         let link =
             links(&next).into_iter().find(|link| link.contains("after=")).expect("a next page");
         next = browser.page(&link).await;
