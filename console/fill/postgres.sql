@@ -29,7 +29,7 @@ select pg_temp.uuid_at(at) as id, at as created_at, is_anonymous,
         when n % 83001 = 0 then 'ada@example.org' else 'user' || lpad((random() * 49999)::int::text, 5, '0') end as user_id,
     now() - (random() ^ 2) * least(now() - at, interval '65 minutes') as last_seen_at, 1 + (random() * 5)::int as device,
     (random() * 250)::int as host
-from (select n, pg_temp.moment(10) as at, n % 10 = 1 as is_anonymous from generate_series(1, 1000000) as n) as numbers;
+from (select n, pg_temp.moment(14) as at, n % 10 = 1 as is_anonymous from generate_series(1, 1000000) as n) as numbers;
 
 insert into sessions (id, revision, created_at, authenticated_at, last_seen_at, absolute_expires_at, valid_until, expires_at,
     idle_timeout, secret_hash, user_id, data, ip, user_agent, realm, remembered)

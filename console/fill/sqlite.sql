@@ -12,14 +12,14 @@ select cast(unixepoch('subsec') * 1000 as integer) as now, unixepoch('now', 'sta
 create temp table made as
 with recursive numbers(n) as (values (1) union all select n + 1 from numbers where n < 100000),
 drawn as materialized (
-    select n, now, noon, abs(random()) % 1000000 / 1000000.0 as x, abs(random()) % 10 as day, abs(random()) % 1000000 / 1000000.0 as s, abs(random()) % 5000 as u,
+    select n, now, noon, abs(random()) % 1000000 / 1000000.0 as x, abs(random()) % 14 as day, abs(random()) % 1000000 / 1000000.0 as s, abs(random()) % 5000 as u,
         1 + abs(random()) % 4 as device, abs(random()) % 250 as host,
         case abs(random()) % 3 when 0 then 1209600 when 1 then 86400 else 3600 end as idle
     from numbers, clock
 ), placed as (
     -- More often at noon than at midnight.
     select *, noon - day * 86400000 + cast(86400000 * (0.5 * x + 1.5 * x * x - x * x * x) as integer) as at from drawn
-), past as (select *, iif(at < now, at, at - 864000000) as created_at from placed)
+), past as (select *, iif(at < now, at, at - 1209600000) as created_at from placed)
 select n, created_at, now - cast(s * s * min(3900000, now - created_at) as integer) as last_seen_at,
     case when n % 10 = 1 then null when n % 20 = 0 then 'user00042' when n % 8301 = 0 then 'ada@example.org' else format('user%05d', u) end as user_id,
     device, host, idle

@@ -96,6 +96,8 @@ impl From<sessile::Error> for Refusal {
 /// # fn is_a_guard(_: impl sessile_console::Guard) {}
 /// # is_a_guard(guard);
 /// ```
+///
+/// A guard that needs the application's state is a closure with a clone of it, or a type that implements this trait.
 pub trait Guard: Send + Sync + 'static {
     /// Who sent the request, and what the person may do.
     fn check(&self, request: Parts) -> impl Future<Output = Result<Access, Refusal>> + Send;

@@ -30,9 +30,9 @@ use crate::{
 pub struct Console {
     database: Database,
     guard: AnyGuard,
-    links: Links,
+    base_path: String,
     origins: Vec<String>,
-    visitor: &'static str,
+    help: &'static str,
 }
 
 impl Console {
@@ -45,21 +45,20 @@ impl Console {
         Self {
             database: database.into(),
             guard: AnyGuard::new(guard),
-            links: Links::new(Self::BASE_PATH),
+            base_path: Self::BASE_PATH.to_owned(),
             origins: Vec::new(),
-            visitor: "Log in to the application as somebody who may use this console.",
+            help: "log in to the application as somebody who may use this console",
         }
     }
 
     /// The path below which browsers see the console: `/admin/sessions`. Default: [`BASE_PATH`](Self::BASE_PATH). An
     /// empty path gives the console all paths of the router.
     ///
-    /// # Panics
-    ///
-    /// If the text is not a path of letters, digits, `/`, `-`, `.`, `_` and `~` that begins with `/`.
+    /// A path begins with `/` and has letters, digits, `/`, `-`, `.`, `_` and `~`. [`router`](Self::router) panics if
+    /// this is another text.
     #[must_use]
     pub fn base_path(mut self, path: &str) -> Self {
-        self.links = Links::new(path);
+        self.base_path = path.to_owned();
         self
     }
 
@@ -75,24 +74,36 @@ impl Console {
         Ok(self)
     }
 
-    /// The sentence for somebody without access.
+    /// What somebody without access has to do.
     pub(crate) fn help(mut self, sentence: &'static str) -> Self {
-        self.visitor = sentence;
+        self.help = sentence;
         self
     }
 
     /// The routes of the console. They begin with its base path, so `merge` them into the application's router, and do
-    /// not `nest` them. Put the application's layers around both, so that the guard finds what they add to a request.
+    /// not `nest` them. Put the application's layers around both, so that the guard finds what they add to a request. An
+    /// application with a state calls `with_state` before it merges the console.
+    ///
+    /// # Panics
+    ///
+    /// If the base path is not a path.
     pub fn router(self) -> Router {
+        match Links::new(&self.base_path) {
+            Ok(links) => self.router_at(links),
+            Err(sentence) => panic!("{sentence}"),
+        }
+    }
+
+    pub(crate) fn router_at(self, links: Links) -> Router {
         device_name::prepare();
-        let base = self.links.base().to_owned();
+        let base = links.base().to_owned();
         let at = |path: &str| format!("{base}{path}");
         let shared = Arc::new(Shared {
             figures: Figures::new(self.database.clone()),
             database: self.database,
             guard: self.guard,
-            links: self.links,
-            help: self.visitor,
+            links,
+            help: self.help,
         });
         let mut pages = Router::new()
             .route(&at("/"), get(pages::overview::page))

@@ -94,8 +94,8 @@ fn refused(shared: &Shared, refused: Refused) -> Response {
         Refused::NotLoggedIn => Problem::new(
             StatusCode::UNAUTHORIZED,
             "Not logged in",
+            "Nobody is logged in here, or the log-in is over.",
             shared.help,
-            "then open the start of this console again",
         ),
         Refused::NotAllowed => Problem::new(
             StatusCode::FORBIDDEN,

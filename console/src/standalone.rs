@@ -85,14 +85,10 @@ impl Standalone {
     }
 
     /// The path below which browsers see the console, if it is behind a proxy. The proxy may remove the path, or leave
-    /// it. Default: none.
-    ///
-    /// # Panics
-    ///
-    /// As [`Console::base_path`].
+    /// it. Default: none. See [`Console::base_path`].
     #[must_use]
     pub fn base_path(mut self, path: &str) -> Self {
-        self.base_path = Links::new(path).base().to_owned();
+        self.base_path = path.to_owned();
         self
     }
 
@@ -116,10 +112,11 @@ impl Standalone {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if the address or the origin is not valid, or if the address is not a loopback one and
+    /// `InvalidInput` if the base path or the origin is not valid, or if the address is not a loopback one and
     /// [`allow_remote`](Self::allow_remote) is off. Otherwise the error of the system.
     pub async fn bind(self, address: &str) -> io::Result<Bound> {
         let invalid = |text: String| io::Error::new(ErrorKind::InvalidInput, text);
+        let links = Links::new(&self.base_path).map_err(invalid)?;
         let addresses: Vec<_> = tokio::net::lookup_host(address).await?.collect();
         if !self.allows_remote && addresses.iter().any(|address| !address.ip().is_loopback()) {
             return Err(invalid(format!(
@@ -131,20 +128,20 @@ impl Standalone {
         let (link, token) = OneTimeLink::new(Instant::now())
             .ok_or_else(|| io::Error::other("the system gives no random bytes"))?;
         let begin = self.origin.clone().unwrap_or_else(|| format!("http://{address}"));
-        let url = format!("{begin}{}/open?token={token}", self.base_path);
+        let url = format!("{begin}{}", links.to(&format!("/open?token={token}")));
         let entry = Arc::new(Entry {
             link,
             cookie: format!("sessile-console-{}", address.port()),
             hosts: hosts(address, self.origin.as_deref()),
-            base: self.base_path.clone(),
+            base: links.base().to_owned(),
             access: self.access,
         });
         let mut console = Console::new(self.database, entry.clone().guard())
-            .help("This console opens with the link that `sessile console` prints. The link works once, for ten minutes. To get a new one, stop the command and run it again.");
+            .help("open the link that `sessile console` has printed. It works once, for ten minutes. To get a new one, stop the command and run it again");
         if let Some(origin) = &self.origin {
             console = console.allow_origin(origin).map_err(|error| invalid(error.to_string()))?;
         }
-        let app = app(console.base_path(&self.base_path).router(), &entry);
+        let app = app(console.router_at(links), &entry);
         Ok(Bound { listener, address, app, link: url })
     }
 }

@@ -9,6 +9,7 @@ use sessile_admin::{EVENTS, EventFilter};
 use super::{
     checked,
     parts::{Shown, event_table, now_is},
+    scan,
     session::EventKeyText,
 };
 use crate::{
@@ -17,9 +18,6 @@ use crate::{
     problem::{Problem, Result},
     text::{event, number, visible},
 };
-
-/// A page with a condition that no index has reads so many events.
-const SCAN: u32 = 50_000;
 
 /// The choices of time, in seconds.
 const TIMES: [(&str, &str); 5] = [
@@ -52,7 +50,7 @@ pub(crate) struct Asked {
 pub(crate) async fn page(visitor: Visitor, Query(asked): Query<Asked>) -> Result<Response> {
     let database = &visitor.shared.database;
     let now = database.now().await?;
-    let mut filter = EventFilter { limit: 50, scan: SCAN, ..EventFilter::default() };
+    let mut filter = EventFilter { limit: 50, scan: scan(&visitor), ..EventFilter::default() };
     if !asked.user.is_empty() {
         filter.user_id = Some(checked(asked.user.clone())?);
     }
@@ -89,11 +87,11 @@ pub(crate) async fn page(visitor: Visitor, Query(asked): Query<Asked>) -> Result
         (now_is(now))
         h1 { "Who did what" }
         (form(&visitor, &asked))
-        @if filter.scans() { p.quiet { "The events have an index by user and by time. For other conditions, each page reads up to " (number(SCAN.into())) " events, the newest first." } }
+        @if filter.scans() { p.quiet { "The events have an index by user and by time. For other conditions, each page reads up to " (number(scan(&visitor).into())) " events, the newest first." } }
         @if !events.events.is_empty() {
             (event_table(links, &events.events, Shown::All))
         } @else if next.is_some() {
-            p.empty { "None of the " (number(SCAN.into())) " events that this page has read fits." }
+            p.empty { "None of the " (number(scan(&visitor).into())) " events that this page has read fits." }
         } @else if is_later_page {
             p.empty { "There are no more events." }
         } @else {

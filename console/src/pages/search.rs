@@ -11,16 +11,16 @@ use serde::Deserialize;
 use sessile_admin::{Session, SessionFilter, User};
 use uuid::Uuid;
 
-use super::parts::{device, now_is, session_table};
+use super::{
+    parts::{device, now_is, session_table},
+    scan,
+};
 use crate::{
     door::Visitor,
     page,
     problem::{Problem, Result},
     text::{foreign, number, sessions, visible},
 };
-
-/// A page of a search by address reads so many sessions.
-const SCAN: u32 = 50_000;
 
 #[derive(Deserialize)]
 pub(crate) struct Asked {
@@ -108,7 +108,7 @@ fn address_form(visitor: &Visitor, ip: &str) -> Markup {
             label for="ip" { "Address" }
             input #ip name="ip" value=(ip) placeholder="203.0.113.7" autocomplete="off" spellcheck="false" required;
             button { "Find sessions" }
-            p.quiet { "No index has the addresses, so this reads " (number(SCAN.into())) " sessions for each page, the newest first." }
+            p.quiet { "No index has the addresses, so this reads " (number(scan(visitor).into())) " sessions for each page, the newest first." }
         }
     }
 }
@@ -117,8 +117,13 @@ async fn by_address(visitor: &Visitor, text: &str, after: Option<Uuid>) -> Resul
     let Ok(ip) = text.trim().parse::<IpAddr>() else {
         return Err(Problem::invalid(format!("“{}” is not an address", visible(text))));
     };
-    let filter =
-        SessionFilter { ip: Some(ip), scan: SCAN, after, limit: 50, ..SessionFilter::default() };
+    let filter = SessionFilter {
+        ip: Some(ip),
+        scan: scan(visitor),
+        after,
+        limit: 50,
+        ..SessionFilter::default()
+    };
     let database = &visitor.shared.database;
     let (page, now) = tokio::try_join!(database.sessions(&filter), database.now())?;
     let links = visitor.links();
@@ -131,7 +136,7 @@ async fn by_address(visitor: &Visitor, text: &str, after: Option<Uuid>) -> Resul
         (address_form(visitor, &ip.to_string()))
         @if page.sessions.is_empty() {
             p.empty {
-                @if next.is_some() { "None of the " (number(SCAN.into())) " sessions that this page has read was last seen from there." }
+                @if next.is_some() { "None of the " (number(scan(visitor).into())) " sessions that this page has read was last seen from there." }
                 @else { "No active session was last seen from there." }
             }
         } @else {

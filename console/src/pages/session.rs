@@ -10,7 +10,10 @@ use serde::Deserialize;
 use sessile_admin::{EventFilter, EventKey, EventPage, Session};
 use uuid::Uuid;
 
-use super::parts::{Shown, address, event_table, flash, now_is, user_link};
+use super::{
+    parts::{Shown, address, event_table, flash, now_is, user_link},
+    scan,
+};
 use crate::{
     device_name::device_name,
     door::Visitor,
@@ -18,9 +21,6 @@ use crate::{
     problem::{Problem, Result},
     text::{end, foreign, moment, number, realm},
 };
-
-/// A page of the events of a session whose user is unknown reads so many events.
-const SCAN: u32 = 50_000;
 
 #[derive(Deserialize)]
 pub(crate) struct Asked {
@@ -70,7 +70,7 @@ pub(crate) async fn page(
                 session_id: Some(id),
                 since,
                 after,
-                scan: SCAN,
+                scan: scan(&visitor),
                 ..EventFilter::default()
             };
             database.events(&filter).await?
@@ -104,7 +104,7 @@ pub(crate) async fn page(
         section aria-labelledby="events" {
             h2 id="events" { "Events" }
             @if scans {
-                p.note { "The link has no user, so this page reads the events since the session began, " (number(SCAN.into())) " at a time." }
+                p.note { "The link has no user, so this page reads the events since the session began, " (number(scan(&visitor).into())) " at a time." }
             }
             @if !events.events.is_empty() { (event_table(links, &events.events, Shown::OfSession)) }
             @else if is_anonymous { p.empty { "A session without a user leaves no events before it is ended." } }

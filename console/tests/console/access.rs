@@ -1,5 +1,10 @@
 //! Who gets in, and who may end sessions.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use axum::{
     Router,
     extract::FromRequestParts,
@@ -9,7 +14,7 @@ use axum::{
 };
 use sessile::{Session, SessionCookie, SessionLayer, Sessions};
 use sessile_admin::Database;
-use sessile_console::{Access, Console, Refusal};
+use sessile_console::{Access, Console, Guard, Refusal};
 
 use crate::{
     browser::{BASE, Browser, FORMS, ROUTES, between, links, main_of},
@@ -20,6 +25,7 @@ use crate::{
 support::cases! {
     nobody_gets_in_without_the_guards_consent,
     who_may_only_look_ends_nothing,
+    who_may_no_longer_end_ends_nothing,
     a_form_of_another_page_ends_nothing,
     an_origin_can_be_allowed,
     the_applications_own_log_in_is_a_guard,
@@ -94,6 +100,30 @@ async fn who_may_only_look_ends_nothing(db: Db) {
             .post(&path, &same_site, &[("reason", "x"), ("words", "end all sessions")])
             .await;
         assert_eq!(sent.status, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(live(&sessions).await, 1);
+}
+
+async fn who_may_no_longer_end_ends_nothing(db: Db) {
+    let sessions = db.sessions().await;
+    let id = log_in(&sessions, "ada", "203.0.113.7", FIREFOX).await.to_string();
+    let may_end = Arc::new(AtomicBool::new(true));
+    let asked = may_end.clone();
+    let browser = Browser::with(&db, move || {
+        Ok(match asked.load(Ordering::SeqCst) {
+            true => Access::full("grace"),
+            false => Access::read_only("grace"),
+        })
+    })
+    .await;
+    for path in FORMS.iter().map(|path| path.replace("{id}", &id)) {
+        may_end.store(true, Ordering::SeqCst);
+        let page = browser.page(&path).await;
+        may_end.store(false, Ordering::SeqCst);
+        let token = between(&page, "name=\"token\" value=\"", "\"");
+        let fields = [("token", token), ("reason", "x"), ("words", "end all sessions")];
+        let answer = browser.post(&path, &[("sec-fetch-site", "same-origin")], &fields).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
     }
     assert_eq!(live(&sessions).await, 1);
 }
@@ -213,7 +243,13 @@ async fn a_poll_does_not_keep_its_reader_logged_in(db: Db) {
 
 async fn a_console_without_a_base_path_has_all_paths(db: Db) {
     db.sessions().await;
-    let guard = async |_| Ok(Access::full("grace"));
+    struct Everybody(&'static str);
+    impl Guard for Everybody {
+        async fn check(&self, _: Parts) -> Result<Access, Refusal> {
+            Ok(Access::full(self.0))
+        }
+    }
+    let guard = Everybody("grace");
     let console = Console::new(Database::open(&db.url).await.unwrap(), guard).base_path("/");
     let app = Router::new().route("/health", get(|| async { "well" })).merge(console.router());
     let answer = async |path: &str| {

@@ -9,7 +9,7 @@ use sessile_console::{Access, Console};
 use crate::{
     browser::{BASE, Browser, ROUTES},
     pages::shows,
-    support::{self, Db},
+    support::{self, Db, log_in},
 };
 
 support::cases! {
@@ -77,6 +77,32 @@ async fn a_question_that_takes_too_long_is_explained(db: Db) {
     let answer = browser.get("/events?actor=role:").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
     shows(&answer.body, &["<h1>That took too long</h1>", "narrow the question"]);
+}
+
+/// The reader of docs/operations.md: the views, and no table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_the_views_sees_every_page_and_ends_nothing() {
+    let db = Db::postgres().await;
+    let sessions = db.sessions().await;
+    let id = log_in(&sessions, "ada", "203.0.113.7", "curl/8").await.to_string();
+    let role = format!("reader_{}", uuid::Uuid::now_v7().simple());
+    db.run(&format!("create role {role} login; grant usage on schema sessile to {role}; grant select on active_sessions, session_events, cleanup_runs to {role}")).await;
+    let mut reader = db.clone();
+    reader.url = db.url.replace("postgres@", &format!("{role}@"));
+    let browser = Browser::of(&reader).await;
+    for path in asking().map(|path| path.replace(ID, &id)) {
+        let answer = browser.get(&path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+    }
+    shows(&browser.page("/").await, &["this database user may not read the table"]);
+    for path in [format!("/session/{id}/end"), "/user/end?id=ada".to_owned(), "/end".to_owned()] {
+        let answer = browser.submit(&path, &[("reason", "x"), ("words", "end all sessions")]).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        shows(&answer.body, &["<h1>The database refuses</h1>", "grant the right"]);
+    }
+    assert_eq!(sessions.count().await.unwrap(), 1);
+    db.run(&format!("drop owned by {role}; drop role {role}")).await;
+    db.drop().await;
 }
 
 async fn server(statements: &[&str]) {

@@ -187,6 +187,7 @@ async fn other_machines_need_a_word() {
     }
     standalone().await.allow_remote(true).bind("0.0.0.0:0").await.unwrap();
     standalone().await.bind("localhost:0").await.unwrap();
+    assert!(standalone().await.base_path("x y").bind("127.0.0.1:0").await.is_err());
     assert!(standalone().await.origin("example.org").bind("127.0.0.1:0").await.is_err());
 }
 
