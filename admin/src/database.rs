@@ -136,7 +136,8 @@ impl Database {
         let script = AssertSqlSafe(script.to_owned());
         match (&self.writes, &self.reads) {
             (Writes::Url(url), Pool::Postgres(_)) => {
-                run_in_transaction(&mut PgConnection::connect(url).await?, script).await
+                let mut connection = PgConnection::connect_with(&postgres_options(url)?).await?;
+                run_in_transaction(&mut connection, script).await
             }
             (Writes::Url(url), Pool::Sqlite(_)) => {
                 let pool = sqlite(url, WAIT, false).await?;
@@ -279,13 +280,18 @@ impl FromStr for Kind {
     }
 }
 
-async fn postgres(url: &str, wait: Duration) -> Result<PgPool> {
+/// Options that every pooler takes: it refuses the setting for floats, and may mistake a prepared statement for another
+/// client's.
+fn postgres_options(url: &str) -> Result<PgConnectOptions> {
     let mut to: PgConnectOptions = url.parse()?;
     if to.get_application_name().is_none() {
         to = to.application_name("sessile-admin");
     }
-    // A pooler refuses this setting, and may mistake a prepared statement for another client's.
-    to = to.extra_float_digits(None).statement_cache_capacity(0);
+    Ok(to.extra_float_digits(None).statement_cache_capacity(0))
+}
+
+async fn postgres(url: &str, wait: Duration) -> Result<PgPool> {
+    let to = postgres_options(url)?;
     // A pool tries to connect until its time is over, and then hides the cause.
     let first = timeout(wait, PgConnection::connect_with(&to)).await;
     first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await.ok();

@@ -31,8 +31,8 @@ pub(crate) use cases;
 #[derive(Clone, Debug)]
 pub struct Db {
     pub url: String,
-    name: Option<String>,
-    folder: Option<Arc<tempfile::TempDir>>,
+    pub name: Option<String>,
+    pub folder: Option<Arc<tempfile::TempDir>>,
 }
 
 /// The server that scripts/test started, or another one on which tests may create databases.

@@ -7,7 +7,10 @@ mod console;
 mod fails;
 mod finds;
 mod follows;
+#[path = "../../../tests/servers/keeper.rs"]
+mod keeper;
 mod migrates;
+mod pooled;
 mod program;
 mod reports;
 #[path = "../../../admin/tests/support/mod.rs"]
