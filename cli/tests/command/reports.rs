@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    program::{command, mode, on, rows, run},
+    program::{command, done, feed, mode, on, rows, run},
     support::{self, Db, log_in, visit},
 };
 
@@ -207,4 +207,58 @@ fn shells_and_manuals_know_every_command() {
     let mut command = command();
     command.args(["man", "--out", "/no/such/folder"]);
     assert_eq!(crate::program::failed(command).code, 9);
+}
+
+/// This machine's clock is an hour ahead.
+#[tokio::test]
+async fn clocks_that_differ_are_found() {
+    let db = Db::postgres().await;
+    db.sessions().await;
+    let mut command = std::process::Command::new("faketime");
+    command
+        .args(["-f", "+1h", env!("CARGO_BIN_EXE_sessile"), "doctor", "--json"])
+        .env("SESSILE_DATABASE_URL", &db.url);
+    let ran = run(command);
+    let found: Vec<Value> = serde_json::from_str(&ran.out).unwrap();
+    let fault: Vec<_> = found.iter().filter(|row| row["ok"] == false).collect();
+    assert_eq!((ran.code, fault.len()), (1, 1), "{found:#?}");
+    assert_eq!(fault[0]["check"], "clock");
+    assert!(fault[0]["remedy"].as_str().unwrap().contains("NTP"));
+    db.drop().await;
+}
+
+/// The library refuses such a database. Somebody has run the migrations by hand.
+#[tokio::test]
+async fn an_encoding_that_cannot_hold_every_text_is_found() {
+    let db = Db::sqlite();
+    feed(&db, "pragma encoding = 'UTF-16'; create table first (id);");
+    mode(&db.folder().join("sessions.db"), 0o600);
+    feed(&db, &done(&db, &["migrate", "run", "--sql"]));
+    feed(&db, "pragma journal_mode = wal;");
+    let (code, found) = findings(&db);
+    let fault: Vec<_> = found.iter().filter(|row| row["ok"] == false).collect();
+    assert_eq!((code, fault.len()), (1, 1), "{found:#?}");
+    assert_eq!(
+        (&fault[0]["check"], &fault[0]["finding"]),
+        (&"encoding".into(), &"the file is in UTF-16le".into())
+    );
+
+    let mut db = Db::postgres().await;
+    let name = db.url.rsplit_once('/').unwrap().1.to_owned();
+    feed(
+        &db,
+        &format!(
+            "create database {name}_ascii encoding 'SQL_ASCII' template template0 locale 'C';"
+        ),
+    );
+    let utf8 = db.clone();
+    db.url.push_str("_ascii");
+    feed(&db, &done(&db, &["migrate", "run", "--sql"]));
+    let (code, found) = findings(&db);
+    let fault: Vec<_> = found.iter().filter(|row| row["ok"] == false).collect();
+    assert_eq!((code, fault.len()), (1, 1), "{found:#?}");
+    assert_eq!(fault[0]["check"], "encoding");
+    assert!(fault[0]["remedy"].as_str().unwrap().contains("encoding 'UTF8'"));
+    feed(&utf8, &format!("drop database {name}_ascii with (force);"));
+    utf8.drop().await;
 }
