@@ -72,13 +72,12 @@ impl Database {
             applied => applied?,
         };
         let migrator = Self::migrator(self.kind());
-        let ours: Vec<_> =
-            migrator.iter().filter(|one| !one.migration_type.is_down_migration()).collect();
+        let ours: Vec<_> = up(&migrator).collect();
         let mut all: Vec<_> = ours
             .iter()
             .map(|one| {
                 let found = applied.iter().find(|applied| applied.version == one.version);
-                let text: String = one.checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+                let text = hex(&one.checksum);
                 Migration {
                     version: one.version,
                     description: one.description.to_string(),
@@ -111,7 +110,7 @@ impl Database {
     pub async fn revert(&self, to: i64) -> Result<Vec<i64>> {
         let undone = self.to_revert(to).await?;
         if !undone.is_empty() {
-            self.run_script(&script(self.kind(), &undone, false)).await?;
+            self.run_script(&Self::script(self.kind(), &undone, false)).await?;
         }
         Ok(undone)
     }
@@ -131,7 +130,34 @@ impl Database {
     /// The SQL of migrations, for an administrator who runs it by hand: up, or down. It also writes the ledger, so that
     /// sessile and sqlx-cli know that the migrations were run. Run it in one transaction.
     pub fn script(kind: Kind, versions: &[i64], up: bool) -> String {
-        script(kind, versions, up)
+        let (ledger, create) = ledger(kind);
+        let mut script = String::new();
+        if up {
+            script.push_str(create);
+            script.push('\n');
+        }
+        let migrator = Self::migrator(kind);
+        for version in versions {
+            let of_version = |one: &&sqlx::migrate::Migration| {
+                one.version == *version && one.migration_type.is_down_migration() != up
+            };
+            let Some(migration) = migrator.iter().find(of_version) else { continue };
+            let (description, text) = (&migration.description, migration.sql.as_str().trim_end());
+            script.push_str(&format!("\n-- {version} {description}\n{text}\n"));
+            if up {
+                let checksum = hex(&migration.checksum);
+                let checksum = match kind {
+                    Kind::Postgres => format!("'\\x{checksum}'"),
+                    Kind::Sqlite => format!("x'{checksum}'"),
+                };
+                script.push_str(&format!(
+                    "insert into {ledger} (version, description, success, checksum, execution_time) values ({version}, '{description}', true, {checksum}, 0);\n"
+                ));
+            } else {
+                script.push_str(&format!("delete from {ledger} where version = {version};\n"));
+            }
+        }
+        script
     }
 
     /// Checks that the database has the schema of this release, or of a later one that this release may use. A user who may
@@ -147,12 +173,7 @@ impl Database {
         };
         let is = |state| move |one: &&Migration| one.state == state;
         let missing: Vec<_> = migrations.iter().filter(is(MigrationState::Missing)).collect();
-        if missing.len()
-            == Self::migrator(self.kind())
-                .iter()
-                .filter(|one| !one.migration_type.is_down_migration())
-                .count()
-        {
+        if migrations.iter().all(|one| one.state == MigrationState::Missing) {
             return Err(Error::new(ErrorKind::NoSchema, "the database has no tables of sessile"));
         }
         if let Some(first) = missing.first() {
@@ -191,6 +212,15 @@ impl Database {
     }
 }
 
+/// The migrations, without those that undo them.
+fn up(migrator: &Migrator) -> impl Iterator<Item = &sqlx::migrate::Migration> {
+    migrator.iter().filter(|one| !one.migration_type.is_down_migration())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The table that sqlx keeps, with its own columns.
 fn ledger(kind: Kind) -> (&'static str, &'static str) {
     match kind {
@@ -218,36 +248,4 @@ create table if not exists sessile._sqlx_migrations (
 );",
         ),
     }
-}
-
-fn script(kind: Kind, versions: &[i64], up: bool) -> String {
-    let (ledger, create) = ledger(kind);
-    let mut script = String::new();
-    if up {
-        script.push_str(create);
-        script.push('\n');
-    }
-    let migrator = Database::migrator(kind);
-    for version in versions {
-        let of_version = |one: &&sqlx::migrate::Migration| {
-            one.version == *version && one.migration_type.is_down_migration() != up
-        };
-        let Some(migration) = migrator.iter().find(of_version) else { continue };
-        let (description, text) = (&migration.description, migration.sql.as_str().trim_end());
-        script.push_str(&format!("\n-- {version} {description}\n{text}\n"));
-        if up {
-            let checksum: String =
-                migration.checksum.iter().map(|byte| format!("{byte:02x}")).collect();
-            let checksum = match kind {
-                Kind::Postgres => format!("'\\x{checksum}'"),
-                Kind::Sqlite => format!("x'{checksum}'"),
-            };
-            script.push_str(&format!(
-                "insert into {ledger} (version, description, success, checksum, execution_time) values ({version}, '{description}', true, {checksum}, 0);\n"
-            ));
-        } else {
-            script.push_str(&format!("delete from {ledger} where version = {version};\n"));
-        }
-    }
-    script
 }

@@ -2,7 +2,10 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use tempfile::TempDir;
 
-use crate::{keeper::Keeper, server::Server};
+use crate::{
+    keeper::{Keeper, RUN_PGBOUNCER},
+    server::Server,
+};
 
 /// A PgBouncer for one test, in transaction mode, with four connections to its server.
 #[derive(Debug)]
@@ -11,20 +14,6 @@ pub(crate) struct Bouncer {
     _keeper: Keeper,
     _folder: TempDir,
 }
-
-/// It has its own settings, serves only this test's server, and does not run as root. Its log goes to
-/// standard output, where the test waits for the line that it listens. Only PgBouncer itself keeps that
-/// output open.
-const RUN: &str = r#"
-user=
-[ "$(id -u)" != 0 ] || user='-u nobody'
-pgbouncer $user "$1" 2>&1 & bouncer=$!
-exec >/dev/null
-trap '' INT TERM HUP
-cat
-kill "$bouncer"
-wait "$bouncer"
-"#;
 
 impl Bouncer {
     /// With further settings, one on each line.
@@ -52,7 +41,7 @@ impl Bouncer {
             );
             fs::write(&file, text).unwrap();
             let mut script = Command::new("sh");
-            script.args(["-c", RUN, "sh"]).arg(&file);
+            script.args(["-c", RUN_PGBOUNCER, "sh"]).arg(&file);
             let listens = format!("listening on 127.0.0.1:{port}");
             if let Some((keeper, _)) = Keeper::start(&mut script, |line| line.contains(&listens)) {
                 let url = server.url.replacen(&server.port().to_string(), &port.to_string(), 1);

@@ -38,3 +38,17 @@ impl Drop for Keeper {
         self.0.wait().ok();
     }
 }
+
+/// A shell's script that runs PgBouncer, which does not run as root. Its log goes to
+/// standard output, where the test waits for the line that it listens. Only PgBouncer itself keeps that
+/// output open.
+pub(crate) const RUN_PGBOUNCER: &str = r#"
+user=
+[ "$(id -u)" != 0 ] || user='-u nobody'
+pgbouncer $user "$1" 2>&1 & bouncer=$!
+exec >/dev/null
+trap '' INT TERM HUP
+cat
+kill "$bouncer"
+wait "$bouncer"
+"#;

@@ -37,11 +37,7 @@ async fn all(database: &Database, place: &str, args: &Revoke) -> Result {
     confirm(&question, "everybody", args.yes)?;
     let _finish = Interrupt::watch();
     let sessions = database.sessions_of(&args.realm).await?;
-    let mut revoke = sessions.revoke_all().actor(actor(args.operator.as_deref()));
-    if let Some(reason) = &args.reason {
-        revoke = revoke.reason(reason);
-    }
-    ended(revoke.await?.ended)
+    ended(told(sessions.revoke_all(), args).await?.ended)
 }
 
 async fn of_user(database: &Database, place: &str, user: &str, args: &Revoke) -> Result {
@@ -64,15 +60,11 @@ async fn of_user(database: &Database, place: &str, user: &str, args: &Revoke) ->
     confirm(&question, "yes", args.yes)?;
     let _finish = Interrupt::watch();
     let sessions = database.sessions_of(&args.realm).await?;
-    let mut revoke = match args.all_but {
+    let revoke = match args.all_but {
         Some(keep) => sessions.revoke_others(user, keep.into()),
         None => sessions.revoke_user(user),
     };
-    revoke = revoke.actor(actor(args.operator.as_deref()));
-    if let Some(reason) = &args.reason {
-        revoke = revoke.reason(reason);
-    }
-    ended(revoke.await?.ended)
+    ended(told(revoke, args).await?.ended)
 }
 
 /// Each session ends in a transaction of its own. Ctrl-C ends the command between two of them.
@@ -107,13 +99,18 @@ async fn by_id(database: &Database, place: &str, args: &Revoke) -> Result {
                 .remedy("run the same command again for the others"));
         }
         let of_realm = database.sessions_of(&session.realm).await?;
-        let mut revoke = of_realm.revoke(session.id.into()).actor(actor(args.operator.as_deref()));
-        if let Some(reason) = &args.reason {
-            revoke = revoke.reason(reason);
-        }
-        done += u64::from(revoke.await?);
+        done += u64::from(told(of_realm.revoke(session.id.into()), args).await?);
     }
     ended(done)
+}
+
+/// With what the log of events keeps: who does it, and why.
+fn told<Of>(revoke: sessile::Revoke<Of>, args: &Revoke) -> sessile::Revoke<Of> {
+    let revoke = revoke.actor(actor(args.operator.as_deref()));
+    match &args.reason {
+        Some(reason) => revoke.reason(reason),
+        None => revoke,
+    }
 }
 
 /// Before the question, so that a person sees whether these are the right ones.

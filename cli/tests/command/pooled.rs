@@ -3,22 +3,10 @@
 use std::process::Command;
 
 use crate::{
-    keeper::Keeper,
+    keeper::{Keeper, RUN_PGBOUNCER},
     program::{done, rows, run},
     support::{Db, log_in, postgres_url},
 };
-
-/// As in tests/servers: it does not run as root, and ends with the test.
-const RUN: &str = r#"
-user=
-[ "$(id -u)" != 0 ] || user='-u nobody'
-pgbouncer $user "$1" 2>&1 & bouncer=$!
-exec >/dev/null
-trap '' INT TERM HUP
-cat
-kill "$bouncer"
-wait "$bouncer"
-"#;
 
 /// A PgBouncer before the test's server, and its address.
 fn bouncer(folder: &std::path::Path) -> (Keeper, String) {
@@ -37,7 +25,7 @@ fn bouncer(folder: &std::path::Path) -> (Keeper, String) {
         );
         std::fs::write(&file, text).unwrap();
         let mut script = Command::new("sh");
-        script.args(["-c", RUN, "sh"]).arg(&file);
+        script.args(["-c", RUN_PGBOUNCER, "sh"]).arg(&file);
         let listens = format!("listening on 127.0.0.1:{own}");
         if let Some((keeper, _)) = Keeper::start(&mut script, |line| line.contains(&listens)) {
             return (keeper, format!("127.0.0.1:{own}"));

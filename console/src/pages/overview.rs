@@ -176,15 +176,7 @@ fn columns(
     values: &dyn Fn(&Period) -> Vec<u64>,
     format: &str,
 ) -> Vec<Column> {
-    let width = values(&Period {
-        begins_at: DateTime::UNIX_EPOCH,
-        logged_in: 0,
-        logged_out: 0,
-        revoked: 0,
-        expired: 0,
-        refused: 0,
-        superseded: 0,
-    });
+    let width = values(&Period::empty(DateTime::UNIX_EPOCH));
     let of_period = |&begin: &DateTime<Utc>| {
         let inside = hours.iter().filter(|hour| (begin..begin + length).contains(&hour.begins_at));
         let sum = inside.map(values).fold(width.clone(), |sum, more| {

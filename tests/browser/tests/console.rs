@@ -3,7 +3,8 @@
 use sessile_console::{Database, Standalone};
 
 use crate::{
-    chromium::{Chromium, Screen, Tab},
+    chromium::{Chromium, Tab},
+    pictures::on_every_screen,
     program::Shop,
     shop::log_in,
     support::{Db, cases},
@@ -129,19 +130,7 @@ async fn every_page_fits_every_screen() {
         ("/nothing", "not-found"),
     ] {
         tab.go(&format!("{url}{path}")).await;
-        let mut backgrounds = Vec::new();
-        for (screen, width) in [(Screen::Phone, "phone"), (Screen::Desktop, "desktop")] {
-            for scheme in ["light", "dark"] {
-                tab.show_on(screen, scheme).await;
-                let overflow =
-                    "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-                assert_eq!(tab.read::<i32>(overflow).await, 0, "{path} is wider than a {width}");
-                let background = "getComputedStyle(document.body).backgroundColor";
-                backgrounds.push(tab.read::<String>(background).await);
-                tab.picture(&format!("console-{name}-{width}-{scheme}")).await;
-            }
-        }
-        assert_ne!(backgrounds[0], backgrounds[1], "{path} is the same in the dark");
+        on_every_screen(&tab, path, &format!("console-{name}")).await;
     }
     chromium.close().await;
 }

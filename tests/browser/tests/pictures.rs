@@ -2,7 +2,7 @@
 //! program can see.
 
 use crate::{
-    chromium::{Chromium, Screen},
+    chromium::{Chromium, Screen, Tab},
     program::Shop,
     shop::log_in,
     support::Db,
@@ -35,21 +35,25 @@ async fn every_page_fits_every_screen() {
     ];
     for (tab, path, name) in pages {
         tab.go(&format!("{}{path}", shop.url)).await;
-        let mut backgrounds = Vec::new();
-        for (screen, width) in [(Screen::Phone, "phone"), (Screen::Desktop, "desktop")] {
-            for scheme in ["light", "dark"] {
-                tab.show_on(screen, scheme).await;
-                let overflow =
-                    "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-                assert_eq!(tab.read::<i32>(overflow).await, 0, "{path} is wider than a {width}");
-                backgrounds.push(
-                    tab.read::<String>("getComputedStyle(document.body).backgroundColor").await,
-                );
-                tab.picture(&format!("shop-{name}-{width}-{scheme}")).await;
-            }
-        }
-        assert_ne!(backgrounds[0], backgrounds[1], "{path} is the same in the dark");
-        assert_eq!(backgrounds[..2], backgrounds[2..]);
+        on_every_screen(tab, path, &format!("shop-{name}")).await;
     }
     chromium.close().await;
+}
+
+/// Takes the page's picture on each screen in both colour schemes. No page is wider than its screen.
+pub(crate) async fn on_every_screen(tab: &Tab, path: &str, name: &str) {
+    let mut backgrounds = Vec::new();
+    for (screen, width) in [(Screen::Phone, "phone"), (Screen::Desktop, "desktop")] {
+        for scheme in ["light", "dark"] {
+            tab.show_on(screen, scheme).await;
+            let overflow =
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+            assert_eq!(tab.read::<i32>(overflow).await, 0, "{path} is wider than a {width}");
+            let background = "getComputedStyle(document.body).backgroundColor";
+            backgrounds.push(tab.read::<String>(background).await);
+            tab.picture(&format!("{name}-{width}-{scheme}")).await;
+        }
+    }
+    assert_ne!(backgrounds[0], backgrounds[1], "{path} is the same in the dark");
+    assert_eq!(backgrounds[..2], backgrounds[2..]);
 }
