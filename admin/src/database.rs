@@ -336,3 +336,23 @@ async fn writable(url: &str) -> Result<Backend> {
         Kind::Sqlite => Ok(sqlite(url, Duration::from_secs(1), false).await?.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A question cannot write, even if its text would.
+    #[tokio::test]
+    async fn the_database_refuses_a_question_that_writes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let postgres = std::env::var("TEST_POSTGRES_URL")
+            .expect("the tests need a Postgres: run scripts/test");
+        for url in [postgres, format!("sqlite://{}", file.path().display())] {
+            let database = Database::open(&url).await.unwrap();
+            let mut ask = database.statement();
+            ask.sql("create table written (id integer)");
+            let error = database.rows::<()>(&ask).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        }
+    }
+}
