@@ -33,6 +33,7 @@ pub struct Console {
     base_path: String,
     origins: Vec<String>,
     help: &'static str,
+    warms_up: bool,
 }
 
 impl Console {
@@ -48,6 +49,7 @@ impl Console {
             base_path: Self::BASE_PATH.to_owned(),
             origins: Vec::new(),
             help: "log in to the application as somebody who may use this console",
+            warms_up: false,
         }
     }
 
@@ -80,6 +82,12 @@ impl Console {
         self
     }
 
+    /// Asks for the figures of the overview at once, before anybody looks.
+    pub(crate) fn warm_up(mut self) -> Self {
+        self.warms_up = true;
+        self
+    }
+
     /// The routes of the console. They begin with its base path, so `merge` them into the application's router, and do
     /// not `nest` them. Put the application's layers around both, so that the guard finds what they add to a request. An
     /// application with a state calls `with_state` before it merges the console.
@@ -105,6 +113,10 @@ impl Console {
             links,
             help: self.help,
         });
+        if self.warms_up {
+            let shared = shared.clone();
+            tokio::spawn(async move { tokio::join!(shared.figures.now(), shared.figures.hours()) });
+        }
         let mut pages = Router::new()
             .route(&at("/"), get(pages::overview::page))
             .route(&at("/live"), get(pages::overview::live))

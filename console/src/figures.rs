@@ -15,7 +15,7 @@ use crate::flight::Flight;
 /// The plots show so many days.
 pub(crate) const DAYS: i64 = 14;
 
-/// How long a page waits for the plots before it is shown without them.
+/// How long a page waits for figures before it is shown without them.
 const PATIENCE: Duration = Duration::from_millis(120);
 /// Figures that are younger than this are not asked again.
 const FRESH: Duration = Duration::from_secs(3);
@@ -65,8 +65,7 @@ impl Figures {
     pub(crate) async fn now(&self) -> Option<Answer<Arc<Now>>> {
         let database = self.database.clone();
         let ask = || async move { ask_now(&database).await.map(Arc::new).map_err(Arc::new) };
-        // A page without these figures would be empty, so it waits for them.
-        self.now.get(FRESH, Duration::MAX, STALE, ask).await
+        self.now.get(FRESH, PATIENCE, STALE, ask).await
     }
 
     /// The events of each hour of the last [`DAYS`], the oldest first, or `None` if they have not been counted yet.

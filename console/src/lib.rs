@@ -44,8 +44,8 @@
 //! With a million sessions and two million events on Postgres, each page takes well below 200 ms. No page reads a whole
 //! table: large numbers come from the database's statistics, and the page then says "about". Searches that no index
 //! answers are made on request only, say so, and read a bounded number of rows for each page. All viewers of the
-//! overview share its figures, which are asked at most every three seconds while somebody looks. After a start, the
-//! first overview counts the events of two weeks in the background, and shows its plots when it is done.
+//! overview share its figures, which are asked at most every three seconds while somebody looks. After a start, they
+//! are counted in the background, the events of two weeks among them, and appear on the first overview when that is done.
 //!
 //! On Postgres, to look, the database's user needs only the right to read the views: see `docs/operations.md`.
 //!

@@ -136,7 +136,7 @@ impl Standalone {
             base: links.base().to_owned(),
             access: self.access,
         });
-        let mut console = Console::new(self.database, entry.clone().guard())
+        let mut console = Console::new(self.database, entry.clone().guard()).warm_up()
             .help("open the link that `sessile console` has printed. It works once, for ten minutes. To get a new one, stop the command and run it again");
         if let Some(origin) = &self.origin {
             console = console.allow_origin(origin).map_err(|error| invalid(error.to_string()))?;

@@ -48,7 +48,7 @@ async fn figures(visitor: &Visitor) -> Result<Markup> {
     let hours = hours.transpose().map_err(|error| Problem::from(&*error))?;
     let is_incomplete = now.is_none() || hours.is_none();
     Ok(html! {
-        @if is_incomplete { p.note role="status" data-again="1" { "The database is still counting. The figures appear here when it is done." noscript { " Load the page again in a moment." } } }
+        @if is_incomplete { p.note role="status" data-again="1" { "The database has not answered yet. The figures appear here when it has." noscript { " Load the page again in a moment." } } }
         @if let Some(now) = &now {
             (now_is(now.at))
             (tiles(now, hours.as_deref()))

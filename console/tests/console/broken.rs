@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use axum::http::{StatusCode, header::RETRY_AFTER};
+use axum::http::{Method, StatusCode, header::RETRY_AFTER};
 use sessile_admin::Database;
 use sessile_console::{Access, Console};
 
 use crate::{
-    browser::{BASE, Browser, ROUTES},
+    browser::{BASE, Browser, ROUTES, UNANSWERED},
     pages::shows,
     support::{self, Db, log_in},
 };
@@ -60,6 +60,29 @@ async fn a_database_that_is_gone_is_explained() {
     }
     server(&[&format!("alter database {name}_gone rename to {name}")]).await;
     shows(&browser.page("/events").await, &["No event fits"]);
+    db.drop().await;
+}
+
+/// Nobody waits for a slow count: the page comes without figures, and the script asks for them again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overview_waits_only_a_moment_for_the_database() {
+    let db = Db::postgres().await;
+    db.sessions().await;
+    let browser = Browser::of(&db).await;
+    let pool = sqlx::PgPool::connect(&db.url).await.unwrap();
+    let mut locking = pool.begin().await.unwrap();
+    sqlx::query("lock table sessile.sessions in access exclusive mode")
+        .execute(&mut *locking)
+        .await
+        .unwrap();
+    for path in ["/", "/live"] {
+        let answer = browser.send(Method::GET, path, &[], "").await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        shows(&answer.body, &[UNANSWERED, "data-again"]);
+    }
+    locking.rollback().await.unwrap();
+    shows(&browser.page("/").await, &["Active sessions", "Newest events"]);
+    pool.close().await;
     db.drop().await;
 }
 

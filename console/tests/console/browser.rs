@@ -1,6 +1,6 @@
 //! A browser that keeps its cookies, on a router.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use axum::{
     Router,
@@ -39,6 +39,9 @@ pub(crate) const ROUTES: &[&str] = &[
 
 pub(crate) const FORMS: &[&str] = &["/user/end?id=ada", "/session/{id}/end", "/end"];
 
+/// What an overview without figures says.
+pub(crate) const UNANSWERED: &str = "The database has not answered yet.";
+
 pub(crate) struct Browser {
     app: Router,
     cookies: Mutex<BTreeMap<String, String>>,
@@ -70,8 +73,16 @@ impl Browser {
         Self::new(Console::new(database, guard).base_path(BASE).router())
     }
 
+    /// A page. The overview waits only a moment for its figures: it is loaded again until it has them.
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, &[], "").await
+        for _ in 0..600 {
+            let answer = self.send(Method::GET, path, &[], "").await;
+            if !answer.body.contains(UNANSWERED) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{path}: {UNANSWERED}")
     }
 
     /// A page that has to be there.

@@ -1,6 +1,6 @@
 //! The console at an address of its own, over HTTP.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use reqwest::{Client, Response, StatusCode, header, redirect::Policy};
 use sessile_admin::Database;
@@ -189,6 +189,31 @@ async fn other_machines_need_a_word() {
     standalone().await.bind("localhost:0").await.unwrap();
     assert!(standalone().await.base_path("x y").bind("127.0.0.1:0").await.is_err());
     assert!(standalone().await.origin("example.org").bind("127.0.0.1:0").await.is_err());
+}
+
+/// Somebody opens the link some seconds after the start. By then the figures of the overview are counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_figures_are_counted_before_anybody_looks() {
+    let db = Db::postgres().await;
+    db.sessions().await;
+    let pool = sqlx::PgPool::connect(&db.url).await.unwrap();
+    let mut locking = pool.begin().await.unwrap();
+    sqlx::query("lock table sessile.sessions in access exclusive mode")
+        .execute(&mut *locking)
+        .await
+        .unwrap();
+    let database = Database::open(&db.url).await.unwrap();
+    let _bound = Standalone::new(database).bind("127.0.0.1:0").await.unwrap();
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let is_asked = async {
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), is_asked).await.expect("figures are asked");
+    locking.rollback().await.unwrap();
+    pool.close().await;
+    db.drop().await;
 }
 
 #[tokio::test]
