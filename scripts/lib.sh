@@ -110,3 +110,37 @@ database() {
     [[ $TEST_POSTGRES_URL =~ ^([^:]+://[^/?]*)(/[^?]*)?(.*)$ ]]
     printf '%s/%s%s' "${BASH_REMATCH[1]}" "$1" "${BASH_REMATCH[3]}"
 }
+
+# The folder of the server's programs: from PATH, otherwise the newest of Debian's packages.
+find_postgres() {
+    local program found=
+    while read -r program; do
+        program=$(readlink -f "$program") # all of them are in one folder there
+        [[ -x ${program%/*}/initdb && -x ${program%/*}/pg_ctl ]] && found=${program%/*}
+    done < <(printf '%s\n' /usr/lib/postgresql/*/bin/postgres | sort -V; type -P postgres)
+    [[ -n $found ]] && printf '%s' "$found"
+}
+
+# Debian's package also creates and starts a server for the machine, which is not wanted here.
+install_postgres() (
+    may_install postgresql
+    drop_in=/etc/postgresql-common/createcluster.d/no-main-cluster.conf
+    trap 'as_root rm -f "$drop_in"; as_root rmdir --ignore-fail-on-non-empty "${drop_in%/*}"' EXIT
+    as_root mkdir -p "${drop_in%/*}"
+    as_root tee "$drop_in" >/dev/null <<<'create_main_cluster = false'
+    apt_install postgresql
+)
+
+# Finds Postgres, or installs it. Sets `programs`, the folder of the server's programs, and `owner`, the user that runs
+# them: Postgres refuses to run as root. Empty: this user.
+need_postgres() {
+    programs=${POSTGRES_PROGRAMS:-$(find_postgres)} || {
+        install_postgres
+        programs=$(find_postgres) || fail 'postgresql is installed, but initdb and pg_ctl are not to be found'
+    }
+    owner=
+    if ((EUID == 0)); then
+        # shellcheck disable=SC2034  # for the script that sources this one
+        owner=$(id -un postgres 2>/dev/null || echo nobody)
+    fi
+}

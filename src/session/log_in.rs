@@ -332,6 +332,11 @@ impl LogIn<'_> {
             let keeps_data = match error.kind() {
                 ErrorKind::Superseded => !drops_data && !was_superseded,
                 ErrorKind::SessionEnded | ErrorKind::WrongType => false,
+                ErrorKind::LogInRefused | ErrorKind::TooManySessions => {
+                    // Whatever caused the refusal may have ended this session too. A store may not have looked.
+                    session.reload(&stored).await.ok();
+                    return Err(error);
+                }
                 _ => return Err(error),
             };
             request.data = keeps_data.then(|| stored.data.encode());

@@ -1,6 +1,9 @@
 //! PgBouncer in transaction mode.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use sessile::{
@@ -22,7 +25,7 @@ use crate::{
 const IGNORES_DIGITS: &str = "ignore_startup_parameters = extra_float_digits";
 /// An older PgBouncer does not know the setting, and refuses to start with it.
 fn not_apart(settings: &str) -> String {
-    match Bouncer::keeps_prepared_statements() {
+    match keeps_prepared_statements() {
         true => format!("max_prepared_statements = 0\n{settings}"),
         false => settings.to_owned(),
     }
@@ -123,11 +126,20 @@ async fn every_verb(sessions: &Sessions, user: &str) -> Result<(), Error> {
 }
 
 /// Whether or not the pooler ignores the setting that sqlx asks for when it connects.
+/// Whether this version can keep its clients' prepared statements apart.
+fn keeps_prepared_statements() -> bool {
+    let output = Command::new("pgbouncer").arg("--version").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let version = text.lines().next().and_then(|line| line.strip_prefix("PgBouncer ")).unwrap();
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (parts.next(), parts.next()) >= (Some(1), Some(21))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_the_option_everything_works() {
     let server = Server::start("").await;
     for settings in ["", IGNORES_DIGITS] {
-        let bouncer = Bouncer::before(&server, settings);
+        let bouncer = Bouncer::before(&server.url, settings);
         let options = behind_pooler().max_connections(32);
         everything_works(&server, &sessions(&bouncer, options).await).await;
     }
@@ -136,7 +148,7 @@ async fn with_the_option_everything_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_s_pool_works_as_it_is_documented() {
     let server = Server::start("").await;
-    let bouncer = Bouncer::before(&server, &not_apart(""));
+    let bouncer = Bouncer::before(&server.url, &not_apart(""));
     let options: PgConnectOptions = bouncer.url.parse().unwrap();
     let pool = PgPoolOptions::new().max_connections(32);
     let pool = pool.connect_with(options.extra_float_digits(None)).await.unwrap();
@@ -149,14 +161,14 @@ async fn an_application_s_pool_works_as_it_is_documented() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_statements_are_kept_apart_no_option_is_needed() {
     // A version before 1.21 does so only if a client keeps its server's connection.
-    let apart = match Bouncer::keeps_prepared_statements() {
+    let apart = match keeps_prepared_statements() {
         true => "max_prepared_statements = 100",
         false => "pool_mode = session\ndefault_pool_size = 100",
     };
     let server = Server::start("").await;
     for settings in ["", IGNORES_DIGITS] {
         let settings = format!("{apart}\n{settings}");
-        let bouncer = Bouncer::before(&server, &settings);
+        let bouncer = Bouncer::before(&server.url, &settings);
         let options = ConnectOptions::new().max_connections(32);
         everything_works(&server, &sessions(&bouncer, options).await).await;
     }
@@ -166,7 +178,7 @@ async fn where_statements_are_kept_apart_no_option_is_needed() {
 async fn without_the_option_the_start_warns_and_errors_name_it() {
     let server = Server::start("").await;
     for settings in ["", IGNORES_DIGITS] {
-        let bouncer = Bouncer::before(&server, &not_apart(settings));
+        let bouncer = Bouncer::before(&server.url, &not_apart(settings));
         assert!(warns(&bouncer.url).await, "{settings}");
         let sessions = sessions(&bouncer, ConnectOptions::new().max_connections(32)).await;
         let direct = Sessions::builder(connect(&server.url).await.unwrap()).build().unwrap();
@@ -224,7 +236,7 @@ async fn a_cache_goes_by_its_bound() {
     // With one connection on both sides, no statements are confused even without the option.
     for options in [ConnectOptions::new().max_connections(1), behind_pooler()] {
         let settings = format!("{IGNORES_DIGITS}\ndefault_pool_size = 1");
-        let bouncer = Bouncer::before(&server, &settings);
+        let bouncer = Bouncer::before(&server.url, &settings);
         let backend = connect_with(&bouncer.url, options).await.unwrap();
         let cached = Sessions::builder(backend).cache(CacheOptions::default()).build().unwrap();
         let (browser, _) = Browser::logged_in(&cached, "ada").await;
