@@ -58,8 +58,7 @@ struct Session {
     user: Option<String>,
     /// The first answer that showed it.
     seen: Option<Instant>,
-    /// Of each log-in that was answered: when its authentication had begun at the latest.
-    log_ins: Vec<Instant>,
+    log_ins: Vec<LogIn>,
     unknown_log_ins: u64,
     /// Since when it is certain that the session has ended.
     ended: Option<Instant>,
@@ -78,11 +77,21 @@ struct Session {
     is_forgotten: bool,
 }
 
+/// A log-in that was answered.
+#[derive(Clone, Copy, Debug)]
+struct LogIn {
+    /// When its authentication had begun at the latest.
+    began: Instant,
+    answered: Instant,
+}
+
 #[derive(Clone, Debug)]
 struct Revocation {
     /// Everybody's, if there is none.
     user: Option<String>,
     keep: Option<SessionId>,
+    /// Whether log-ins that were under way may go on, because the cut-off was erased.
+    is_erased: bool,
     span: Span,
 }
 
@@ -91,10 +100,13 @@ impl Revocation {
         if Some(id) == self.keep {
             return false;
         }
-        let was_before = |at: &Instant| *at < self.span.begun;
+        let was_before = |at: Instant| at < self.span.begun;
+        let was_in = |log_in: &LogIn| {
+            was_before(if self.is_erased { log_in.answered } else { log_in.began })
+        };
         match &self.user {
-            Some(_) => session.user == self.user && session.log_ins.iter().any(was_before),
-            None => session.seen.as_ref().is_some_and(was_before),
+            Some(_) => session.user == self.user && session.log_ins.iter().any(was_in),
+            None => session.seen.is_some_and(was_before),
         }
     }
 }
@@ -270,7 +282,7 @@ impl Facts {
         let user = self.sessions.get(&id).and_then(|session| session.user.clone());
         let was_forgotten = user.is_some_and(|user| self.was_forgotten(&user, began));
         let session = self.sessions.entry(id).or_default();
-        session.log_ins.push(began);
+        session.log_ins.push(LogIn { began, answered: asked.span.answered });
         session.is_forgotten |= was_forgotten;
         let session = &self.sessions[&id];
         if self.revocations.iter().any(|revocation| revocation.ends(id, session)) {
@@ -288,7 +300,8 @@ impl Facts {
     /// Sessions were revoked: a user's, or everybody's.
     pub fn revoked(&mut self, asked: &Asked<'_>, user: Option<&str>, keep: Option<SessionId>) {
         let (span, by) = (asked.span, asked.what);
-        let revocation = Revocation { user: user.map(str::to_owned), keep, span };
+        let is_erased = user.is_some_and(|user| self.was_forgotten(user, span.begun));
+        let revocation = Revocation { user: user.map(str::to_owned), keep, is_erased, span };
         let ids: Vec<_> = match user {
             Some(user) => self.of_user.get(user).cloned().unwrap_or_default(),
             None => self.sessions.keys().copied().collect(),
@@ -300,7 +313,7 @@ impl Facts {
         }
         // A log-in that began before may still be under way. Old ones have had their answer, or get none.
         self.revocations.retain(|old| old.span.answered + 2 * LONGEST > span.begun);
-        if !user.is_some_and(|user| self.was_forgotten(user, span.begun)) {
+        if !is_erased {
             self.revocations.push(revocation);
         }
         if let Some(user) = user {
