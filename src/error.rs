@@ -45,6 +45,10 @@ pub enum ErrorKind {
     /// session's row, and the row cannot be read: the text names the session's id and the column. See "A row that
     /// cannot be read" in the docs of [`Session`](crate::Session).
     WrongType,
+    /// The session's data is sealed, and this node cannot open it: it has no keys, not this one, another one of the same
+    /// name, or the key is retired. Or the data is plain where it has to be sealed. The text says which. Nothing was
+    /// changed. See the module `encryption`.
+    Encryption,
     /// A user id is empty, too long, or contains U+0000.
     InvalidUserId,
     /// A text is not a page key.
@@ -82,6 +86,7 @@ impl ErrorKind {
             Self::CrossSite => "cross_site",
             Self::InvalidData => "invalid_data",
             Self::WrongType => "wrong_type",
+            Self::Encryption => "encryption",
             Self::InvalidUserId => "invalid_user_id",
             Self::InvalidPageKey => "invalid_page_key",
             Self::Configuration => "configuration",

@@ -59,6 +59,7 @@
 //! - [`Policy`]: timeouts and limits, their defaults, and the sources of the defaults.
 //! - [`store`]: the contract with the database, if you write your own store. It also has functions that revoke
 //!   sessions in your own transaction.
+//! - `encryption` (a feature): the data of sessions, sealed in the database.
 //! - `testing` (a feature): sessions in memory and sessions of any age, for the tests of an application.
 //! - [`Error`]: the one error type, with a [`kind`](Error::kind).
 //!
@@ -71,6 +72,7 @@
 //! | `cache` | no | a store that answers repeated loads from memory: `SessionsBuilder::cache` |
 //! | `http` | yes | the tower layer and the cookie |
 //! | `axum` | yes | the axum extractors, and `IntoResponse` for [`Error`] |
+//! | `encryption` | no | the data of sessions is sealed in the database: the module `encryption` |
 //! | `cron` | yes | cron expressions for the cleanup: `Schedule::cron` |
 //! | `metrics` | no | counts and latencies for the [`metrics`](https://docs.rs/metrics) facade |
 //! | `testing` | no | the module `testing`, for the tests of an application |
@@ -140,6 +142,8 @@ mod cleanup;
 mod client;
 mod context;
 mod data;
+#[cfg(feature = "encryption")]
+pub mod encryption;
 mod error;
 mod expiry;
 /// From an axum application with a table of users to sessions in production. This module exists only in the docs.
@@ -147,6 +151,7 @@ mod expiry;
 #[cfg(all(
     any(doc, doctest),
     feature = "axum",
+    feature = "encryption",
     feature = "postgres",
     feature = "sqlite",
     feature = "testing"
@@ -158,6 +163,7 @@ pub mod http;
 mod metrics;
 mod policy;
 mod realm;
+mod sealer;
 mod session;
 mod sessions;
 pub mod store;
@@ -170,6 +176,8 @@ mod user_id;
 pub use crate::http::LoggedIn;
 #[cfg(feature = "http")]
 pub use crate::http::{CrossSiteLayer, LogInRequiredLayer, SessionCookie, SessionLayer};
+#[cfg(feature = "encryption")]
+pub use crate::sessions::{Rewrap, RewrapReport};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use crate::store::{ConnectOptions, connect, connect_with};
 pub use crate::{

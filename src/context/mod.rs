@@ -20,6 +20,7 @@ use crate::{
     error::Result,
     policy::Rules,
     realm::Realm,
+    sealer::Sealer,
     store::{Cause, Page, Revocation, Revoke, SessionInfo, Store},
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Context {
     pub(crate) store: Observed,
     pub(crate) realm: Realm,
     pub(crate) rules: Rules,
+    pub(crate) sealer: Sealer,
     cutoffs: RecentCutoffs,
     superseded_uses: RecentUses,
     endings: Arc<Endings>,
@@ -41,6 +43,7 @@ impl Context {
         store: Arc<dyn Store>,
         realm: Realm,
         rules: Rules,
+        sealer: Sealer,
         endings: Arc<Endings>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -48,6 +51,7 @@ impl Context {
             endings,
             realm,
             rules,
+            sealer,
             cutoffs: RecentCutoffs::default(),
             superseded_uses: RecentUses::default(),
             turns: Turns::default(),

@@ -80,6 +80,16 @@ impl Observed {
         Ok(records)
     }
 
+    #[cfg(feature = "encryption")]
+    pub(crate) async fn scan(
+        &self,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>> {
+        let span = span!(self, "scan");
+        self.run("scan", span, self.store.scan(&self.realm, after, limit)).await
+    }
+
     /// One session as the database has it now, if it belongs to this realm.
     pub(crate) async fn load_now(&self, id: SessionId) -> Result<Option<Record>> {
         let span = span!(self, "load", session_id = %id);

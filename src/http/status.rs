@@ -28,6 +28,7 @@ impl Error {
             ErrorKind::InvalidUserId | ErrorKind::InvalidPageKey => StatusCode::BAD_REQUEST,
             ErrorKind::Database
             | ErrorKind::Schema
+            | ErrorKind::Encryption
             | ErrorKind::Contention
             | ErrorKind::Overloaded
             | ErrorKind::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,

@@ -7,8 +7,9 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{CookieChange, Session, Standing, Stored};
+use super::{CookieChange, Session, Standing, Stored, write::TRIES};
 use crate::{
+    data::Data,
     error::{Error, ErrorKind, Result},
     expiry::{Lifetime, Timeouts},
     policy::Rules,
@@ -182,7 +183,7 @@ impl Session {
         let to = Reauthentication { renewal, user_id, lifetime, is_recorded };
         match self.0.context.store.reauthenticate(&to).await? {
             Some(record) => {
-                self.adopt(Stored::read(record, new_hash)?, secret);
+                self.adopt(Stored::read(&self.0.context.sealer, record, new_hash)?, secret);
                 Ok(())
             }
             None => Err(self.why_not(&stored).await),
@@ -238,7 +239,9 @@ impl Session {
     /// Binds the user to the row, and returns the row. `None` if the store has no such row.
     async fn bind(&self, request: &store::LogIn) -> Result<Option<Arc<Stored>>> {
         match self.0.context.store.log_in(request).await? {
-            LogInOutcome::LoggedIn(record, _) => Stored::read(*record, request.new_hash).map(Some),
+            LogInOutcome::LoggedIn(record, _) => {
+                Stored::read(&self.0.context.sealer, *record, request.new_hash).map(Some)
+            }
             LogInOutcome::Absent => Ok(None),
             LogInOutcome::Refused => Err(Error::new(
                 ErrorKind::LogInRefused,
@@ -283,7 +286,7 @@ impl LogIn<'_> {
         check_user_id(&user_id)?;
         let secret = Secret::generate()?;
 
-        let before = match &session.state().standing {
+        let mut before = match &session.state().standing {
             Standing::Live(stored) | Standing::Superseded(stored) => Some(stored.clone()),
             Standing::Anonymous | Standing::Ended | Standing::Unreadable(_) => None,
         };
@@ -308,7 +311,8 @@ impl LogIn<'_> {
             old_hash: before.as_ref().map(|stored| stored.hash),
             new_hash: secret.hash(),
             user_id,
-            data: drops_data.then(|| "{}".to_owned()),
+            data: None,
+            of_revision: None,
             timeouts,
             remembered: self.remember_me,
             client: session.0.client.clone(),
@@ -319,13 +323,37 @@ impl LogIn<'_> {
             is_recorded: context.rules.records_events,
         };
         let was_superseded = session.is_superseded();
-        let mut bound = session.bind(&request).await;
-        let failed = match (&bound, before) {
-            (Ok(None), Some(stored)) => Some((session.why_not(&stored).await, stored)),
-            (Err(error), Some(stored)) => Some((error.clone(), stored)),
-            _ => None,
+        let none = Data::default();
+        let mut tries = 0;
+        let mut bound = loop {
+            let seal = |data| session.sealed(request.id, Some(&request.user_id), data);
+            (request.data, request.of_revision) = match &before {
+                _ if drops_data => (Some(seal(&none)?), None),
+                None => (Some(seal(&none)?), None),
+                // The data is bound to the session's user, who changes now.
+                Some(stored) if context.sealer.binds_user() && !was_superseded => {
+                    (Some(seal(&stored.data)?), Some(stored.record.revision))
+                }
+                Some(_) => (None, None),
+            };
+            let bound = session.bind(&request).await;
+            let (Ok(None), Some(stored)) = (&bound, &before) else { break bound };
+            match session.reload(stored).await {
+                // Another request has written to the session since. What it wrote must not be lost.
+                Ok(fresh) if request.of_revision.is_some() && tries < TRIES => {
+                    before = Some(fresh);
+                    tries += 1;
+                }
+                Ok(_) if request.of_revision.is_some() => {
+                    let message = "other requests kept changing the session";
+                    return Err(Error::new(ErrorKind::Contention, message));
+                }
+                // The row had another secret for a moment, such as that of a transaction that was rolled back.
+                Ok(_) => break Err(Error::superseded()),
+                Err(error) => break Err(error),
+            }
         };
-        if let Some((error, stored)) = failed {
+        if let (Err(error), Some(stored)) = (&bound, before) {
             // The session has ended, cannot be read, or has a newer secret, which this request's browser may not
             // have. The user gets a new session. If the old session still lives, the new session gets the data
             // that this request was allowed to see.
@@ -335,14 +363,16 @@ impl LogIn<'_> {
                 ErrorKind::LogInRefused | ErrorKind::TooManySessions => {
                     // Whatever caused the refusal may have ended this session too. A store may not have looked.
                     session.reload(&stored).await.ok();
-                    return Err(error);
+                    return Err(error.clone());
                 }
-                _ => return Err(error),
+                _ => return Err(error.clone()),
             };
-            request.data = keeps_data.then(|| stored.data.encode());
             request.id = SessionId::generate();
             request.old_hash = None;
             request.replaces_user = None;
+            let data = if keeps_data { &stored.data } else { &none };
+            request.data = Some(session.sealed(request.id, Some(&request.user_id), data)?);
+            request.of_revision = None;
             bound = session.bind(&request).await;
         }
         // The store never reports a new id as absent.

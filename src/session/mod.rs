@@ -31,7 +31,7 @@ pub use self::{
 use crate::{
     client::Client,
     context::{Context, Turn, observed},
-    data,
+    data::{self, Data},
     error::{Error, ErrorKind, Result},
     store::{Holder, SecretCheck},
     token::{Secret, SessionId, Token},
@@ -322,6 +322,12 @@ impl Session {
         state.standing = Standing::Live(stored);
     }
 
+    /// Data as the row of a session gets it.
+    fn sealed(&self, id: SessionId, user_id: Option<&str>, data: &Data) -> Result<String> {
+        let context = &self.0.context;
+        context.sealer.seal(&context.realm, id, user_id, data)
+    }
+
     /// The row, if there is one. An error if the handle has lost its session.
     fn live(&self) -> Result<Option<Arc<Stored>>> {
         match &self.state().standing {
@@ -346,7 +352,7 @@ impl Session {
             self.state().standing = Standing::Superseded(Stored::hidden(fresh, stored.hash));
             return Err(Error::superseded());
         }
-        let fresh = Stored::read(fresh, stored.hash)?;
+        let fresh = Stored::read(&self.0.context.sealer, fresh, stored.hash)?;
         self.state().standing = Standing::Live(fresh.clone());
         Ok(fresh)
     }

@@ -12,7 +12,7 @@ use crate::{
         Context, Turn,
         observed::{refused_cookie, unreadable_row},
     },
-    error::Result,
+    error::{ErrorKind, Result},
     store::{Holder, Record, SecretCheck, SupersededUse},
     token::{SecretHash, SessionId, Token},
 };
@@ -73,7 +73,7 @@ impl Presented {
                 record = context.store.load_now(id).await?;
             }
             match record {
-                Some(record) => found.add(record, &hashes, client),
+                Some(record) => found.add(context, record, &hashes, client)?,
                 None => refused_cookie(Some(id), "ended"),
             }
         }
@@ -96,14 +96,27 @@ struct Found {
 
 impl Found {
     /// Adds a row once, also if the request has several secrets for it.
-    fn add(&mut self, record: Record, hashes: &[SecretHash], client: &Client) {
+    ///
+    /// An error if this node lacks the key of the data: then it must not pretend that nobody is logged in.
+    fn add(
+        &mut self,
+        context: &Context,
+        record: Record,
+        hashes: &[SecretHash],
+        client: &Client,
+    ) -> Result<()> {
         let id = record.id;
         let find = |check| hashes.iter().copied().find(|hash| record.check(hash) == check);
         if let Some(hash) = find(SecretCheck::Current) {
-            let stored = Stored::read(record, hash);
+            let stored = Stored::read(&context.sealer, record, hash);
+            if let Err(error) = &stored
+                && error.kind() == ErrorKind::Encryption
+            {
+                return Err(error.clone());
+            }
             stored.as_ref().err().inspect(|error| unreadable_row(id, error));
             self.live.push((Holder { id, secret_hash: hash }, stored));
-            return;
+            return Ok(());
         }
         if record
             .replaced
@@ -127,6 +140,7 @@ impl Found {
             check_readable(&record).err().inspect(|error| unreadable_row(id, error));
             refused_cookie(Some(id), "wrong secret");
         }
+        Ok(())
     }
 }
 

@@ -45,7 +45,8 @@ impl SessionData {
     /// Takes the row with its present secret, because no browser is behind this handle.
     fn hold(&self, record: Record) -> Result<()> {
         let hash = record.secret_hash;
-        self.session.state().standing = Standing::Live(Stored::read(record, hash)?);
+        self.session.state().standing =
+            Standing::Live(Stored::read(&self.session.0.context.sealer, record, hash)?);
         Ok(())
     }
 
@@ -127,6 +128,20 @@ impl SessionData {
         let user_id = self.user_id();
         loop {
             match self.session.update(key, &mut change).await {
+                Err(error) if error.kind() == ErrorKind::Superseded => {
+                    self.read_again(user_id.as_deref()).await?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes the data as it is, so that it is sealed again.
+    #[cfg(feature = "encryption")]
+    pub(crate) async fn write_again(&self) -> Result<()> {
+        let user_id = self.user_id();
+        loop {
+            match self.session.write_again().await {
                 Err(error) if error.kind() == ErrorKind::Superseded => {
                     self.read_again(user_id.as_deref()).await?;
                 }

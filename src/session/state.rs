@@ -4,8 +4,9 @@ use serde_json::value::RawValue;
 
 use crate::{
     data::{Changes, Data},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     policy::Rules,
+    sealer::{Sealer, unreadable},
     store::{Holder, Record},
     token::SecretHash,
 };
@@ -45,10 +46,10 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn read(mut record: Record, hash: SecretHash) -> Result<Arc<Self>> {
+    pub(super) fn read(sealer: &Sealer, mut record: Record, hash: SecretHash) -> Result<Arc<Self>> {
         check_readable(&record)?;
-        let data = Data::decode(&std::mem::take(&mut record.data))
-            .map_err(|source| unreadable(&record, "data").with_source(source))?;
+        let text = std::mem::take(&mut record.data);
+        let data = sealer.open(&record.realm, record.id, record.user_id.as_deref(), &text)?;
         Ok(Arc::new(Self { record, hash, data }))
     }
 
@@ -79,15 +80,7 @@ impl Stored {
 
 /// An error if a person has put something into a column that the library cannot read.
 pub(super) fn check_readable(record: &Record) -> Result<()> {
-    record.unreadable.map_or(Ok(()), |column| Err(unreadable(record, column)))
-}
-
-fn unreadable(record: &Record, column: &str) -> Error {
-    let message = format!(
-        "the session {} cannot be read: its row has something in the column {column} that this library does not write there. Correct the row, or delete it; a log-in or a log-out helps the user",
-        record.id
-    );
-    Error::new(ErrorKind::WrongType, message)
+    record.unreadable.map_or(Ok(()), |column| Err(unreadable(record.id, column)))
 }
 
 impl State {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How often a write is tried if other requests keep writing first.
-const TRIES: u32 = 100;
+pub(super) const TRIES: u32 = 100;
 /// How long a write is tried at most, with the wait for its turn among the requests of this node.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How long a write waits for a turn that makes no progress. Then it goes on without a turn, because turns only
@@ -229,6 +229,12 @@ impl Session {
         }
     }
 
+    #[cfg(feature = "encryption")]
+    pub(super) async fn write_again(&self) -> Result<()> {
+        let _turn = self.turn().await?;
+        self.write(&mut |data| Ok(Some(data.clone()))).await
+    }
+
     /// Applies `change` to the data and writes the result. If another request has written the row since it was
     /// read, it reads the row again and tries again. Empty data creates no row.
     async fn write(
@@ -277,7 +283,7 @@ impl Session {
         let save = Save {
             holder: stored.holder(),
             revision: stored.record.revision,
-            data: data.encode(),
+            data: self.sealed(stored.record.id, stored.record.user_id.as_deref(), &data)?,
             lifetime,
             ip,
         };
@@ -299,13 +305,13 @@ impl Session {
             id,
             realm: self.0.context.realm.clone(),
             secret_hash: hash,
-            data: data.encode(),
+            data: self.sealed(id, None, &data)?,
             timeouts: self.0.context.rules.anonymous,
             client: self.0.client.clone(),
             pending,
         };
         let record = self.0.context.store.create(new).await?.ok_or_else(Error::session_ended)?;
-        self.adopt(Stored::read(record, hash)?, secret);
+        self.adopt(Stored::read(&self.0.context.sealer, record, hash)?, secret);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::{
     metrics,
     policy::Policy,
     realm::Realm,
+    sealer::Sealer,
     store::{Backend, BatchOptions, Batched, OnLimit, Store},
 };
 
@@ -24,6 +25,8 @@ pub struct SessionsBuilder {
     batch: BatchOptions,
     #[cfg(feature = "cache")]
     cache: Option<crate::store::CacheOptions>,
+    #[cfg(feature = "encryption")]
+    encryption: Option<crate::encryption::Encryption>,
 }
 
 impl SessionsBuilder {
@@ -35,6 +38,8 @@ impl SessionsBuilder {
             batch: BatchOptions::default(),
             #[cfg(feature = "cache")]
             cache: None,
+            #[cfg(feature = "encryption")]
+            encryption: None,
         }
     }
 
@@ -155,6 +160,13 @@ impl SessionsBuilder {
         self
     }
 
+    /// Seals the data of the sessions in the database: see the module [`encryption`](crate::encryption). Default: no.
+    #[cfg(feature = "encryption")]
+    pub fn encryption(mut self, encryption: crate::encryption::Encryption) -> Self {
+        self.encryption = Some(encryption);
+        self
+    }
+
     /// Checks the settings. The call does not query the database.
     ///
     /// # Errors
@@ -182,6 +194,14 @@ impl SessionsBuilder {
             let tell = move |change: &_| endings.hear(change);
             store = Arc::new(crate::store::Cached::telling(store, options, tell));
         }
-        Ok(Sessions(Context::new(store, realm, rules, endings)))
+        #[cfg(feature = "encryption")]
+        if let Some(encryption) = &self.encryption {
+            encryption.check()?;
+        }
+        let sealer = Sealer {
+            #[cfg(feature = "encryption")]
+            encryption: self.encryption.map(Arc::new),
+        };
+        Ok(Sessions(Context::new(store, realm, rules, sealer, endings)))
     }
 }

@@ -4,9 +4,13 @@ mod builder;
 mod data;
 mod list;
 mod revoke;
+#[cfg(feature = "encryption")]
+mod rewrap;
 
 use std::{sync::Arc, time::Instant};
 
+#[cfg(feature = "encryption")]
+pub use self::rewrap::{Rewrap, RewrapReport};
 pub use self::{builder::SessionsBuilder, list::UserSessions, revoke::Revoke};
 use crate::{
     cleanup::{Cleanup, CleanupBuilder, CleanupReport, Schedule},

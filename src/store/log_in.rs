@@ -38,8 +38,11 @@ pub struct LogIn {
     pub new_hash: SecretHash,
     /// The user.
     pub user_id: String,
-    /// New data for the row; `None` keeps the row's data. Required to insert.
+    /// New data for the row; `None` keeps the row's data. A new row has `{}` without it.
     pub data: Option<String>,
+    /// The revision of the row that `data` was made from. The row must still have it, unless it belongs to this user
+    /// already: then it keeps its data. `None`: `data` replaces the data of every revision.
+    pub of_revision: Option<i64>,
     /// The session's timeouts from now on.
     pub timeouts: Timeouts,
     /// Whether the user said "remember me".

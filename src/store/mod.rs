@@ -147,6 +147,18 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// The number of live sessions of the realm: one user's, or all.
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64>;
 
+    /// The ids of live sessions of the realm, in order, at most `limit`, after the given one. Reads one page of the index of
+    /// ids, and of the rows behind it.
+    async fn scan(
+        &self,
+        realm: &Realm,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>> {
+        let _ = (realm, after, limit);
+        Err(Error::new(ErrorKind::Configuration, "this store cannot list all sessions"))
+    }
+
     /// Deletes the user's sessions, events and cut-off, in one transaction that holds the user's lock. Returns the
     /// number of sessions that were live.
     async fn forget(&self, realm: &Realm, user_id: &str) -> Result<u64>;

@@ -2,7 +2,11 @@
 
 use axum::{Router, routing::get};
 use http::{HeaderName, header::LOCATION};
-use sessile::{Error, Session, minutes};
+use sessile::{
+    Error, Session, SessionsBuilder,
+    encryption::{Encryption, Key},
+    minutes,
+};
 
 use crate::{
     pause::Pause,
@@ -16,6 +20,7 @@ use crate::{
 
 cases! {
     a_load_that_fails_is_503,
+    a_session_that_this_node_has_no_key_for_is_503,
     a_save_that_fails_is_503_without_anything_of_the_handler,
     a_log_in_that_fails_changes_nothing,
     a_log_in_keeps_its_new_cookie_where_the_save_fails,
@@ -42,6 +47,21 @@ fn put() -> Router {
         Ok::<_, Error>(([(theirs, "yes"), (LOCATION, "/order/1")], "your order is placed"))
     };
     Router::new().route("/put", get(handler))
+}
+
+async fn a_session_that_this_node_has_no_key_for_is_503(db: Db) {
+    let keys = |builder: SessionsBuilder| {
+        builder.encryption(Encryption::new(Key::new("k1", [7; 32]).unwrap()))
+    };
+    let sealed = Library::with(&db, keys).serve(routes()).await;
+    let mut ada = sealed.user("ada").await;
+    ada.get("/put/a/1").await;
+    let without_keys = Site::serve(&db, routes()).await;
+    for path in ["/", "/get/a", "/put/a/2", "/log-in/ada", "/log-out"] {
+        is_503_and_keeps_the_cookie(&ada.at(&without_keys).get(path).await);
+    }
+    assert_eq!(ada.at(&without_keys).get("/untouched").await.body, "untouched");
+    assert_eq!(ada.at(&sealed).get("/get/a").await.body, "1");
 }
 
 async fn a_load_that_fails_is_503(db: Db) {

@@ -14,6 +14,8 @@ mod conformance;
 mod connections;
 mod distributed;
 mod documented_sql;
+#[cfg(feature = "encryption")]
+mod encryption;
 mod ended;
 mod event_log;
 mod events;

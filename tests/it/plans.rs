@@ -157,6 +157,7 @@ fn log_in(to: Option<&Record>) -> LogIn {
         new_hash: new.secret_hash,
         user_id: "ada".to_owned(),
         data: to.is_none().then(|| "{}".to_owned()),
+        of_revision: None,
         timeouts: new.timeouts,
         remembered: false,
         client: new.client,

@@ -35,6 +35,7 @@ pub enum Verb {
     List,
     Find,
     Holding,
+    Scan,
     Count,
     Forget,
     Sweep,
@@ -141,6 +142,15 @@ impl Store for Tap {
 
     async fn holding(&self, holders: &[Holder]) -> Result<Vec<HolderState>> {
         self.around(Verb::Holding, self.inner.holding(holders)).await
+    }
+
+    async fn scan(
+        &self,
+        realm: &Realm,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>> {
+        self.around(Verb::Scan, self.inner.scan(realm, after, limit)).await
     }
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {

@@ -3,6 +3,7 @@
 mod cached;
 mod client;
 mod cold;
+mod encryption;
 mod events;
 mod faults;
 mod hang;
@@ -57,6 +58,8 @@ pub(crate) enum Measure {
     Hang,
     /// The cost of the log of events. Only on request.
     Events,
+    /// The cost of sealed data. Only on request.
+    Encryption,
 }
 
 impl Measure {
@@ -86,6 +89,7 @@ impl Measure {
             Self::Faults => "faults",
             Self::Hang => "hang",
             Self::Events => "events",
+            Self::Encryption => "encryption",
         }
     }
 
@@ -104,6 +108,7 @@ impl Measure {
             Self::Faults => faults::run(on).await,
             Self::Hang => hang::run(on).await,
             Self::Events => events::run(on).await,
+            Self::Encryption => encryption::run(on).await,
         };
         on.progress.step();
         figures.context(self.name())

@@ -71,6 +71,7 @@ pub(crate) fn log_in(id: Uuid, old_hash: Option<SecretHash>) -> LogIn {
         new_hash: fill::secret_hash(),
         user_id: format!("user-{}", id.simple()),
         data: None,
+        of_revision: None,
         timeouts: fill::timeouts(),
         remembered: false,
         client: Client::new(),
@@ -129,7 +130,8 @@ impl Peer for Sessile {
     }
 
     async fn delete(&self, created: SessionId) -> Result<()> {
-        let end = End { id: created, realm: Realm::default(), user_id: None, by: None, cause: None };
+        let end =
+            End { id: created, realm: Realm::default(), user_id: None, by: None, cause: None };
         ensure!(!self.store.end(&[end]).await?.done.is_empty(), "not deleted");
         Ok(())
     }

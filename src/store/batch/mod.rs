@@ -209,6 +209,16 @@ impl Store for Batched {
         in_task!(self.find(realm; id), READS, Some(self.options.deadline))
     }
 
+    async fn scan(
+        &self,
+        realm: &Realm,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>> {
+        let (store, realm) = (self.store.clone(), realm.clone());
+        task::run(None, READS, async move { store.scan(&realm, after, limit).await }).await
+    }
+
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
         let (store, realm) = (self.store.clone(), realm.clone());
         let user_id = user_id.map(str::to_owned);

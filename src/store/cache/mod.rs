@@ -314,6 +314,15 @@ impl Store for Cached {
         self.store.find(realm, id).await
     }
 
+    async fn scan(
+        &self,
+        realm: &Realm,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>> {
+        self.store.scan(realm, after, limit).await
+    }
+
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
         self.store.count(realm, user_id).await
     }

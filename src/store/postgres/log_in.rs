@@ -344,13 +344,15 @@ async fn bind(
                 replaced_hash = $5,
                 replaced_at = case when s.secret_hash = $5 or position($5 in s.twin_hashes) > 0 then new.now
                     else s.replaced_at end,
-                user_id = $7, data = coalesce(new.data, s.data), revision = (s.revision & 4611686018427387903) + 1,
+                user_id = $7, data = case when $16::bigint is not null and s.user_id = $7 then s.data else coalesce(new.data, s.data) end,
+                revision = (s.revision & 4611686018427387903) + 1,
                 authenticated_at = new.now, last_seen_at = new.now, idle_timeout = $9::int,
                 absolute_expires_at = new.absolute_expires_at, valid_until = new.valid_until, expires_at = new.expires_at,
                 ip = coalesce($11::text::inet, s.ip), user_agent = coalesce($12, s.user_agent),
                 remembered = $13, pending_user_id = null, pending_since = null, pending_until = null
             from new
             where s.id = $3 and s.realm = $4 and new.now < s.valid_until
+                and ($16::bigint is null or s.user_id = $7 or s.revision = $16)
                 and (s.secret_hash = $5 or position($5 in s.twin_hashes) > 0
                     or (s.replaced_hash = $5 and s.replaced_at > new.superseded_since and s.user_id = $7
                         and octet_length(coalesce(s.twin_hashes, ''::bytea)) < $15))
@@ -381,7 +383,8 @@ async fn bind(
                 log_in.client.user_agent,
                 log_in.remembered,
                 SUPERSEDED_FOR.as_seconds_f64(),
-                MOST_TWIN_BYTES
+                MOST_TWIN_BYTES,
+                log_in.of_revision
                 $(, $more)*
             )
         };
@@ -396,8 +399,8 @@ async fn bind(
                     insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
                     select authenticated_at, 'logged_in', realm, id, user_id, ip, user_agent, null, 'user' from written
                     union all
-                    select authenticated_at, 'logged_out', realm, id, $16, ip, user_agent, 'another user logged in', 'user'
-                    from written where $16::text is not null
+                    select authenticated_at, 'logged_out', realm, id, $17, ip, user_agent, 'another user logged in', 'user'
+                    from written where $17::text is not null
                 )
                 "#,
                 log_in.replaces_user

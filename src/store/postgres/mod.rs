@@ -490,6 +490,34 @@ impl Store for PostgresStore {
         Ok(row.map(SessionInfo::from))
     }
 
+    async fn scan(
+        &self,
+        realm: &Realm,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>> {
+        let after = after.map_or(Uuid::nil(), |id| id.as_uuid());
+        let ids = self
+            .read(|connection| {
+                connection.all(
+                    query!(
+                        r#"
+                        select id from sessile.sessions
+                        where id > $1 and realm = $2 and now() < valid_until
+                        order by id
+                        limit $3
+                        "#,
+                        after,
+                        realm.as_str(),
+                        i64::from(limit),
+                    )
+                    .map(|row| row.id),
+                )
+            })
+            .await?;
+        Ok(ids.into_iter().map(Into::into).collect())
+    }
+
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
         let found = self
             .read(|connection| {

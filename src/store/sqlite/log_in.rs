@@ -145,7 +145,8 @@ async fn bind(
                 cast(coalesce(twin_hashes, x'') || secret_hash as blob)),
             replaced_hash = ?7,
             replaced_at = iif(secret_hash = ?7 or coalesce(instr(twin_hashes, ?7), 0) > 0, now, replaced_at),
-            user_id = ?5, data = coalesce(?9, data), revision = (revision & 4611686018427387903) + 1,
+            user_id = ?5, data = iif(?17 is not null and user_id = ?5, data, coalesce(?9, data)),
+            revision = (revision & 4611686018427387903) + 1,
             authenticated_at = now, last_seen_at = now, idle_timeout = ?10,
             absolute_expires_at = now + 1000 * ?11, valid_until = now + 1000 * ?10,
             expires_at = ((now + 1000 * ?10) / (500 * ?10) + 1) * (500 * ?10),
@@ -153,6 +154,7 @@ async fn bind(
             remembered = ?14, pending_user_id = null, pending_since = null, pending_until = null
         from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
         where id = ?1 and realm = ?6 and now < valid_until
+            and (?17 is null or user_id = ?5 or revision = ?17)
             and (secret_hash = ?7 or instr(twin_hashes, ?7) > 0
                 or (replaced_hash = ?7 and now - replaced_at < ?15 and user_id = ?5
                     and length(coalesce(twin_hashes, x'')) < ?16))
@@ -183,6 +185,7 @@ async fn bind(
         log_in.remembered,
         superseded_for,
         MOST_TWIN_BYTES,
+        log_in.of_revision,
     ))
     .await?;
     Ok(rows.into_iter().next())

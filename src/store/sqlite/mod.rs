@@ -477,6 +477,34 @@ impl Store for SqliteStore {
         Ok(row.map(SessionInfo::from))
     }
 
+    async fn scan(
+        &self,
+        realm: &Realm,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>> {
+        let (realm, after) = (realm.as_str(), after.map_or(Uuid::nil(), |id| id.as_uuid()));
+        let connection = self.readers.take(Use::Read).await?;
+        let ids = connection
+            .all(
+                query!(
+                    r#"
+                    select id from sessions
+                    where id > ?1 and realm = ?2 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                    order by id
+                    limit ?3
+                    "#,
+                    after,
+                    realm,
+                    limit,
+                )
+                // An id that is none has no name.
+                .map(|row| Uuid::from_slice(&row.id).ok()),
+            )
+            .await?;
+        Ok(ids.into_iter().flatten().map(Into::into).collect())
+    }
+
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
         let realm = realm.as_str();
         let connection = self.readers.take(Use::Read).await?;

@@ -80,6 +80,7 @@ pub(super) fn log_in(user_id: &str) -> LogIn {
         new_hash: hash(),
         user_id: user_id.to_owned(),
         data: Some("{}".to_owned()),
+        of_revision: None,
         timeouts: timeouts(),
         remembered: false,
         client: Client::new(),

@@ -117,6 +117,7 @@ async fn promise_03_no_value_shows_a_secret(db: Db) {
         new_hash: record.secret_hash,
         user_id: "ada".to_owned(),
         data: None,
+        of_revision: None,
         timeouts: Timeouts::new(60, 60),
         remembered: false,
         client: Client::new(),

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use sessile::{
     Client, CookieChange, ErrorKind, OnLimit, Session, SessionId, Sessions,
+    encryption::{Encryption, Key},
     store::{Backend, CacheOptions},
     testing,
 };
@@ -33,6 +34,9 @@ pub struct Settings {
     /// Puts no batches around the store.
     #[arg(long)]
     pub unbatched: bool,
+    /// Seals the data.
+    #[arg(long)]
+    pub sealed: bool,
     /// A pooler without prepared statements is between.
     #[arg(long)]
     pub pooled: bool,
@@ -47,7 +51,15 @@ pub struct Settings {
 impl Settings {
     pub fn new(url: &str) -> Self {
         let url = url.to_owned();
-        Self { url, cache_ms: None, unbatched: false, pooled: false, limit: None, bug: None }
+        Self {
+            url,
+            cache_ms: None,
+            unbatched: false,
+            sealed: false,
+            pooled: false,
+            limit: None,
+            bug: None,
+        }
     }
 }
 
@@ -102,6 +114,9 @@ impl Node {
             .batching(!self.settings.unbatched);
         if !realm.is_empty() {
             builder = builder.realm(realm);
+        }
+        if self.settings.sealed {
+            builder = builder.encryption(Encryption::new(Key::new("soak", [7; 32])?));
         }
         if let Some(limit) = self.settings.limit {
             builder = builder.sessions_per_user(limit, OnLimit::EndOldest);

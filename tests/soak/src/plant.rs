@@ -210,6 +210,15 @@ impl Store for Planted {
         self.inner.find(realm, id).await
     }
 
+    async fn scan(
+        &self,
+        realm: &Realm,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<SessionId>> {
+        self.inner.scan(realm, after, limit).await
+    }
+
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
         self.inner.count(realm, user_id).await
     }

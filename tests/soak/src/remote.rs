@@ -46,7 +46,11 @@ impl Remote {
         if let Some(bug) = settings.bug {
             program.args(["--bug", bug.name()]);
         }
-        let flags = [(settings.unbatched, "--unbatched"), (settings.pooled, "--pooled")];
+        let flags = [
+            (settings.unbatched, "--unbatched"),
+            (settings.sealed, "--sealed"),
+            (settings.pooled, "--pooled"),
+        ];
         program.args(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag));
         let mut child = program
             .stdin(Stdio::piped())

@@ -27,9 +27,11 @@ macro_rules! worlds {
             postgres_unbatched,
             postgres_cached,
             postgres_behind_a_pooler,
+            postgres_sealed,
             sqlite,
             sqlite_unbatched,
             sqlite_cached,
+            sqlite_sealed,
         }
     };
 }
@@ -97,6 +99,7 @@ impl World {
         let settings = Settings {
             cache_ms: cache.map(|bound| bound.as_millis() as u64),
             unbatched: name.ends_with("unbatched"),
+            sealed: name.ends_with("sealed"),
             limit: Some(LIMIT as u32),
             pooled,
             ..Settings::new(&url)

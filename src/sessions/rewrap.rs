@@ -1,0 +1,163 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+};
+
+use super::Sessions;
+use crate::{
+    context::Context,
+    encryption::{is_sealed, key_id},
+    error::{Error, ErrorKind, Result},
+    session::SessionData,
+    store::Record,
+    token::SessionId,
+};
+
+/// How many sessions are read at a time.
+const CHUNK: u32 = 200;
+
+type OnProgress = Box<dyn FnMut(&RewrapReport) + Send>;
+
+/// Seals sessions again, with the active key: [`Sessions::rewrap`]. Await it.
+#[must_use = "nothing is sealed before this is awaited"]
+pub struct Rewrap {
+    context: Arc<Context>,
+    after: Option<SessionId>,
+    is_dry: bool,
+    on_progress: OnProgress,
+}
+
+impl fmt::Debug for Rewrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewrap")
+            .field("after", &self.after)
+            .field("is_dry", &self.is_dry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`Rewrap`] has done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RewrapReport {
+    /// The number of sessions that were read.
+    pub read: u64,
+    /// The number of sessions that were sealed again.
+    pub sealed: u64,
+    /// The number of sessions whose data was changed or moved by a person, and does not open.
+    pub unreadable: u64,
+    /// The keys of the sessions when they were read, and how many each had. `None`: not sealed.
+    pub keys: BTreeMap<Option<String>, u64>,
+    /// The last session that was read, to go on after it: [`Rewrap::after`].
+    pub last: Option<SessionId>,
+}
+
+impl Sessions {
+    /// Seals the live sessions of this realm with the active key, if they are plain, or sealed with another key or
+    /// algorithm. Requests go on meanwhile, and no write of theirs is lost. Sessions that begin meanwhile have the
+    /// active key anyway, if all nodes have it as the active one.
+    ///
+    /// It may end at any time, and be started again: what is sealed already is only read.
+    ///
+    /// ```no_run
+    /// # async fn example(sessions: sessile::Sessions) -> Result<(), sessile::Error> {
+    /// let report = sessions.rewrap().await?;
+    /// // Has any session still another key?
+    /// let report = sessions.rewrap().dry_run(true).await?;
+    /// println!("{:?}", report.keys);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cost
+    ///
+    /// Reads the data of every session of the realm: two statements for each 200 of them, and one more for each session
+    /// that is sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](ErrorKind::Configuration) if no keys are set. [`Encryption`](ErrorKind::Encryption) if this node
+    /// lacks the key of a session: the others have been sealed then.
+    pub fn rewrap(&self) -> Rewrap {
+        let context = self.0.clone();
+        Rewrap { context, after: None, is_dry: false, on_progress: Box::new(|_| ()) }
+    }
+}
+
+impl Rewrap {
+    /// Goes on after a session: [`RewrapReport::last`].
+    pub fn after(mut self, last: SessionId) -> Self {
+        self.after = Some(last);
+        self
+    }
+
+    /// Seals nothing, opens nothing, and only counts the keys. Default: no.
+    pub fn dry_run(mut self, is_dry: bool) -> Self {
+        self.is_dry = is_dry;
+        self
+    }
+
+    /// Calls a function after each 200 sessions.
+    pub fn on_progress(mut self, on: impl FnMut(&RewrapReport) + Send + 'static) -> Self {
+        self.on_progress = Box::new(on);
+        self
+    }
+
+    async fn run(mut self) -> Result<RewrapReport> {
+        let Some(encryption) = self.context.sealer.encryption.clone() else {
+            let message = "there is no key to seal with: use SessionsBuilder::encryption";
+            return Err(Error::new(ErrorKind::Configuration, message));
+        };
+        let mut report = RewrapReport { last: self.after, ..RewrapReport::default() };
+        let mut failed = None;
+        loop {
+            let ids = self.context.store.scan(report.last, CHUNK).await?;
+            let Some(last) = ids.last() else {
+                return failed.map_or(Ok(report), Err);
+            };
+            report.last = Some(*last);
+            for record in self.context.store.load_all(&ids).await? {
+                report.read += 1;
+                *report.keys.entry(key_of(&record)).or_default() += 1;
+                if self.is_dry || !encryption.is_old(&record.data) {
+                    continue;
+                }
+                match seal(&self.context, record).await {
+                    Ok(is_sealed) => report.sealed += u64::from(is_sealed),
+                    Err(error) if error.kind() == ErrorKind::WrongType => report.unreadable += 1,
+                    Err(error) if error.kind() == ErrorKind::Encryption => {
+                        failed = failed.or(Some(error));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            (self.on_progress)(&report);
+        }
+    }
+}
+
+/// An unknown envelope counts as one whose key has no name.
+fn key_of(record: &Record) -> Option<String> {
+    is_sealed(&record.data).then(|| key_id(&record.data).unwrap_or_default().to_owned())
+}
+
+/// Writes the data as it is, as a job does that changes a value. Returns whether the session was still live.
+async fn seal(context: &Arc<Context>, record: Record) -> Result<bool> {
+    let done = async { SessionData::open(context.clone(), record).await?.write_again().await };
+    match done.await {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::SessionEnded => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl IntoFuture for Rewrap {
+    type Output = Result<RewrapReport>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
