@@ -126,7 +126,7 @@ impl Facts {
         &self.violations
     }
 
-    fn violation(&mut self, asked: &Asked<'_>, text: String) {
+    fn violation(&mut self, asked: &Asked<'_>, text: &str) {
         self.violations.push(format!("{}: {text}", asked.what));
     }
 
@@ -134,7 +134,7 @@ impl Facts {
     pub fn answered(&mut self, asked: &Asked<'_>, answer: &Answer) -> bool {
         let took = asked.span.answered - asked.span.begun;
         if took > LONGEST {
-            self.violation(asked, format!("the answer took {took:?}"));
+            self.violation(asked, &format!("the answer took {took:?}"));
         }
         match &answer.result {
             Ok(_) => {
@@ -146,7 +146,7 @@ impl Facts {
                 *self.failures.entry(kind.clone()).or_default() += 1;
                 if !EXPECTED.contains(&kind.as_str()) {
                     let message = answer.message.as_deref().unwrap_or_default();
-                    self.violation(asked, format!("failed as {kind}: {message}"));
+                    self.violation(asked, &format!("failed as {kind}: {message}"));
                 }
                 false
             }
@@ -167,11 +167,11 @@ impl Facts {
         let Some((view, id)) = in_session(answer) else { return };
         if !is_genuine {
             return self
-                .violation(asked, format!("a token that nobody has handed out opened {id}"));
+                .violation(asked, &format!("a token that nobody has handed out opened {id}"));
         }
         let old = asked.span.begun.checked_sub(asked.bound).unwrap_or(asked.span.begun);
         if token.and_then(|token| self.replaced.get(token)).is_some_and(|at| *at < old) {
-            self.violation(asked, format!("a token that was replaced opened {id}"));
+            self.violation(asked, &format!("a token that was replaced opened {id}"));
         }
         self.is_alive(asked, id, old);
         self.see(view, id, asked.span);
@@ -183,7 +183,7 @@ impl Facts {
             let text = format!(
                 "{id} counts {count}, and has {least} additions that were answered and at most {most}"
             );
-            self.violation(asked, text);
+            self.violation(asked, &text);
         }
     }
 
@@ -194,7 +194,7 @@ impl Facts {
             let by = &self.sessions[&id].ended_by;
             self.violation(
                 asked,
-                format!("{id} is alive {ago:?} after its end was answered: {by}"),
+                &format!("{id} is alive {ago:?} after its end was answered: {by}"),
             );
         }
     }
@@ -256,9 +256,12 @@ impl Facts {
         let (least, most) = (session.base + before + 1, session.base + session.adding);
         session.added.push(asked.span.answered);
         if !session.sums.insert(sum) {
-            self.violation(asked, format!("two additions of {id} returned {sum}"));
+            self.violation(asked, &format!("two additions of {id} returned {sum}"));
         } else if sum < least || sum > most {
-            self.violation(asked, format!("{id} counts {sum}, between {least} and {most} was due"));
+            self.violation(
+                asked,
+                &format!("{id} counts {sum}, between {least} and {most} was due"),
+            );
         }
     }
 
@@ -272,7 +275,7 @@ impl Facts {
     /// A value that is there once was taken.
     pub fn took(&mut self, asked: &Asked<'_>, value: u64) {
         if !self.taken.insert(value) {
-            self.violation(asked, format!("{value} was taken twice"));
+            self.violation(asked, &format!("{value} was taken twice"));
         }
     }
 
@@ -340,7 +343,7 @@ impl Facts {
         let session = self.sessions.entry(id).or_default();
         session.ends += 1;
         if session.ends > 1 {
-            self.violation(asked, format!("{id} was ended twice"));
+            self.violation(asked, &format!("{id} was ended twice"));
         }
     }
 

@@ -73,7 +73,9 @@ impl Remote {
                     break;
                 };
                 let caller = lock(&answered).as_mut().and_then(|waiting| waiting.remove(&number));
-                caller.map(|caller| caller.send(answer));
+                if let Some(caller) = caller {
+                    caller.send(answer).ok();
+                }
             }
             lock(&answered).take();
         });

@@ -295,7 +295,9 @@ impl Work {
         match act {
             Act::LogIn { .. } | Act::CompleteLogIn(_) => facts.may_have_logged_in(before.id),
             Act::LogOut => {
-                before.id.map(|id| facts.may_have_ended(id));
+                if let Some(id) = before.id {
+                    facts.may_have_ended(id);
+                }
             }
             Act::LogOutDevice(id) => facts.may_have_ended(*id),
             _ => {}
@@ -408,7 +410,7 @@ impl Work {
             Job::Revoke(id) => facts.may_have_ended(id),
             Job::RevokeUser(user) if is_done => facts.revoked(&asked, Some(&user), None),
             Job::RevokeOthers(user, keep) if is_done => {
-                facts.revoked(&asked, Some(&user), Some(keep))
+                facts.revoked(&asked, Some(&user), Some(keep));
             }
             Job::RevokeAll if is_done => facts.revoked(&asked, None, None),
             Job::Forget(user) => facts.forgot(&asked, &user, is_done),

@@ -4,6 +4,8 @@
 //! A failure prints the shortest calls that fail, and keeps their seed in the folder `proptest-regressions`.
 //! `PROPTEST_CASES` sets the number of cases.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../../../servers/bouncer.rs"]
 mod bouncer;
 mod calls;
