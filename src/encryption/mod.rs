@@ -41,7 +41,7 @@
 //!
 //! # Errors
 //!
-//! [`ErrorKind::Encryption`](crate::ErrorKind::Encryption), for which the layer answers 503: the node has no key of that
+//! [`ErrorKind::Encryption`], for which the layer answers 503: the node has no key of that
 //! name, or another one under that name, or the key is retired; or the data is plain, and plain data is not allowed.
 //! Nothing was changed, and the cookie stays. A session whose data was changed or moved cannot be read: it is as a row
 //! that a person has edited ([`Session`](crate::Session)).

@@ -51,7 +51,7 @@ pub(crate) struct World {
 
 enum AnyNode {
     Here(Arc<Node>),
-    Elsewhere(Remote),
+    Elsewhere(Box<Remote>),
 }
 
 enum Pool {
@@ -112,7 +112,7 @@ impl World {
             }
             let program = tokio::process::Command::new(env!("CARGO_BIN_EXE_sessile-soak"));
             let other = Remote::start(program, &settings).await.expect("another process");
-            nodes.push(AnyNode::Elsewhere(other));
+            nodes.push(AnyNode::Elsewhere(Box::new(other)));
             nodes
         });
         Self { runtime, nodes, pool, cache, _bouncer: bouncer, _folder: folder }
