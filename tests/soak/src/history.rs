@@ -195,7 +195,10 @@ fn count(view: &View) -> u64 {
 mod tests {
     use super::*;
 
-    fn history(calls: &[(u64, Op, Option<(u64, Ret)>)]) -> OneHistory {
+    /// When it was made, and when and how it was answered.
+    type Call = (u64, Op, Option<(u64, Ret)>);
+
+    fn history(calls: &[Call]) -> OneHistory {
         let calls = calls.iter().map(|(begun, op, answered)| Entry {
             begun: *begun,
             op: *op,
