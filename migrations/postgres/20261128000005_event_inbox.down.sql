@@ -26,6 +26,8 @@ comment on view sessile.session_events is
     'What happened to sessions, kept after the session''s row is gone (90 days by default). Indexed by user_id and by at: a query with a condition on neither reads all events.';
 
 drop table sessile.session_event_inbox;
+alter table sessile.session_event_log replica identity default;
+alter table sessile.session_cleanup_log replica identity default;
 create or replace function sessile.refuse_change_of_event() returns trigger language plpgsql as $$
 begin
     raise exception 'session_event_log is append-only: an event is never changed'

@@ -20,6 +20,11 @@ create table sessile.session_event_inbox (
 -- Each run of the cleanup deletes all rows, so the number of rows that a vacuum found last says nothing about the next one.
 alter table sessile.session_event_inbox set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
+-- A publication of all tables would otherwise refuse each deletion, because these tables have no primary key.
+alter table sessile.session_event_inbox replica identity full;
+alter table sessile.session_event_log replica identity full;
+alter table sessile.session_cleanup_log replica identity full;
+
 comment on table sessile.session_event_inbox is
     'Events that the cleanup has not filed into session_event_log yet, with the same columns. Read both through the view session_events.';
 comment on column sessile.session_event_inbox.at is 'As in session_event_log.';

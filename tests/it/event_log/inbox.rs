@@ -350,10 +350,25 @@ async fn a_pass_reads_each_page_once_and_reaches_the_last() {
     }
     assert_eq!(begins, [0, 999, 1999, 2999]);
     // Empty pages, and one event after them.
-    let last =
-        format!("insert into sessile.session_event_inbox (at, event) values (now(), 'at the end')");
-    db.run(&last, "").await;
+    let last = "insert into sessile.session_event_inbox (at, event) values (now(), 'at the end')";
+    db.run(last, "").await;
     assert_eq!(places(&db).await, (1, i64::from(PAGES)));
     assert_eq!(db.sessions().await.sweep().await.unwrap().filed, 1);
+    db.drop().await;
+}
+
+/// It would refuse the deletions in a table that has neither a primary key nor another replica identity.
+#[tokio::test]
+async fn a_publication_of_all_tables_lets_the_cleanup_work() {
+    let db = Db::postgres().await;
+    db.run("create publication everything for all tables", "").await;
+    let sessions = db.sessions().await;
+    Browser::logged_in(&sessions, "ada").await;
+    db.pass(days(60)).await;
+    for filed in [1, 1, 0] {
+        assert_eq!(sessions.sweep().await.unwrap().filed, filed);
+    }
+    sessions.forget_user("ada").await.unwrap();
+    assert_eq!(places(&db).await, (0, 0));
     db.drop().await;
 }
