@@ -178,6 +178,8 @@ impl Policy {
     /// Whether log-ins, log-outs, revocations, expiries and the like are recorded in the database, in the view
     /// `session_events`: see `docs/sql.md`. Each is recorded in the transaction that makes it, with the client's address
     /// and user agent. Default: yes.
+    ///
+    /// The cleanup files the events, and without a cleanup, lists of events become slower and slower.
     #[must_use]
     pub fn record_events(mut self, record: bool) -> Self {
         self.record_events = record;

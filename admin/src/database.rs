@@ -338,6 +338,27 @@ async fn writable(url: &str) -> Result<Backend> {
 }
 
 #[cfg(test)]
+impl Database {
+    /// How the database would answer.
+    pub(crate) async fn plan(&self, mut ask: Statement) -> String {
+        let explain =
+            if self.kind() == Kind::Postgres { "explain " } else { "explain query plan " };
+        ask.text.insert_str(0, explain);
+        let steps: Result<Vec<String>, _> = match &self.reads {
+            Pool::Postgres(pool) => {
+                let rows = bound!(Postgres, &ask).fetch_all(pool).await.unwrap();
+                rows.iter().map(|row| row.try_get(0)).collect()
+            }
+            Pool::Sqlite(pool) => {
+                let rows = bound!(Sqlite, &ask).fetch_all(pool).await.unwrap();
+                rows.iter().map(|row| row.try_get("detail")).collect()
+            }
+        };
+        steps.unwrap().join("\n")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -150,20 +150,7 @@ impl FromStr for EventKey {
 impl Database {
     /// A page of the events that a filter lets through.
     pub async fn events(&self, filter: &EventFilter) -> Result<EventPage> {
-        let mut ask = self.statement();
-        ask.sql("select ").object(COLUMNS).sql(" from ");
-        if filter.scans() {
-            ask.sql("(select * from ");
-            self.event_window(&mut ask, filter);
-            ask.sql(ORDER).sql(" limit ").integer(filter.scan.into());
-            ask.sql(") as window_rows where true");
-        } else {
-            self.event_window(&mut ask, filter);
-        }
-        conditions(&mut ask, filter);
-        ask.sql(ORDER).sql(" limit ").integer(filter.limit.into());
-        ask.sql(" offset ").integer(filter.after.map_or(0, |key| key.shown.into()));
-        let events: Vec<Event> = self.rows(&ask).await?;
+        let events: Vec<Event> = self.rows(&self.page_of_events(filter)).await?;
         let end = match events.last() {
             Some(last) if events.len() >= filter.limit as usize => Some(last.at),
             _ if filter.scans() => self.last_in_window(filter).await?,
@@ -173,8 +160,26 @@ impl Database {
         Ok(EventPage { events, next })
     }
 
+    pub(crate) fn page_of_events(&self, filter: &EventFilter) -> Statement {
+        let mut ask = self.statement();
+        // The inner select has the order and the limit, because SQLite would otherwise sort all events of both tables.
+        ask.sql("select ").object(COLUMNS).sql(" from (select * from ");
+        self.event_window(&mut ask, filter);
+        if filter.scans() {
+            ask.sql(ORDER).sql(" limit ").integer(filter.scan.into());
+            ask.sql(") as window_rows where true");
+            conditions(&mut ask, filter);
+            page(&mut ask, filter);
+        } else {
+            conditions(&mut ask, filter);
+            page(&mut ask, filter);
+            ask.sql(") as page").sql(ORDER);
+        }
+        ask
+    }
+
     fn event_window(&self, ask: &mut Statement, filter: &EventFilter) {
-        ask.per("sessile.session_events", "session_event_log").sql(" as log where true");
+        ask.per("sessile.session_events", "session_events_raw").sql(" as log where true");
         if let Some(key) = filter.after {
             ask.sql(" and at <= ").moment(key.at);
         }
@@ -194,12 +199,22 @@ impl Database {
             #[serde(deserialize_with = "moment::moment")]
             at: DateTime<Utc>,
         }
-        let mut ask = self.statement();
-        ask.sql("select ").object(&["at"]).sql(" from ");
-        self.event_window(&mut ask, filter);
-        ask.sql(ORDER).sql(" limit 1 offset ").integer(i64::from(filter.scan) - 1);
+        let ask = self.last_event_of_window(filter);
         Ok(self.rows::<Last>(&ask).await?.pop().map(|last| last.at))
     }
+
+    pub(crate) fn last_event_of_window(&self, filter: &EventFilter) -> Statement {
+        let mut ask = self.statement();
+        ask.sql("select ").object(&["at"]).sql(" from (select * from ");
+        self.event_window(&mut ask, filter);
+        ask.sql(ORDER).sql(" limit 1 offset ").integer(i64::from(filter.scan) - 1).sql(") as last");
+        ask
+    }
+}
+
+fn page(ask: &mut Statement, filter: &EventFilter) {
+    ask.sql(ORDER).sql(" limit ").integer(filter.limit.into());
+    ask.sql(" offset ").integer(filter.after.map_or(0, |key| key.shown.into()));
 }
 
 fn conditions(ask: &mut Statement, filter: &EventFilter) {

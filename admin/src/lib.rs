@@ -21,6 +21,8 @@ mod error;
 mod events;
 mod moment;
 mod overview;
+#[cfg(test)]
+mod plans;
 mod realms;
 mod schema;
 mod sessions;

@@ -151,6 +151,10 @@ impl Database {
 
     /// The events of each hour or day since a moment, the oldest first. It reads all events since then, through the index.
     pub async fn activity(&self, since: DateTime<Utc>, bucket: Bucket) -> Result<Vec<Period>> {
+        self.rows(&self.events_by(since, bucket)).await
+    }
+
+    pub(crate) fn events_by(&self, since: DateTime<Utc>, bucket: Bucket) -> Statement {
         let (postgres, sqlite) = match bucket {
             Bucket::Hour => ("date_trunc('hour', at, 'UTC')", "at - at % 3600000"),
             Bucket::Day => ("date_trunc('day', at, 'UTC')", "at - at % 86400000"),
@@ -166,9 +170,9 @@ impl Database {
         ask.sql(") from (select ")
             .per(postgres, sqlite)
             .sql(" as begins_at, event, session_id from ");
-        ask.per("sessile.session_events", "session_event_log").sql(" where at >= ").moment(since);
+        ask.per("sessile.session_events", "session_events_raw").sql(" where at >= ").moment(since);
         ask.sql(") as events group by begins_at order by begins_at");
-        self.rows(&ask).await
+        ask
     }
 
     /// The events of the last seconds, as one period that begins then. It reads these events, through the index.
@@ -275,6 +279,19 @@ impl Database {
         // Not from the statistics: the index has these rows side by side.
         let rows = self.counted(table, &condition).await?;
         Ok(Some(Backlog { rows, oldest }))
+    }
+
+    /// Whether the cleanup has left events in the inbox for this long. `false` if the user may not read them.
+    pub(crate) async fn leaves_events_for(&self, time: TimeDelta) -> Result<bool> {
+        let mut ask = self.statement();
+        ask.per("select json_build_object(", "select json_object(")
+            .sql("'number', count(*)) from (select 1 as one from ");
+        ask.per("sessile.session_event_inbox", "session_event_inbox").sql(" where at < ");
+        ask.ago(time.num_seconds()).sql(" limit 1) as old");
+        match self.one::<Number>(&ask).await {
+            Err(error) if error.kind() == ErrorKind::Refused => Ok(false),
+            found => Ok(found?.number > 0),
+        }
     }
 
     /// Counts rows, but not more than [`Count::EXACT_UP_TO`]. The texts are the library's own.

@@ -151,7 +151,7 @@ impl Database {
             order by pg_relation_size(c.oid) desc, c.relname",
             "select json_object('name', s.name, 'kind', s.type, 'bytes', sum(p.pgsize))
             from sqlite_schema as s join dbstat as p on p.name = s.name
-            where s.tbl_name in ('sessions', 'session_cutoffs', 'session_event_log', 'session_cleanup_log', 'session_schema')
+            where s.tbl_name in ('sessions', 'session_cutoffs', 'session_event_log', 'session_event_inbox', 'session_cleanup_log', 'session_schema')
             group by s.name order by sum(p.pgsize) desc, s.name",
         );
         self.rows(&ask).await

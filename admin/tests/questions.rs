@@ -20,6 +20,8 @@ support::cases! {
     realms_are_found_without_reading_sessions,
     the_events_tell_what_happened,
     pages_of_events_join_to_the_whole_list_even_if_all_are_of_one_moment,
+    events_are_found_before_and_after_they_are_filed,
+    events_that_nobody_files_are_a_finding,
     the_overview_counts,
     a_row_that_a_person_has_edited_is_in_the_list,
     the_migrations_tell_which_are_missing,
@@ -262,8 +264,8 @@ async fn pages_of_events_join_to_the_whole_list_even_if_all_are_of_one_moment(db
         log_in(&sessions, &format!("user {user}"), "203.0.113.7", FIREFOX).await;
     }
     // Two moments with many events each, as a sweep writes them.
-    for _ in 0..2 {
-        db.run("insert into session_event_log (at, event, realm, session_id, user_id) select (select max(at) from session_event_log) + {s}, 'expired', '', id, user_id from sessions").await;
+    for (table, seconds) in [("session_event_log", 1), ("session_event_inbox", 2)] {
+        db.run(&format!("insert into {table} (at, event, realm, session_id, user_id) select (select max(at) from session_event_inbox) + {seconds} * {{s}}, 'expired', '', id, user_id from sessions")).await;
     }
     let database = open(&db).await;
     for filter in [
@@ -289,6 +291,56 @@ async fn pages_of_events_join_to_the_whole_list_even_if_all_are_of_one_moment(db
             }
         }
     }
+}
+
+async fn events_are_found_before_and_after_they_are_filed(db: Db) {
+    let sessions = db.sessions().await;
+    for user in ["ada", "bob", "ada"] {
+        log_in(&sessions, user, "203.0.113.7", FIREFOX).await;
+    }
+    let database = open(&db).await;
+    let any = EventFilter::default();
+    let filters = [
+        any.clone(),
+        EventFilter::of_user("ada"),
+        EventFilter { events: vec!["logged_in".into()], ..any.clone() },
+        EventFilter { actor: Some("user".into()), limit: 2, ..any },
+    ];
+    let since = database.now().await.unwrap() - chrono::TimeDelta::hours(1);
+    let asked = async || {
+        let mut found = Vec::new();
+        for filter in &filters {
+            found.push(database.events(filter).await.unwrap().events);
+        }
+        (found, database.activity(since, Bucket::Day).await.unwrap())
+    };
+    let before = asked().await;
+    assert_eq!(before.0.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2, 3, 2]);
+    assert_eq!(before.1.iter().map(|day| day.logged_in).sum::<u64>(), 3);
+    assert_eq!(sessions.sweep().await.unwrap().filed, 3);
+    assert_eq!(asked().await, before);
+    let sizes = database.sizes().await.unwrap();
+    assert!(sizes.iter().any(|size| size.name == "session_event_inbox"), "{sizes:?}");
+}
+
+/// Even if no session has expired yet.
+async fn events_that_nobody_files_are_a_finding(db: Db) {
+    let sessions = db.sessions().await;
+    log_in(&sessions, "ada", "203.0.113.7", FIREFOX).await;
+    let database = open(&db).await;
+    let cleanup = async || {
+        let clock = database.now().await.unwrap().timestamp_millis().unsigned_abs();
+        let found = database.doctor(std::time::Duration::from_millis(clock)).await.unwrap();
+        found.into_iter().filter(|finding| finding.check == "cleanup").collect::<Vec<_>>()
+    };
+    assert!(cleanup().await.iter().all(|finding| finding.ok));
+    db.run("insert into session_event_inbox (at, event, user_id) values ({now} - 3700 * {s}, 'logged_in', 'ada')").await;
+    let found = cleanup().await;
+    assert!(found.len() == 1 && !found[0].ok, "{found:?}");
+    assert!(found[0].finding.contains("in the inbox"), "{found:?}");
+    assert!(found[0].remedy.as_ref().unwrap().contains("cleanup"), "{found:?}");
+    sessions.sweep().await.unwrap();
+    assert!(cleanup().await.iter().all(|finding| finding.ok));
 }
 
 async fn the_overview_counts(db: Db) {

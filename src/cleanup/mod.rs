@@ -31,7 +31,9 @@ const STOPS_WITHIN: Duration = Duration::from_secs(5);
 pub struct CleanupReport {
     /// Expired rows that were deleted.
     pub rows: u64,
-    /// The number of statements.
+    /// Events that were filed, which means: moved from the inbox into the log of events.
+    pub filed: u64,
+    /// The number of statements, without the look into an inbox that has no events.
     pub batches: u64,
     /// The duration of the run, pauses included.
     pub elapsed: Duration,
@@ -60,8 +62,8 @@ impl CleanupBuilder {
         Self { context, schedule, batch: 2_000, pause, jitter: None, hook: None, batch_hook: None }
     }
 
-    /// The maximum number of rows, of old cut-offs of log-ins, and of old events, that a statement deletes. Default: 2,000,
-    /// which takes a database a few tenths of a second. If a large part of a Postgres table has expired, a
+    /// The maximum number of rows, of old cut-offs of log-ins, and of old events, that a statement deletes, and of events
+    /// that a statement files. Default: 2,000, which takes a database a few tenths of a second. If a large part of a Postgres table has expired, a
     /// statement deletes all expired rows on 3,000 pages instead.
     pub fn batch(mut self, rows: u32) -> Self {
         self.batch = rows.max(1);
@@ -98,7 +100,7 @@ impl CleanupBuilder {
         self
     }
 
-    /// Sweeps once, now, until nothing is left. Skips rows that another transaction has locked: a later run
+    /// Sweeps once, now, until nothing is left: files events, and then deletes. Skips rows that another transaction has locked: a later run
     /// deletes them.
     pub async fn run_once(&self) -> Result<CleanupReport> {
         self.run(&mut Stop::never()).await
@@ -181,14 +183,51 @@ impl CleanupBuilder {
         Ok(report)
     }
 
-    /// Sweeps by the index, batch after batch, until a batch is not full. If the first batch is full, there
-    /// may be a backlog, which a pass through the whole table deletes faster.
+    /// First files the events that wait in the inbox. Those of this run are left to the next one, so that the sweep of a
+    /// backlog does not take the time that the indexes of the log take.
     async fn sweep(
         &self,
         begun: Instant,
         stop: &mut Stop,
         report: &mut CleanupReport,
     ) -> Result<()> {
+        if self.file_events(begun, stop, report).await?.is_continue() {
+            self.delete(begun, stop, report).await?;
+        }
+        Ok(())
+    }
+
+    /// One pass through the inbox. Breaks if the run must end.
+    async fn file_events(
+        &self,
+        begun: Instant,
+        stop: &mut Stop,
+        report: &mut CleanupReport,
+    ) -> Result<ControlFlow<()>> {
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let filed = self.context.store.file_events(from, self.batch).await?;
+            next = filed.next;
+            if filed.events > 0 {
+                report.filed += filed.events;
+                report.batches += 1;
+                if self.tell(begun, report).is_break() || self.is_over(stop).await {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Deletes by the index, batch after batch, until a batch is not full. If the first batch is full, there
+    /// may be a backlog, which a pass through the whole table deletes faster.
+    async fn delete(
+        &self,
+        begun: Instant,
+        stop: &mut Stop,
+        report: &mut CleanupReport,
+    ) -> Result<()> {
+        let before = report.batches;
         loop {
             let rules = &self.context.rules;
             let sweep = Sweep {
@@ -207,7 +246,7 @@ impl CleanupBuilder {
                 return Ok(());
             }
             if is_full
-                && report.batches == 1
+                && report.batches == before + 1
                 && let Some(pages) = self.pages_of_a_backlog().await
                 && let Ok(ended) = self.sweep_pages(pages, begun, stop, report).await
                 && (ended.is_break() || !cutoffs_left)
@@ -246,6 +285,11 @@ impl CleanupBuilder {
             }
             Swept::Busy => report.busy = true,
         }
+        self.tell(begun, report)
+    }
+
+    /// Shows the report to the hook. Breaks if the hook ends the run.
+    fn tell(&self, begun: Instant, report: &mut CleanupReport) -> ControlFlow<()> {
         report.elapsed = begun.elapsed();
         self.batch_hook.as_ref().map_or(ControlFlow::Continue(()), |hook| hook(report))
     }

@@ -11,9 +11,9 @@ use crate::{
     metrics,
     realm::Realm,
     store::{
-        CleanupRun, End, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession, Page,
-        Reauthentication, Record, Renewal, Revocation, Revoke, Save, Scope, SessionInfo, Store,
-        SupersededUse, Survey, Sweep, Swept, Touch,
+        CleanupRun, End, Filed, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession,
+        Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, Scope, SessionInfo,
+        Store, SupersededUse, Survey, Sweep, Swept, Touch,
     },
     token::SessionId,
 };
@@ -257,6 +257,11 @@ impl Observed {
     pub(crate) async fn sweep(&self, sweep: &Sweep) -> Result<Swept> {
         let span = span!(self, "sweep", limit = sweep.limit);
         self.run("sweep", span, self.store.sweep(sweep)).await
+    }
+
+    pub(crate) async fn file_events(&self, from: u64, limit: u32) -> Result<Filed> {
+        let span = span!(self, "file_events", from, limit);
+        self.run("file_events", span, self.store.file_events(from, limit)).await
     }
 
     pub(crate) async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {

@@ -154,7 +154,8 @@ impl Sessions {
         Ok(Revocation::new(ended + self.0.store.forget(&user_id).await?, None))
     }
 
-    /// Deletes all expired rows now, in batches. An expired session is unusable even before its row is deleted.
+    /// Files the events that wait in the inbox, and then deletes all expired rows, in batches. An expired session is
+    /// unusable even before its row is deleted.
     pub async fn sweep(&self) -> Result<CleanupReport> {
         self.cleanup(Schedule::every(crate::days(1))).run_once().await
     }

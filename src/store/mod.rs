@@ -40,7 +40,7 @@ pub use connect::{ConnectOptions, connect, connect_with};
 pub use log_in::{Admission, Began, Cutoff, LogIn, LogInOutcome, OnLimit};
 pub use record::{PageKey, PendingLogIn, Record, Replaced, SecretCheck, SessionInfo};
 pub use request::{
-    Cause, Changed, CleanupRun, End, Holder, HolderState, Invalidation, NewPendingLogIn,
+    Cause, Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, NewPendingLogIn,
     NewSession, Page, Reauthentication, Renewal, Revocation, Revoke, Save, Scope, SupersededUse,
     Survey, Sweep, Swept, Touch,
 };
@@ -180,6 +180,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
         let _ = (pages, is_recorded);
         Ok(Swept::Rows(0))
+    }
+
+    /// Files events: moves at most `limit` of them from the inbox, into which other verbs write them, to the log, which has
+    /// indexes. Skips events that another transaction has locked, and moves nothing if another sweeper is at work.
+    ///
+    /// A pass through the inbox begins with `from` 0 and goes on with [`Filed::next`]. It files every event that was in
+    /// the inbox when it began and was not locked. A store without an inbox needs no such verb.
+    async fn file_events(&self, from: u64, limit: u32) -> Result<Filed> {
+        let _ = (from, limit);
+        Ok(Filed::default())
     }
 
     /// Adds a run of the cleanup to the log of runs, and deletes old runs from it.

@@ -303,6 +303,15 @@ pub struct Sweep {
     pub keeps_events_for: u32,
 }
 
+/// The result of one statement that files events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filed {
+    /// The number of events that were moved into the log.
+    pub events: u64,
+    /// Where the next statement begins, or `None` after the end of the inbox.
+    pub next: Option<u64>,
+}
+
 /// A run of the cleanup, for the log of runs.
 #[derive(Clone, Debug)]
 pub struct CleanupRun {

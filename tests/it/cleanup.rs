@@ -344,6 +344,7 @@ async fn no_plan_for_pages_is_kept() {
     let pool = PgPoolOptions::new().max_connections(1).connect(&db.url).await.unwrap();
     let store = PostgresStore::new(pool.clone());
     store.sweep_pages(0..1, true).await.unwrap();
+    store.file_events(0, 10).await.unwrap();
     let kept: i64 = query_scalar(
         "select count(*) from pg_prepared_statements
          where statement like '%delete%ctid%' and statement not like '%pg_prepared_statements%'",
@@ -392,6 +393,7 @@ async fn a_sweep_leaves_the_durability_of_its_connection_alone() {
     let store = PostgresStore::new(pool.clone());
     store.sweep(&up_to(10)).await.unwrap();
     store.sweep_pages(0..1, true).await.unwrap();
+    store.file_events(0, 10).await.unwrap();
     let setting: String = query_scalar("show synchronous_commit").fetch_one(&pool).await.unwrap();
     assert_eq!(setting, "on");
     pool.close().await;

@@ -15,14 +15,14 @@ use crate::support::{
     tap::{Gate, Hook, Verb, tapped},
 };
 
-/// Reports each sweep, and is not a real database.
+/// Reports the first call of each run, and is not a real database.
 #[derive(Debug)]
 struct Sweeps(UnboundedSender<Instant>);
 
 #[async_trait]
 impl Hook for Sweeps {
     async fn before(&self, verb: Verb) -> Result<()> {
-        if verb == Verb::Sweep {
+        if verb == Verb::FileEvents {
             self.0.send(Instant::now()).ok();
         }
         Err(Error::database(sqlx::Error::PoolTimedOut))
@@ -114,7 +114,7 @@ struct Silent(UnboundedSender<Instant>);
 #[async_trait]
 impl Hook for Silent {
     async fn before(&self, verb: Verb) -> Result<()> {
-        if verb == Verb::Sweep {
+        if verb == Verb::FileEvents {
             self.0.send(Instant::now()).ok();
         }
         std::future::pending().await

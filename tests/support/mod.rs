@@ -280,6 +280,14 @@ impl Db {
         .await
     }
 
+    /// Deletes all events, filed or not.
+    pub async fn delete_events(&self) {
+        for table in ["session_event_inbox", "session_event_log"] {
+            let sqlite = format!("delete from {table}");
+            self.run(&sqlite.replace(table, &format!("sessile.{table}")), &sqlite).await;
+        }
+    }
+
     /// How many rows there are, live or not.
     pub async fn rows(&self) -> i64 {
         self.number("select count(*) from sessile.sessions", "select count(*) from sessions").await

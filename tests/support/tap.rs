@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use sessile::{
     Error, Realm, Result, Revocation, SessionId, SessionInfo,
     store::{
-        Backend, Changed, CleanupRun, End, Holder, HolderState, Invalidation, Lanes, LogIn,
+        Backend, Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, Lanes, LogIn,
         LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revoke, Save, Store,
         SupersededUse, Survey, Sweep, Swept, Touch,
     },
@@ -40,6 +40,7 @@ pub enum Verb {
     Forget,
     Sweep,
     Survey,
+    FileEvents,
     LogCleanup,
     LogSuperseded,
     Migrate,
@@ -175,6 +176,10 @@ impl Store for Tap {
 
     async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
         self.around(Verb::Sweep, self.inner.sweep_pages(pages, is_recorded)).await
+    }
+
+    async fn file_events(&self, from: u64, limit: u32) -> Result<Filed> {
+        self.around(Verb::FileEvents, self.inner.file_events(from, limit)).await
     }
 
     async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {

@@ -33,8 +33,8 @@ impl Finding {
     }
 }
 
-/// A row that the cleanup could have deleted this long ago is a sign that no cleanup runs: it usually runs every few
-/// minutes.
+/// A row that the cleanup could have deleted this long ago, or an event that it could have filed, is a sign that no cleanup
+/// runs: it usually runs every few minutes.
 const LATE: TimeDelta = TimeDelta::hours(1);
 
 /// The indexes of the schema: each is needed by a statement of the library.
@@ -168,17 +168,25 @@ impl Database {
             ));
         }
         let now = self.now().await?;
-        match backlog.oldest {
+        let late = match backlog.oldest {
             Some(oldest) if now - oldest > LATE => {
+                Some(format!("{} expired rows, the oldest since {oldest}", backlog.rows))
+            }
+            _ if self.leaves_events_for(LATE).await? => {
+                Some("events have waited in the inbox for more than an hour".to_owned())
+            }
+            _ => None,
+        };
+        match late {
+            Some(late) => {
                 let since = last.map_or("no run is recorded".to_owned(), |run| {
                     format!("the last run was at {}", run.ended_at)
                 });
-                let finding =
-                    format!("{} expired rows, the oldest since {oldest}; {since}", backlog.rows);
+                let finding = format!("{late}; {since}");
                 let remedy = "let a node run the cleanup (`Sessions::spawn_cleanup`), or run `sessile cleanup --every 5m`";
                 found.push(Finding::fault(CHECK, finding, remedy));
             }
-            _ => found.push(Finding::well(CHECK, format!("{} expired rows wait", backlog.rows))),
+            None => found.push(Finding::well(CHECK, format!("{} expired rows wait", backlog.rows))),
         }
         Ok(found)
     }

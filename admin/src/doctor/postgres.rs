@@ -107,7 +107,7 @@ async fn grants(database: &Database) -> Result<Vec<Finding>> {
             where has_table_privilege(r.oid, 'sessile.sessions', 'insert') and has_schema_privilege(r.oid, 'sessile', 'usage')
                 and not r.rolsuper and r.rolname !~ '^pg_'
         ), needed(name, privilege) as (
-            select t, p from unnest(array['sessions', 'session_cutoffs', 'session_event_log', 'session_cleanup_log']) as t,
+            select t, p from unnest(array['sessions', 'session_cutoffs', 'session_event_log', 'session_event_inbox', 'session_cleanup_log']) as t,
                 unnest(array['select', 'insert', 'update', 'delete']) as p
             union all select t, 'select' from unnest(array['session_schema', '_sqlx_migrations', 'active_sessions', 'session_events']) as t
         ), missing as (

@@ -154,7 +154,7 @@ async fn a_role_that_lacks_a_right_is_found() {
     let db = Db::postgres().await;
     db.sessions().await;
     let role = db.url.rsplit_once('/').unwrap().1.to_owned();
-    db.run(&format!("create role {role}; grant usage on schema sessile to {role}; grant select, insert, update, delete on sessions, session_cutoffs, session_cleanup_log to {role}; grant select on session_schema, _sqlx_migrations, active_sessions, session_events to {role}")).await;
+    db.run(&format!("create role {role}; grant usage on schema sessile to {role}; grant select, insert, update, delete on sessions, session_cutoffs, session_event_inbox, session_cleanup_log to {role}; grant select on session_schema, _sqlx_migrations, active_sessions, session_events to {role}")).await;
     let (code, found) = findings(&db);
     let fault: Vec<_> = found.iter().filter(|row| row["ok"] == false).collect();
     assert_eq!((code, fault.len()), (1, 1), "{found:#?}");

@@ -14,7 +14,7 @@ use self::{
     verbs::{Create, End as EndVerb, Load, Save as SaveVerb},
 };
 use super::{
-    Changed, CleanupRun, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
+    Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
     NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, Scope,
     SessionInfo, Store, SupersededUse, Survey, Sweep, Swept, Touch,
     task::{self, READS, WRITES},
@@ -239,6 +239,10 @@ impl Store for Batched {
 
     async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
         in_task!(self.sweep_pages(; pages, is_recorded), READS, None)
+    }
+
+    async fn file_events(&self, from: u64, limit: u32) -> Result<Filed> {
+        in_task!(self.file_events(; from, limit), READS, None)
     }
 
     async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {

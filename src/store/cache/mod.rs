@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use self::{generations::Generations, watcher::Watcher};
 use super::{
-    Changed, CleanupRun, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
+    Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
     NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo,
     Store, SupersededUse, Survey, Sweep, Swept, Touch,
     task::{self, READS},
@@ -343,6 +343,10 @@ impl Store for Cached {
 
     async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
         self.store.sweep_pages(pages, is_recorded).await
+    }
+
+    async fn file_events(&self, from: u64, limit: u32) -> Result<Filed> {
+        self.store.file_events(from, limit).await
     }
 
     async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {

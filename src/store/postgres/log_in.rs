@@ -265,7 +265,7 @@ async fn end_oldest(
                 r#"
                 -- Not where the table is distributed.
                 , recorded as (
-                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
                     select $4, 'revoked', realm, id, user_id, ip, user_agent, 'limit of sessions', $6::text from ended
                 )
                 "#,
@@ -285,7 +285,7 @@ async fn record_refusal(
     tx.execute(query!(
         r#"
         -- Not where the table is distributed.
-        insert into sessile.session_event_log (at, event, realm, user_id, ip, user_agent, reason, actor)
+        insert into sessile.session_event_inbox (at, event, realm, user_id, ip, user_agent, reason, actor)
         values (now(), 'refused', $1, $2, $3::text::inet, $4, $5, 'user')
         "#,
         log_in.realm.as_str(),
@@ -396,7 +396,7 @@ async fn bind(
                 r#"
                 -- Not where the table is distributed.
                 , recorded as (
-                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
                     select authenticated_at, 'logged_in', realm, id, user_id, ip, user_agent, null, 'user' from written
                     union all
                     select authenticated_at, 'logged_out', realm, id, $17, ip, user_agent, 'another user logged in', 'user'
@@ -480,7 +480,7 @@ async fn insert(
                 r#"
                 -- Not where the table is distributed.
                 , recorded as (
-                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
                     select authenticated_at, 'logged_in', realm, id, user_id, ip, user_agent, null, $13::text from written
                 )
                 "#,

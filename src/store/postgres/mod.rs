@@ -4,6 +4,7 @@
 //! disable an account and end its sessions in one transaction.
 
 mod application;
+mod inbox;
 mod locked;
 mod log;
 mod log_in;
@@ -33,9 +34,9 @@ use self::{
     row::{InfoRow, Row},
 };
 use super::{
-    Changed, CleanupRun, End, Holder, HolderState, Invalidation, LogIn, LogInOutcome, NewSession,
-    Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo, Store,
-    SupersededUse, Survey, Sweep, Swept, Touch,
+    Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, LogIn, LogInOutcome,
+    NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo,
+    Store, SupersededUse, Survey, Sweep, Swept, Touch,
     connections::{Connections, Ended, Lease, Use},
     failure,
     log_in::MOST_TWIN_BYTES,
@@ -393,7 +394,7 @@ impl Store for PostgresStore {
                         r#"
                         -- Not where the table is distributed.
                         , recorded as (
-                            insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, actor)
+                            insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, actor)
                             select now(), 'reauthenticated', realm, id, user_id, ip, user_agent, $12::text from renewed
                         )
                         "#,
@@ -549,6 +550,10 @@ impl Store for PostgresStore {
 
     async fn sweep_pages(&self, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
         sweep::sweep_pages(self, pages, is_recorded).await
+    }
+
+    async fn file_events(&self, from: u64, limit: u32) -> Result<Filed> {
+        inbox::file(self, from, limit).await
     }
 
     async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {

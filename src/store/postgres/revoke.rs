@@ -118,7 +118,7 @@ pub(super) async fn delete(
                 r#"
                 -- Not where the table is distributed.
                 , recorded as (
-                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
                     select now(), case when by_id = id then 'logged_out' else 'revoked' end, realm, id, user_id, ip,
                         user_agent, reason, actor
                     from ended join unnest((select $1::uuid[]), $7::text[], $8::text[]) as why (id, actor, reason) using (id)
@@ -234,7 +234,7 @@ pub(super) async fn run(
                 r#"
                 -- Not where the table is distributed.
                 , recorded as (
-                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
                     select $7::timestamptz, 'revoked', realm, id, user_id, ip, user_agent, $6::text, $5::text
                     from ended where now() < valid_until
                     union all
@@ -257,7 +257,7 @@ pub(super) async fn run(
                 r#"
                 -- Not where the table is distributed.
                 , recorded as (
-                    insert into sessile.session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                    insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
                     select $6::timestamptz, 'revoked', realm, id, user_id, ip, user_agent, $5::text, $4::text
                     from ended where now() < valid_until and user_id is not null
                     union all
@@ -365,6 +365,15 @@ pub(super) async fn forget(store: &PostgresStore, realm: &Realm, user_id: &str) 
                         .map(|row| row.ended),
                     )
                     .await?;
+                // The inbox first: this waits for a transaction that files the events, and the next statement finds them in
+                // the log. In the other order, neither statement would find them.
+                tx.execute(query!(
+                    "delete from sessile.session_event_inbox where realm = $1 and user_id = $2 and $3::bigint = 1",
+                    realm.as_str(),
+                    user_id,
+                    1,
+                ))
+                .await?;
                 tx.execute(query!(
                     "delete from sessile.session_event_log where realm = $1 and user_id = $2 and $3::smallint = 1",
                     realm.as_str(),

@@ -66,7 +66,7 @@ pub(super) async fn reauthenticated(
 ) -> Result<(), sqlx::Error> {
     tx.execute(query!(
         r#"
-        insert into session_event_log (at, event, realm, session_id, user_id, ip, user_agent, actor)
+        insert into session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, actor)
         select cast(round(unixepoch('subsec') * 1000) as integer), 'reauthenticated', realm, id, user_id, ip, user_agent, 'user'
         from sessions where id = ?1
         "#,

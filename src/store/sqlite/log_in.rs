@@ -248,7 +248,7 @@ async fn end_oldest(
     if log_in.is_recorded {
         tx.execute(query!(
             r#"
-            insert into session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+            insert into session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
             select ?4, 'revoked', realm, id, user_id, ip, user_agent, 'limit of sessions', 'application'
             from sessions
             where user_id = ?1 and realm = ?2 and id <> ?3 and ?4 < valid_until
@@ -295,7 +295,7 @@ async fn record(
     let id = log_in.id.as_uuid();
     tx.execute(query!(
         r#"
-        insert into session_event_log (at, event, realm, session_id, user_id, ip, user_agent, actor)
+        insert into session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, actor)
         select ?2, 'logged_in', realm, id, user_id, ip, user_agent, 'user' from sessions where id = ?1
         "#,
         id,
@@ -305,7 +305,7 @@ async fn record(
     if let Some(replaced) = &log_in.replaces_user {
         tx.execute(query!(
             r#"
-            insert into session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+            insert into session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
             select ?2, 'logged_out', realm, id, ?3, ip, user_agent, 'another user logged in', 'user'
             from sessions where id = ?1
             "#,
@@ -327,7 +327,7 @@ async fn record_refusal(
     let (realm, ip) = (log_in.realm.as_str(), log_in.client.address());
     tx.execute(query!(
         r#"
-        insert into session_event_log (at, event, realm, user_id, ip, user_agent, reason, actor)
+        insert into session_event_inbox (at, event, realm, user_id, ip, user_agent, reason, actor)
         values (cast(round(unixepoch('subsec') * 1000) as integer), 'refused', ?1, ?2, ?3, ?4, ?5, 'user')
         "#,
         realm,

@@ -6,6 +6,7 @@
 mod application;
 mod checkpoints;
 mod encoding;
+mod inbox;
 mod log;
 mod log_in;
 mod migrate;
@@ -31,7 +32,7 @@ use self::{
     row::{InfoRow, Row, Text},
 };
 use super::{
-    Changed, CleanupRun, End, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
+    Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
     NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo,
     Store, SupersededUse, Sweep, Swept, Touch,
     connections::{Connections, End as EndOfTransaction, Lease, Statements, Use},
@@ -532,6 +533,12 @@ impl Store for SqliteStore {
         let (swept, written) = sweep::sweep(&self.writer, sweep).await?;
         self.written(written);
         Ok(swept)
+    }
+
+    async fn file_events(&self, from: u64, limit: u32) -> Result<Filed> {
+        let filed = inbox::file(&self.writer, from, limit).await?;
+        self.written(2 * filed.events);
+        Ok(filed)
     }
 
     async fn log_cleanup(&self, run: &CleanupRun) -> Result<()> {

@@ -185,7 +185,7 @@ async fn record(
         ($condition:literal) => {
             query!(
                 r#"
-                insert into session_event_log (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+                insert into session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
                 select ?4, iif(?4 < valid_until, 'revoked', 'expired'), realm, id, user_id,
                     iif(?4 < valid_until, ip, null), iif(?4 < valid_until, user_agent, null),
                     case when ?4 < valid_until then ?6 when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end,
@@ -207,7 +207,7 @@ async fn record(
     tx.execute(of_each).await?;
     tx.execute(query!(
         r#"
-        insert into session_event_log (at, event, realm, user_id, reason, actor)
+        insert into session_event_inbox (at, event, realm, user_id, reason, actor)
         values (?1, 'revoked', ?2, ?3, ?4, ?5)
         "#,
         now,
@@ -242,6 +242,12 @@ pub(super) async fn forget(
                 .map(|row| row.live),
             )
             .await?;
+        tx.execute(query!(
+            "delete from session_event_inbox where realm = ?1 and user_id = ?2",
+            realm,
+            user_id,
+        ))
+        .await?;
         tx.execute(query!(
             "delete from session_event_log where realm = ?1 and user_id = ?2",
             realm,

@@ -79,7 +79,7 @@ async fn delete(
     if sweep.is_recorded {
         tx.execute(query!(
             r#"
-            insert into session_event_log (at, event, realm, session_id, user_id, reason)
+            insert into session_event_inbox (at, event, realm, session_id, user_id, reason)
             select ?2, 'expired', realm, id, user_id, iif(valid_until < absolute_expires_at, 'idle timeout', 'absolute timeout')
             from sessions where id in (select id from sessions where expires_at < ?2 order by expires_at limit ?1)
                 and user_id is not null

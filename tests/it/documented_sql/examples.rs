@@ -99,6 +99,7 @@ async fn support_can_do_what_the_page_says_and_no_more() {
         "select id from sessile.sessions",
         "select secret_hash from sessile.sessions",
         "delete from sessile.session_event_log",
+        "select from sessile.session_event_inbox",
     ] {
         let refused = raw_sql(closed).execute(&mut *connection).await.unwrap_err().to_string();
         assert!(refused.contains("permission denied"), "{closed}: {refused}");

@@ -52,7 +52,7 @@ async fn fill(db: &Db, many: u32) {
 
 fn fill_postgres(many: u32) -> String {
     format!(
-        "truncate sessile.sessions, sessile.session_event_log, sessile.session_cleanup_log;
+        "truncate sessile.sessions, sessile.session_event_log, sessile.session_event_inbox, sessile.session_cleanup_log;
          insert into sessile.sessions (id, revision, created_at, authenticated_at, last_seen_at, absolute_expires_at,
             valid_until, expires_at, idle_timeout, secret_hash, user_id, data, ip, user_agent, remembered)
          select case n when 1 then '{ID}' else md5(n::text)::uuid end, 0, at, case when n <> 5 then at end, at,
@@ -84,6 +84,7 @@ fn fill_sqlite(many: u32) -> String {
     format!(
         "delete from sessions;
          delete from session_event_log;
+         delete from session_event_inbox;
          delete from session_cleanup_log;
          {} insert into sessions (id, revision, created_at, authenticated_at, last_seen_at, absolute_expires_at, valid_until,
             expires_at, idle_timeout, secret_hash, user_id, data, ip, user_agent, remembered)

@@ -18,7 +18,8 @@ fn job() -> &'static str {
     parts[1]
 }
 
-/// 10 live sessions; 4,500 expired ones, two of three with a user; 100 new events and 2,500 old ones; as many cut-offs.
+/// 10 live sessions; 4,500 expired ones, two of three with a user; 100 new events and 2,500 old ones; as many cut-offs; 2,500
+/// events in the inbox.
 async fn fill(db: &Db) {
     for statement in [
         "insert into sessile.sessions (id, revision, created_at, authenticated_at, last_seen_at, absolute_expires_at,
@@ -31,6 +32,7 @@ async fn fill(db: &Db) {
         "insert into sessile.session_event_log (at, event, user_id, reason)
          select now() - case when n <= 100 then interval '89 days' else interval '91 days' end, 'refused', 'user ' || n, n
          from generate_series(1, 2600) as n",
+        "insert into sessile.session_event_inbox (at, event, user_id) select now(), 'logged_in', 'user ' || n from generate_series(1, 2500) as n",
         "insert into sessile.session_cutoffs (user_id, used_at)
          select 'user ' || n, now() - case when n <= 100 then interval '23 hours' else interval '25 hours' end
          from generate_series(1, 2600) as n",
@@ -54,6 +56,7 @@ async fn left(db: &Db) -> Vec<String> {
     db.texts(
         "select row(id, user_id)::text from sessile.sessions
          union all select row(event, realm, session_id, user_id, ip, user_agent, reason, actor)::text from sessile.session_event_log
+         union all select row('inbox', event, realm, session_id, user_id, ip, user_agent, reason, actor)::text from sessile.session_event_inbox
          union all select row(user_id)::text from sessile.session_cutoffs
          union all select row(sessions, error)::text from sessile.session_cleanup_log
          order by 1",
@@ -70,7 +73,7 @@ async fn application(db: &Db) -> (PgConnection, String) {
         "create role {role};
          grant usage on schema sessile to {role};
          grant select, insert, update, delete on sessile.sessions, sessile.session_cutoffs to {role};
-         grant select, insert, update, delete on sessile.session_event_log, sessile.session_cleanup_log to {role};
+         grant select, insert, update, delete on sessile.session_event_log, sessile.session_event_inbox, sessile.session_cleanup_log to {role};
          set role {role}"
     );
     raw_sql(AssertSqlSafe(grants)).execute(&mut connection).await.unwrap();
@@ -91,28 +94,35 @@ async fn the_job_does_what_a_sweep_does() {
 
     // Ten are live, and one was locked, which had a user.
     assert_eq!(by_job.rows().await, 11);
-    let expired = "select count(*) from sessile.session_event_log where event = 'expired'";
+    let expired = "select count(*) from sessile.session_event_inbox where event = 'expired'";
     assert_eq!(by_job.number(expired, "").await, 2999);
+    let filed = "select count(*) from sessile.session_event_log where event = 'logged_in'";
+    assert_eq!(by_job.number(filed, "").await, 2500);
     let (rows, statements): (i64, i64) =
         query_as("select sessions, statements from sessile.cleanup_runs")
             .fetch_one(&postgres_pool(&by_job))
             .await
             .unwrap();
-    assert_eq!((rows, statements), (4499, 3));
+    assert_eq!((rows, statements), (4499, 5));
     // Events of one transaction.
     let most: i64 = query_scalar(
-        "select max(n) from (select count(*) as n from sessile.session_event_log where event = 'expired' group by xmin::text) as t",
+        "select max(n) from (
+             select count(*) as n from sessile.session_event_log where event = 'logged_in' group by xmin::text
+             union all select count(*) from sessile.session_event_inbox group by xmin::text) as t",
     )
     .fetch_one(&postgres_pool(&by_job))
     .await
     .unwrap();
     assert!((1..=2000).contains(&most), "{most}");
 
-    // The next run finds the row that was locked.
+    // The next run finds the row that was locked, and files the events of the run before.
     drop(locked);
     while by_job.rows().await > 10 {
         raw_sql(job()).execute(&mut connection).await.unwrap();
     }
+    raw_sql(job()).execute(&mut connection).await.unwrap();
+    let unfiled = "select count(*) from sessile.session_event_inbox";
+    assert_eq!(by_job.number(unfiled, "").await, 0);
     drop(connection);
     swept.drop().await;
     by_job.drop().await;

@@ -117,7 +117,7 @@ async fn a_run_is_logged(db: Db) {
     sessions.sweep().await.unwrap();
     let mut found = runs().await;
     found.sort();
-    assert_eq!(found, ["0 1 - t", "1 1 - t"]);
+    assert_eq!(found, ["0 2 - t", "1 2 - t"]);
 
     // A run that does not get to anything is none. Old ones go.
     db.run(

@@ -25,8 +25,8 @@ async fn a_log_in_and_a_log_out_are_events(db: Db) {
     assert_eq!(sessions_of(&db, "logged_in").await, [id.to_string()]);
     let at = db
         .number(
-            "select (extract(epoch from at) * 1000000)::bigint from sessile.session_event_log",
-            "select at from session_event_log",
+            "select (extract(epoch from at) * 1000000)::bigint from sessile.session_events",
+            "select at from session_events_raw",
         )
         .await;
     assert!((before..=db.clock().await).contains(&at), "{before} {at}");
@@ -133,8 +133,8 @@ async fn a_log_in_whose_event_cannot_be_written_has_not_happened(db: Db) {
     let (ada, _) = Browser::logged_in(&sessions, "ada").await;
     let (guest, _) = Browser::with(&sessions, "n", json!(1)).await;
     db.run(
-        "alter table sessile.session_event_log add check (event = 'never') not valid",
-        "create trigger never before insert on session_event_log begin select raise(abort, 'never'); end",
+        "alter table sessile.session_event_inbox add check (event = 'never') not valid",
+        "create trigger never before insert on session_event_inbox begin select raise(abort, 'never'); end",
     )
     .await;
     for browser in [&guest, &Browser::default()] {

@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod ends;
+mod inbox;
 mod log_ins;
 mod superseded;
 
@@ -26,7 +27,7 @@ async fn events(db: &Db) -> Vec<String> {
 /// The events since the last call.
 async fn new_events(db: &Db) -> Vec<String> {
     let events = events(db).await;
-    db.run("delete from sessile.session_event_log", "delete from session_event_log").await;
+    db.delete_events().await;
     events
 }
 

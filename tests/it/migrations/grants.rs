@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use sessile::store::postgres::migrator;
 use sqlx::{AssertSqlSafe, PgPool, raw_sql};
 
-use super::{REALMS, roles::Roles, sqlx_as_documented};
+use super::{EVENTS, REALMS, roles::Roles, sqlx_as_documented};
+use crate::support::Browser;
 
 /// The rights of a role on each object of the schema.
 type Rights = BTreeMap<String, BTreeSet<String>>;
@@ -74,9 +75,34 @@ async fn a_migration_grants_what_it_adds() {
         roles.sessions("sessile_owner").await.migrate().await.unwrap();
         assert_eq!(rights(&roles, "sessile_app").await, expected, "from {version}");
         assert_eq!(rights(&roles, "sessile_reader").await, readers, "from {version}");
-        roles.sessions("sessile_app").await.migrate().await.unwrap();
+        let app = roles.sessions("sessile_app").await;
+        app.migrate().await.unwrap();
+        Browser::logged_in(&app, "ada").await;
+        assert_eq!(app.sweep().await.unwrap().filed, 1, "from {version}");
+        assert_eq!(app.forget_user("ada").await.unwrap().ended, 1, "from {version}");
         roles.drop().await;
     }
+}
+
+/// Whoever may read the log, by a grant that somebody made, may read the events that are not filed yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_on_the_log_is_one_on_its_inbox() {
+    let roles = Roles::documented().await;
+    sqlx_as_documented(&roles.url("sessile_owner"), &["run", "--target-version", EVENTS]);
+    let auditor = roles.name("auditor");
+    roles
+        .run([
+            format!("create role {auditor}"),
+            format!("grant select on sessile.session_event_log to {auditor}"),
+        ])
+        .await;
+    roles.sessions("sessile_owner").await.migrate().await.unwrap();
+    let rights = rights(&roles, "auditor").await;
+    assert_eq!(rights["session_event_inbox"], BTreeSet::from(["select".to_owned()]));
+    assert_eq!(rights["session_event_inbox"], rights["session_event_log"]);
+    assert!(rights["sessions"].is_empty());
+    roles.run([format!("drop owned by {auditor}")]).await;
+    roles.drop().await;
 }
 
 /// This holds for any role. A role that could only read gets nothing.

@@ -50,6 +50,7 @@ use empty_cases;
 /// The versions that were released, the newest last.
 pub(crate) const FIRST: &str = "20261123000001";
 pub(crate) const REALMS: &str = "20261125000002";
+pub(crate) const EVENTS: &str = "20261127000004";
 
 pub(crate) async fn works(sessions: &Sessions) {
     let (browser, _) = Browser::with(sessions, "a", json!(1)).await;

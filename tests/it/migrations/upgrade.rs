@@ -12,11 +12,12 @@ use serde_json::json;
 use sessile::CookieChange;
 use tokio::task::JoinHandle;
 
-use super::{FIRST, REALMS, empty_cases, sqlx, until, works};
+use super::{EVENTS, FIRST, REALMS, empty_cases, sqlx, until, works};
 use crate::support::{Browser, Db, Pool};
 
 empty_cases! {
     data_of_every_earlier_version_survives,
+    events_stay_when_the_inbox_comes_and_goes,
     a_large_table_is_not_rewritten_and_its_writers_do_not_wait,
 }
 
@@ -37,10 +38,19 @@ async fn data_of_every_earlier_version_survives(db: Db) {
             include_str!("../earlier/20261125000002.sqlite.sql"),
             true,
         ),
+        (
+            EVENTS,
+            include_str!("../earlier/20261127000004.postgres.sql"),
+            include_str!("../earlier/20261127000004.sqlite.sql"),
+            true,
+        ),
     ];
     for (version, postgres, sqlite, is_remembered) in versions {
         sqlx(&db, &["run", "--target-version", version]);
-        db.run(postgres, sqlite).await;
+        let text = if db.is_postgres() { postgres } else { sqlite };
+        for statement in text.split(";\n") {
+            db.run(statement, statement).await;
+        }
         let sessions = db.sessions().await;
         sessions.migrate().await.unwrap();
         let checked = db.texts("select 'ok'", "pragma integrity_check").await;
@@ -64,8 +74,41 @@ async fn data_of_every_earlier_version_survives(db: Db) {
         browser.keep(change);
         browser.open(&sessions).await.log_out_everywhere().await.unwrap();
         assert!(!browser.is_in(&sessions).await);
+        let was_recorded = i64::from(version == EVENTS);
+        assert_eq!(logged_in(&db).await, was_recorded, "{version}");
         sqlx(&db, &["revert", "--target-version", "0"]);
     }
+}
+
+/// The number of events of log-ins.
+async fn logged_in(db: &Db) -> i64 {
+    let count = "select count(*) from session_events where event = 'logged_in'";
+    db.number(&count.replace("from ", "from sessile."), count).await
+}
+
+/// Of the inbox and of the log.
+async fn events_stay_when_the_inbox_comes_and_goes(db: Db) {
+    let sessions = db.sessions().await;
+    sessions.migrate().await.unwrap();
+    Browser::logged_in(&sessions, "ada").await;
+    assert_eq!(sessions.sweep().await.unwrap().filed, 1);
+    let (browser, _) = Browser::logged_in(&sessions, "bob").await;
+    assert_eq!(logged_in(&db).await, 2);
+    sqlx(&db, &["revert", "--target-version", EVENTS]);
+    assert_eq!(logged_in(&db).await, 2);
+    // As a node of that version writes it.
+    let insert = |now| {
+        format!(
+            "insert into session_event_log (at, event, user_id) values ({now}, 'logged_in', 'eve')"
+        )
+    };
+    db.run(&insert("now()").replace("into ", "into sessile."), &insert("unixepoch() * 1000")).await;
+    sessions.migrate().await.unwrap();
+    assert_eq!(logged_in(&db).await, 3);
+    db.run(&insert("now()").replace("into ", "into sessile."), &insert("unixepoch() * 1000")).await;
+    browser.open(&sessions).await.log_out().await.unwrap();
+    assert_eq!(sessions.sweep().await.unwrap().filed, 1);
+    assert_eq!(logged_in(&db).await, 4);
 }
 
 /// This many sessions, as the first release wrote them.

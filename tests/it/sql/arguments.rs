@@ -95,9 +95,9 @@ pub(super) async fn sqlite_says(db: &Db, statement: &str) -> String {
 pub(super) async fn contents(db: &Db) -> Vec<String> {
     db.texts(
         "select s::text from sessile.sessions as s union all select c::text from sessile.session_cutoffs as c
-            union all select e::text from sessile.session_event_log as e order by 1",
+            union all select e::text from sessile.session_events as e order by 1",
         "select hex(id) || valid_until from sessions union all select user_id || coalesce(revoked_at, '') || used_at from session_cutoffs
-            union all select event from session_event_log order by 1",
+            union all select event from session_events order by 1",
     )
     .await
 }

@@ -2,7 +2,7 @@
 
 use sessile::SessionId;
 
-use super::{forget_events, of_realm};
+use super::of_realm;
 use crate::support::{Browser, Db};
 
 async fn insert(db: &Db, columns: &str, values: &str) {
@@ -102,7 +102,7 @@ async fn the_realm_is_the_default_one_if_it_is_left_out() {
             let sessions = of_realm(&db, realm).await;
             browsers.push((realm, Browser::logged_in(&sessions, "ada").await.0, sessions));
         }
-        forget_events(&db).await;
+        db.delete_events().await;
         insert(&db, columns, values).await;
         for (realm, browser, sessions) in browsers {
             assert_eq!(

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::{Event, Path, REASON, assert_events, forget_events, log_in};
+use super::{Event, Path, REASON, assert_events, log_in};
 use crate::support::{Browser, Db};
 
 const PATIENCE: &str = ".timeout 5000";
@@ -65,7 +65,7 @@ async fn the_command_ends_sessions() {
             let (browser, id) = log_in(&sessions, "ada").await;
             let (other, other_id) = log_in(&sessions, "ada").await;
             let early = Browser::default().open(&sessions).await;
-            forget_events(&db).await;
+            db.delete_events().await;
             let since = db.clock().await;
             let statement = match shape {
                 0 => insert("session_id", &format!("'{id}'")),

@@ -158,7 +158,7 @@ impl Recipe {
     /// One session of each user, and the events of before are forgotten.
     async fn log_in(&self) -> [Browser; 3] {
         self.roles.db.pass_for_cutoffs(sessile::seconds(60)).await;
-        super::forget_events(&self.roles.db).await;
+        self.roles.db.delete_events().await;
         // A statement that disables several comes to the last one first.
         self.roles.run(["truncate users", "insert into users (id) values (3), (2), (1)"]).await;
         let log_in = async |user| Browser::logged_in(&self.sessions, user).await.0;
@@ -167,7 +167,7 @@ impl Recipe {
 
     /// The users whose sessions have ended, each with the number of revocations. They came in this order.
     async fn revoked(&self) -> Vec<String> {
-        let whole = "select user_id from sessile.session_event_log where event = 'revoked' and session_id is null order by at";
+        let whole = "select user_id from sessile.session_events where event = 'revoked' and session_id is null order by at";
         self.roles.db.texts(whole, "").await
     }
 

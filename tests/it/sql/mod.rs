@@ -311,13 +311,9 @@ async fn assert_events(db: &Db, since: i64, expected: Vec<Event>) {
     let out_of_time = db
         .number(
             &format!("select count(*) from sessile.session_events where (extract(epoch from at) * 1000000)::bigint not between {since} and (extract(epoch from clock_timestamp()) * 1000000)::bigint"),
-            &format!("select count(*) from session_event_log where at not between {since} and cast(round(unixepoch('subsec') * 1000) as integer)"),
+            &format!("select count(*) from session_events_raw where at not between {since} and cast(round(unixepoch('subsec') * 1000) as integer)"),
         )
         .await;
     assert_eq!(out_of_time, 0, "an event has another moment than the revocation");
-    forget_events(db).await;
-}
-
-async fn forget_events(db: &Db) {
-    db.run("delete from sessile.session_event_log", "delete from session_event_log").await;
+    db.delete_events().await;
 }

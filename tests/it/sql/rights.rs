@@ -89,7 +89,7 @@ async fn nobody_may_execute_a_function_until_it_is_granted() {
         );
         assert_eq!(count(&roles, &executable).await, 0, "{role}");
     }
-    assert_eq!(count(&roles, "select count(*) from sessile.session_event_log").await, 0);
+    assert_eq!(count(&roles, "select count(*) from sessile.session_events").await, 0);
     roles.drop().await;
 }
 

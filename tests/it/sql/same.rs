@@ -4,7 +4,7 @@ use serde_json::json;
 use sessile::{SessionId, Sessions, days, hours};
 use uuid::Uuid;
 
-use super::{Event, Path, What, assert_events, both_paths, forget_events, log_in, of_realm};
+use super::{Event, Path, What, assert_events, both_paths, log_in, of_realm};
 use crate::support::{Browser, Db};
 
 both_paths! {
@@ -36,7 +36,7 @@ impl Rows {
         ada.sort();
         let bob = log_in(&sessions, "bob").await.1;
         let (_, nobody) = Browser::with(&sessions, "n", json!(1)).await;
-        forget_events(db).await;
+        db.delete_events().await;
         Self { sessions, ada, bob, nobody }
     }
 
@@ -247,14 +247,14 @@ async fn the_cut_off_is_not_before_the_events(db: Db, path: Path) {
         path.revoke(&db, "", what).await;
         let fitting = db
             .number(
-                "select count(*) from sessile.session_event_log as e join sessile.session_cutoffs as c on c.user_id = coalesce(e.user_id, '')
+                "select count(*) from sessile.session_events as e join sessile.session_cutoffs as c on c.user_id = coalesce(e.user_id, '')
                     where e.session_id is null and e.at between c.revoked_at and c.revoked_at + interval '1 second'",
-                "select count(*) from session_event_log as e join session_cutoffs as c on c.user_id = coalesce(e.user_id, '')
+                "select count(*) from session_events_raw as e join session_cutoffs as c on c.user_id = coalesce(e.user_id, '')
                     where e.session_id is null and c.revoked_at = e.at + 1",
             )
             .await;
         assert_eq!(fitting, 1, "{what:?}");
-        forget_events(&db).await;
+        db.delete_events().await;
     }
 }
 
@@ -279,7 +279,7 @@ async fn user_ids_are_any_text(db: Db, path: Path) {
         for user_id in ids {
             all.push((user_id, log_in(&sessions, user_id).await.1));
         }
-        forget_events(&db).await;
+        db.delete_events().await;
         for (user_id, id) in &all {
             let early = Browser::default().open(&sessions).await;
             let expected = vec![
@@ -288,7 +288,7 @@ async fn user_ids_are_any_text(db: Db, path: Path) {
             ];
             revoke(&db, path, realm, What::User(user_id), 1, expected).await;
             early.log_in(*user_id).await.unwrap_err();
-            forget_events(&db).await;
+            db.delete_events().await;
         }
         let key = |user_id: &str| realm.parse::<sessile::Realm>().unwrap().cutoff_key(user_id);
         let mut keys: Vec<_> = ids.iter().map(|id| key(id)).collect();
