@@ -228,7 +228,7 @@ async fn a_failing_database_is_told_by_its_verb(db: Db) {
     for event in &mut events {
         assert!(event["source"].take().as_str().unwrap().contains(&why));
     }
-    let expected = ["load", "sweep"].map(|verb| {
+    let expected = ["load", "file_events"].map(|verb| {
         json!({"message": "ERROR", "verb": verb, "error": "the session database failed", "source": null})
     });
     assert_eq!(events, expected);

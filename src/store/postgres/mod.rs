@@ -506,11 +506,11 @@ impl Store for PostgresStore {
                         select id from sessile.sessions
                         where id > $1 and realm = $2 and now() < valid_until
                         order by id
-                        limit $3
+                        limit $3::int
                         "#,
                         after,
                         realm.as_str(),
-                        i64::from(limit),
+                        i32::try_from(limit).unwrap_or(i32::MAX),
                     )
                     .map(|row| row.id),
                 )

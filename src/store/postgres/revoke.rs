@@ -368,10 +368,10 @@ pub(super) async fn forget(store: &PostgresStore, realm: &Realm, user_id: &str) 
                 // The inbox first: this waits for a transaction that files the events, and the next statement finds them in
                 // the log. In the other order, neither statement would find them.
                 tx.execute(query!(
-                    "delete from sessile.session_event_inbox where realm = $1 and user_id = $2 and $3::bigint = 1",
+                    "delete from sessile.session_event_inbox where realm = $1 and user_id = $2 and $3::float8 = 1",
                     realm.as_str(),
                     user_id,
-                    1,
+                    1.0,
                 ))
                 .await?;
                 tx.execute(query!(
