@@ -100,8 +100,8 @@ impl CleanupBuilder {
         self
     }
 
-    /// Sweeps once, now, until nothing is left: files events, and then deletes. Skips rows that another transaction has locked: a later run
-    /// deletes them.
+    /// Sweeps once, now, until nothing is left: files events, and then deletes. Skips rows that another transaction has
+    /// locked: a later run deletes them.
     pub async fn run_once(&self) -> Result<CleanupReport> {
         self.run(&mut Stop::never()).await
     }
