@@ -103,6 +103,11 @@ pub(crate) fn is_sealed(text: &str) -> bool {
     text.starts_with("\"sealed")
 }
 
+/// Whether it is this version.
+pub(super) fn is_known(text: &str) -> bool {
+    text.starts_with(BEGIN)
+}
+
 /// The name of the key that has sealed the data.
 pub(crate) fn key_id(text: &str) -> Option<&str> {
     Some(parts(text)?.key_id)

@@ -42,14 +42,15 @@
 //! # Errors
 //!
 //! [`ErrorKind::Encryption`], for which the layer answers 503: the node has no key of that
-//! name, or another one under that name, or the key is retired; or the data is plain, and plain data is not allowed.
+//! name, or another one under that name, or the key is retired; or a newer release has sealed the data in another form; or
+//! the data is plain, and plain data is not allowed.
 //! Nothing was changed, and the cookie stays. A session whose data was changed or moved cannot be read: it is as a row
 //! that a person has edited ([`Session`](crate::Session)).
 //!
 //! # Cost
 //!
 //! No further statement. A third more bytes in the column, because the sealed data is base64. A log-in in a session that
-//! another request has changed since this request has read it is tried again. `docs/performance.md` has figures.
+//! another request has changed since this request has read it is tried again.
 
 mod envelope;
 mod key;
@@ -171,6 +172,11 @@ impl Encryption {
             }
             return Err(keys(format!(
                 "the data of the session {id} is not sealed. To read plain data while an application begins to seal it, use Encryption::migrating"
+            )));
+        }
+        if !envelope::is_known(text) {
+            return Err(keys(format!(
+                "the data of the session {id} is sealed in a form that this release does not know: a newer one has sealed it"
             )));
         }
         let key_id = key_id(text).ok_or(Unsealed::Data)?;

@@ -21,6 +21,7 @@ cases! {
     a_node_without_the_key_fails_and_overwrites_nothing,
     another_key_of_the_same_name_is_told_from_changed_data,
     a_retired_key_is_named,
+    a_newer_form_is_told_from_changed_data,
     plain_data_is_refused_unless_it_is_migrated,
     a_key_is_changed_while_requests_go_on,
     a_log_in_keeps_the_data_and_its_bond,
@@ -205,6 +206,16 @@ async fn a_retired_key_is_named(db: Db) {
     let error = browser.try_open(&other).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Encryption);
     assert!(error.to_string().contains("\"k1\", which is retired"), "{error}");
+}
+
+async fn a_newer_form_is_told_from_changed_data(db: Db) {
+    let sessions = sealed(&db, Encryption::new(key("k1"))).await;
+    let (browser, id) = Browser::logged_in(&sessions, "ada").await;
+    let newer = data(&db, id).await.replacen("sealed1", "sealed2", 1);
+    set(&db, id, &format!("data = '{newer}'")).await;
+    let error = browser.try_open(&sessions).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Encryption);
+    assert!(error.to_string().contains("a newer one has sealed it"), "{error}");
 }
 
 async fn plain_data_is_refused_unless_it_is_migrated(db: Db) {
