@@ -86,8 +86,12 @@ impl Nodes {
         }
         program.arg(std::env::current_exe()?);
         let cache_ms = (number == 2).then_some(BOUND.as_millis() as u64);
-        let settings =
-            Settings { cache_ms, sealed: true, bug: self.bug, ..Settings::new(&self.url) };
+        let settings = Settings {
+            cache_ms,
+            sealed: self.bug.is_none(),
+            bug: self.bug,
+            ..Settings::new(&self.url)
+        };
         Remote::start(program, &settings).await
     }
 }

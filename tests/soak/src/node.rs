@@ -1,7 +1,7 @@
 //! A node of an application: its sessions, and the requests that it is answering.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     sync::{Arc, Mutex},
     time::Duration,
@@ -71,6 +71,8 @@ pub struct Node {
     realms: Mutex<HashMap<String, Sessions>>,
     handles: Mutex<HashMap<u64, Open>>,
 }
+
+type Data = BTreeMap<String, u64>;
 
 /// A request that the node is answering.
 #[derive(Debug)]
@@ -161,6 +163,8 @@ impl Node {
         let cookies = token.iter().map(String::as_bytes);
         plant::present(token.as_deref());
         let session = self.sessions(realm).open(cookies, client).await?;
+        // The row of a request that cannot be read fails the request here.
+        session.data::<Data>()?;
         let open = Open { realm: realm.to_owned(), session };
         self.handles.lock().expect("no panic").insert(handle, open);
         Ok(())
@@ -284,7 +288,8 @@ fn view(session: &Session) -> View {
     View {
         id: session.id(),
         user: session.user_id(),
-        data: session.data().expect("the values are numbers"),
+        // A call that finds the row unreadable has failed already.
+        data: session.data::<Data>().unwrap_or_default(),
         is_superseded: session.is_superseded(),
         pending: session.pending_log_in().map(|pending| Pending { user: pending.user_id }),
         cookie,

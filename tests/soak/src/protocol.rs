@@ -84,8 +84,16 @@ pub struct Answer {
 
 impl Answer {
     pub fn no_handle() -> Self {
-        let message = Some("this node has no such handle".to_owned());
-        Self { result: Err("no_handle".to_owned()), view: None, message }
+        Self::failed("no_handle", "this node has no such handle")
+    }
+
+    /// The node does not answer.
+    pub fn none() -> Self {
+        Self::failed("no_answer", "the node has not answered for two minutes")
+    }
+
+    fn failed(kind: &str, message: &str) -> Self {
+        Self { result: Err(kind.to_owned()), view: None, message: Some(message.to_owned()) }
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -29,6 +30,9 @@ pub struct Remote {
     next: AtomicU64,
     child: Mutex<Child>,
 }
+
+/// Longer than any call may take: a call without an answer is a fault of the node.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The calls without an answer. `None` when the process has ended.
 type Waiting = Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>;
@@ -92,7 +96,10 @@ impl Remote {
         if self.input.lock().await.write_all(line.as_bytes()).await.is_err() {
             return None;
         }
-        answer.await.ok()
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(answer) => answer.ok(),
+            Err(_) => Some(Answer::none()),
+        }
     }
 
     pub fn pid(&self) -> Option<u32> {
