@@ -12,7 +12,7 @@ use crate::{
     token::SessionId,
 };
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sealer {
     #[cfg(feature = "encryption")]
     pub(crate) encryption: Option<Arc<Encryption>>,

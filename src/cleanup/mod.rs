@@ -63,8 +63,8 @@ impl CleanupBuilder {
     }
 
     /// The maximum number of rows, of old cut-offs of log-ins, and of old events, that a statement deletes, and of events
-    /// that a statement files. Default: 2,000, which takes a database a few tenths of a second. If a large part of a Postgres table has expired, a
-    /// statement deletes all expired rows on 3,000 pages instead.
+    /// that a statement files. Default: 2,000, which takes a database a few tenths of a second. If a large part of a
+    /// Postgres table has expired, a statement deletes all expired rows on 3,000 pages instead.
     pub fn batch(mut self, rows: u32) -> Self {
         self.batch = rows.max(1);
         self

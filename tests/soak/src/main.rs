@@ -14,6 +14,7 @@ use sessile_soak::{
     soak,
 };
 use sqlx::{Connection, SqliteConnection};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -48,7 +49,13 @@ async fn main() -> Result<ExitCode> {
             // Not in TMPDIR: Postgres' user must be able to reach it.
             let folder = tempfile::Builder::new().prefix("sessile-soak.").tempdir_in("/tmp")?;
             fs::set_permissions(folder.path(), Permissions::from_mode(0o777))?;
-            let report = soak::run(&options, folder.path()).await?;
+            // Whoever stops a soak stops its servers: they are not in the terminal's group of processes.
+            let mut stop = signal(SignalKind::terminate())?;
+            let report = tokio::select! {
+                report = soak::run(&options, folder.path()) => report?,
+                _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
+                _ = stop.recv() => return Ok(ExitCode::from(143)),
+            };
             println!("{report}");
             return Ok(if report.violations.is_empty() {
                 ExitCode::SUCCESS
