@@ -59,7 +59,7 @@
 //! - [`Policy`]: timeouts and limits, their defaults, and the sources of the defaults.
 //! - [`store`]: the contract with the database, if you write your own store. It also has functions that revoke
 //!   sessions in your own transaction.
-//! - `encryption` (a feature): the data of sessions, sealed in the database.
+//! - `encryption` (a feature): the data of sessions, sealed in the database, and keyed hashes of their secrets.
 //! - `testing` (a feature): sessions in memory and sessions of any age, for the tests of an application.
 //! - [`Error`]: the one error type, with a [`kind`](Error::kind).
 //!
@@ -72,7 +72,7 @@
 //! | `cache` | no | a store that answers repeated loads from memory: `SessionsBuilder::cache` |
 //! | `http` | yes | the tower layer and the cookie |
 //! | `axum` | yes | the axum extractors, and `IntoResponse` for [`Error`] |
-//! | `encryption` | no | the data of sessions is sealed in the database: the module `encryption` |
+//! | `encryption` | no | sealed data and keyed hashes of secrets in the database: the module `encryption` |
 //! | `cron` | yes | cron expressions for the cleanup: `Schedule::cron` |
 //! | `metrics` | no | counts and latencies for the [`metrics`](https://docs.rs/metrics) facade |
 //! | `testing` | no | the module `testing`, for the tests of an application |
@@ -146,6 +146,7 @@ mod data;
 pub mod encryption;
 mod error;
 mod expiry;
+mod hasher;
 /// From an axum application with a table of users to sessions in production. This module exists only in the docs.
 /// Its links to files are relative to the folder `docs` of the package.
 #[cfg(all(

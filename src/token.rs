@@ -83,7 +83,7 @@ impl Secret {
     /// A plain hash is enough. The secret has 256 bits of entropy, so it cannot be guessed (a slow hash
     /// protects weak passwords), and no two secrets are equal (a salt would hide equal ones).
     pub(crate) fn hash(&self) -> SecretHash {
-        SecretHash(Sha256::digest(self.0).into())
+        <[u8; 32]>::from(Sha256::digest(self.0)).into()
     }
 }
 
@@ -93,32 +93,71 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// SHA-256 of a session's secret, as stored. It is not enough for a cookie, but `Debug` hides it all the
-/// same.
+/// The hash of a session's secret, as stored: SHA-256, or a keyed hash of that (`encryption::Pepper`). It is not
+/// enough for a cookie, but `Debug` hides it all the same.
 #[derive(Clone, Copy)]
-pub struct SecretHash([u8; 32]);
+pub struct SecretHash {
+    bytes: [u8; 32],
+    /// What a row keeps of it when another secret replaces this one. A keyed hash is bound to the row's user, whom a
+    /// log-in changes with the secret; these bytes are not.
+    as_replaced: [u8; 32],
+    key: KeyName,
+}
 
 impl SecretHash {
     /// The 32 bytes to store.
     pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+        &self.bytes
+    }
+
+    /// The 32 bytes to store for it as the replaced one. For a plain hash they are the same.
+    pub fn as_replaced(&self) -> &[u8; 32] {
+        &self.as_replaced
+    }
+
+    /// The name of the key that the hash was made with, for the column `hash_key`. `None`: plain SHA-256.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_str()
+    }
+
+    /// The same bytes, as a hash that was made with the key of this name. `None` if no key has such a name.
+    pub fn with_key(self, name: Option<&str>) -> Option<Self> {
+        let key = name.map_or(Some(KeyName::default()), KeyName::new)?;
+        Some(Self { key, ..self })
+    }
+
+    #[cfg(feature = "encryption")]
+    pub(crate) fn keyed(bytes: [u8; 32], as_replaced: [u8; 32], key: &str) -> Self {
+        let hash = Self { as_replaced, ..Self::from(bytes) };
+        hash.with_key(Some(key)).expect("a key's name is one for a hash")
     }
 
     /// The hashes of a column that contains several, 32 bytes each.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn of_each(bytes: &[u8]) -> Vec<Self> {
-        bytes.as_chunks().0.iter().copied().map(Self).collect()
+        bytes.as_chunks().0.iter().copied().map(Self::from).collect()
+    }
+
+    /// As a column has several.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn concat(hashes: &[Self]) -> Vec<u8> {
+        hashes.iter().flat_map(|hash| hash.bytes).collect()
     }
 
     /// Whether both are equal, in constant time.
     pub fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.bytes.ct_eq(&other.bytes).into()
+    }
+
+    /// Whether a row has kept this hash as the replaced one, in constant time.
+    pub(crate) fn was(&self, replaced: &Self) -> bool {
+        self.as_replaced.ct_eq(&replaced.bytes).into()
     }
 }
 
 impl From<[u8; 32]> for SecretHash {
     fn from(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self { bytes, as_replaced: bytes, key: KeyName::default() }
     }
 }
 
@@ -126,13 +165,37 @@ impl TryFrom<&[u8]> for SecretHash {
     type Error = std::array::TryFromSliceError;
 
     fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
-        bytes.try_into().map(Self)
+        <[u8; 32]>::try_from(bytes).map(Self::from)
     }
 }
 
 impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretHash(…)")
+    }
+}
+
+/// The name of a key, in place: a hash is copied often. Empty for a hash without a key.
+#[derive(Clone, Copy, Default)]
+struct KeyName {
+    length: u8,
+    bytes: [u8; KeyName::MOST],
+}
+
+impl KeyName {
+    /// As `encryption::Key` has it.
+    const MOST: usize = 32;
+
+    fn new(name: &str) -> Option<Self> {
+        let length = u8::try_from(name.len()).ok().filter(|length| *length > 0)?;
+        let mut bytes = [0; Self::MOST];
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        Some(Self { length, bytes })
+    }
+
+    fn as_str(&self) -> Option<&str> {
+        let name = self.bytes.get(..usize::from(self.length))?;
+        str::from_utf8(name).ok().filter(|name| !name.is_empty())
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) use self::{
 };
 use crate::{
     error::Result,
+    hasher::Hasher,
     policy::Rules,
     realm::Realm,
     sealer::Sealer,
@@ -30,6 +31,7 @@ pub(crate) struct Context {
     pub(crate) realm: Realm,
     pub(crate) rules: Rules,
     pub(crate) sealer: Sealer,
+    pub(crate) hasher: Hasher,
     cutoffs: RecentCutoffs,
     superseded_uses: RecentUses,
     endings: Arc<Endings>,
@@ -44,6 +46,7 @@ impl Context {
         realm: Realm,
         rules: Rules,
         sealer: Sealer,
+        hasher: Hasher,
         endings: Arc<Endings>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -52,6 +55,7 @@ impl Context {
             realm,
             rules,
             sealer,
+            hasher,
             cutoffs: RecentCutoffs::default(),
             superseded_uses: RecentUses::default(),
             turns: Turns::default(),

@@ -90,6 +90,12 @@ impl Observed {
         self.run("scan", span, self.store.scan(&self.realm, after, limit)).await
     }
 
+    #[cfg(feature = "encryption")]
+    pub(crate) async fn rehash(&self, rehash: &crate::store::Rehash) -> Result<bool> {
+        let span = span!(self, "rehash", session_id = %rehash.id);
+        self.run("rehash", span, self.store.rehash(rehash)).await
+    }
+
     /// One session as the database has it now, if it belongs to this realm.
     pub(crate) async fn load_now(&self, id: SessionId) -> Result<Option<Record>> {
         let span = span!(self, "load", session_id = %id);

@@ -1,4 +1,5 @@
-//! The data of sessions, sealed in the database: the keys, and how to change them.
+//! The data of sessions, sealed in the database: the keys, and how to change them. And [`Pepper`], for the hashes of
+//! their secrets.
 //!
 //! With [`SessionsBuilder::encryption`](crate::SessionsBuilder::encryption), the column `data` holds a JSON string in
 //! the place of the object: the object's text, encrypted and authenticated. Whoever reads the table, a backup or a log
@@ -54,11 +55,15 @@
 
 mod envelope;
 mod key;
+mod pepper;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use self::envelope::{Owner, is_sealed, key_id};
-pub use self::key::Key;
+pub use self::{
+    key::Key,
+    pepper::{Pepper, Rollout},
+};
 use crate::{
     data::Data,
     error::{Error, ErrorKind, Result},

@@ -121,7 +121,7 @@ impl BeginLogIn<'_> {
         };
         let renewal = Renewal {
             holder: stored.holder(),
-            new_hash: secret.hash(),
+            new_hash: session.hash_for(&secret, &stored.record),
             at: began_at,
             client: session.0.client.clone(),
             pending: Some(pending),

@@ -258,7 +258,7 @@ impl Session {
         let secret = Secret::generate()?;
         let renewal = Renewal {
             holder: stored.holder(),
-            new_hash: secret.hash(),
+            new_hash: self.hash_for(&secret, &stored.record),
             at: stored.record.now(),
             client: self.0.client.clone(),
             pending: None,
@@ -305,11 +305,14 @@ impl LogIn<'_> {
             Began::Here(instant) => context.cutoff_before(&user_id, instant),
             Began::At(_) => None,
         };
+        let id = before.as_ref().map_or_else(SessionId::generate, |stored| stored.record.id);
+        let hash =
+            |id, user_id: &str| context.hasher.hash(&secret, &context.realm, id, Some(user_id));
         let mut request = store::LogIn {
-            id: before.as_ref().map_or_else(SessionId::generate, |stored| stored.record.id),
+            id,
             realm: context.realm.clone(),
             old_hash: before.as_ref().map(|stored| stored.hash),
-            new_hash: secret.hash(),
+            new_hash: hash(id, &user_id),
             user_id,
             data: None,
             of_revision: None,
@@ -368,6 +371,7 @@ impl LogIn<'_> {
                 _ => return Err(error.clone()),
             };
             request.id = SessionId::generate();
+            request.new_hash = hash(request.id, &request.user_id);
             request.old_hash = None;
             request.replaces_user = None;
             let data = if keeps_data { &stored.data } else { &none };

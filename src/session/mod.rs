@@ -33,8 +33,9 @@ use crate::{
     context::{Context, Turn, observed},
     data::{self, Data},
     error::{Error, ErrorKind, Result},
+    store::Record,
     store::{Holder, SecretCheck},
-    token::{Secret, SessionId, Token},
+    token::{Secret, SecretHash, SessionId, Token},
     user_id::{self, UserId},
 };
 
@@ -328,6 +329,12 @@ impl Session {
         context.sealer.seal(&context.realm, id, user_id, data)
     }
 
+    /// The hash of a new secret for a row, which keeps its user.
+    fn hash_for(&self, secret: &Secret, record: &Record) -> SecretHash {
+        let hasher = &self.0.context.hasher;
+        hasher.hash(secret, &record.realm, record.id, record.user_id.as_deref())
+    }
+
     /// The row, if there is one. An error if the handle has lost its session.
     fn live(&self) -> Result<Option<Arc<Stored>>> {
         match &self.state().standing {
@@ -347,7 +354,9 @@ impl Session {
             self.state().standing = Standing::Ended;
             return Err(Error::session_ended());
         };
-        if fresh.check(&stored.hash) != SecretCheck::Current {
+        let binds_user = self.0.context.hasher.binds_user();
+        let is_others = binds_user && fresh.user_id != stored.record.user_id;
+        if is_others || fresh.check(&stored.hash) != SecretCheck::Current {
             observed::refused_write(fresh.id, "superseded");
             self.state().standing = Standing::Superseded(Stored::hidden(fresh, stored.hash));
             return Err(Error::superseded());

@@ -66,6 +66,7 @@ impl Presented {
             let at = records.iter().position(|record| record.id == id);
             let mut record = at.map(|at| records.swap_remove(at));
             let is_wrong = |record: &Record| {
+                let hashes = context.hasher.of_row(&hashes, record);
                 hashes.iter().all(|hash| record.check(hash) == SecretCheck::Wrong)
             };
             if record.as_ref().is_some_and(|record| record.is_copy && is_wrong(record)) {
@@ -80,7 +81,7 @@ impl Presented {
         Ok(found)
     }
 
-    /// The hashes of the secrets that the request has for a session.
+    /// The plain hashes of the secrets that the request has for a session.
     fn hashes(&self, id: SessionId) -> impl Iterator<Item = SecretHash> {
         self.tokens.iter().filter(move |token| token.id == id).map(|token| token.secret.hash())
     }
@@ -97,15 +98,17 @@ struct Found {
 impl Found {
     /// Adds a row once, also if the request has several secrets for it.
     ///
-    /// An error if this node lacks the key of the data: then it must not pretend that nobody is logged in.
+    /// An error if this node lacks the key of the data or of the secret: then it must not pretend that nobody is logged
+    /// in.
     fn add(
         &mut self,
         context: &Context,
         record: Record,
-        hashes: &[SecretHash],
+        plain: &[SecretHash],
         client: &Client,
     ) -> Result<()> {
         let id = record.id;
+        let hashes = context.hasher.of_row(plain, &record);
         let find = |check| hashes.iter().copied().find(|hash| record.check(hash) == check);
         if let Some(hash) = find(SecretCheck::Current) {
             let stored = Stored::read(&context.sealer, record, hash);
@@ -118,9 +121,10 @@ impl Found {
             self.live.push((Holder { id, secret_hash: hash }, stored));
             return Ok(());
         }
+        context.hasher.knows(&record)?;
         if record
             .replaced
-            .is_some_and(|replaced| hashes.iter().any(|hash| replaced.hash.matches(hash)))
+            .is_some_and(|replaced| hashes.iter().any(|hash| hash.was(&replaced.hash)))
         {
             self.replaced_uses.push(SupersededUse {
                 id,

@@ -299,8 +299,9 @@ impl Session {
 
     pub(super) async fn create(&self, data: Data, pending: Option<NewPendingLogIn>) -> Result<()> {
         self.may_begin()?;
+        let context = &self.0.context;
         let (id, secret) = (SessionId::generate(), Secret::generate()?);
-        let hash = secret.hash();
+        let hash = context.hasher.hash(&secret, &context.realm, id, None);
         let new = NewSession {
             id,
             realm: self.0.context.realm.clone(),

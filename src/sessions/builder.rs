@@ -4,6 +4,7 @@ use super::Sessions;
 use crate::{
     context::{Context, Endings},
     error::{Error, ErrorKind, Result},
+    hasher::Hasher,
     metrics,
     policy::Policy,
     realm::Realm,
@@ -27,6 +28,8 @@ pub struct SessionsBuilder {
     cache: Option<crate::store::CacheOptions>,
     #[cfg(feature = "encryption")]
     encryption: Option<crate::encryption::Encryption>,
+    #[cfg(feature = "encryption")]
+    pepper: Option<crate::encryption::Pepper>,
 }
 
 impl SessionsBuilder {
@@ -40,6 +43,8 @@ impl SessionsBuilder {
             cache: None,
             #[cfg(feature = "encryption")]
             encryption: None,
+            #[cfg(feature = "encryption")]
+            pepper: None,
         }
     }
 
@@ -167,6 +172,14 @@ impl SessionsBuilder {
         self
     }
 
+    /// Hashes the secrets of sessions with a key that is not in the database: see [`Pepper`](crate::encryption::Pepper).
+    /// Default: no.
+    #[cfg(feature = "encryption")]
+    pub fn pepper(mut self, pepper: crate::encryption::Pepper) -> Self {
+        self.pepper = Some(pepper);
+        self
+    }
+
     /// Checks the settings. The call does not query the database.
     ///
     /// # Errors
@@ -198,10 +211,18 @@ impl SessionsBuilder {
         if let Some(encryption) = &self.encryption {
             encryption.check()?;
         }
+        #[cfg(feature = "encryption")]
+        if let Some(pepper) = &self.pepper {
+            pepper.check()?;
+        }
         let sealer = Sealer {
             #[cfg(feature = "encryption")]
             encryption: self.encryption.map(Arc::new),
         };
-        Ok(Sessions(Context::new(store, realm, rules, sealer, endings)))
+        let hasher = Hasher {
+            #[cfg(feature = "encryption")]
+            pepper: self.pepper.map(Arc::new),
+        };
+        Ok(Sessions(Context::new(store, realm, rules, sealer, hasher, endings)))
     }
 }

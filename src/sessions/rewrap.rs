@@ -21,8 +21,8 @@ const CHUNK: u32 = 200;
 
 type OnProgress = Box<dyn FnMut(&RewrapReport) + Send>;
 
-/// Seals sessions again, with the active key: [`Sessions::rewrap`]. Await it.
-#[must_use = "nothing is sealed before this is awaited"]
+/// Gives sessions the active keys: [`Sessions::rewrap`]. Await it.
+#[must_use = "nothing is changed before this is awaited"]
 pub struct Rewrap {
     context: Arc<Context>,
     after: Option<SessionId>,
@@ -49,37 +49,43 @@ pub struct RewrapReport {
     pub sealed: u64,
     /// The number of sessions whose data was changed or moved by a person, and does not open.
     pub unreadable: u64,
-    /// The keys of the sessions when they were read, and how many each had. `None`: not sealed.
+    /// The number of sessions whose secret was hashed with the key of the pepper.
+    pub hashed: u64,
+    /// The keys of the sessions' data when they were read, and how many each had. `None`: not sealed.
     pub keys: BTreeMap<Option<String>, u64>,
+    /// The keys of the sessions' secrets when they were read, and how many each had. `None`: plain hashes.
+    pub hash_keys: BTreeMap<Option<String>, u64>,
     /// The last session that was read, to go on after it: [`Rewrap::after`].
     pub last: Option<SessionId>,
 }
 
 impl Sessions {
     /// Seals the live sessions of this realm with the active key, if they are plain, or sealed with another key or
-    /// algorithm. Requests go on meanwhile, and no write of theirs is lost. Sessions that begin meanwhile have the
-    /// active key anyway, if all nodes have it as the active one.
+    /// algorithm; and hashes their secrets with the active key of the [`Pepper`](crate::encryption::Pepper), if their
+    /// hashes are plain. Requests go on meanwhile, and no write of theirs is lost. Sessions that begin meanwhile have
+    /// the active keys anyway, if all nodes have them as the active ones.
     ///
-    /// It may end at any time, and be started again: what is sealed already is only read.
+    /// It may end at any time, and be started again: what has the active keys already is only read. A secret that was
+    /// replaced within the last minute keeps its plain hash until the next run.
     ///
     /// ```no_run
     /// # async fn example(sessions: sessile::Sessions) -> Result<(), sessile::Error> {
     /// let report = sessions.rewrap().await?;
     /// // Has any session still another key?
     /// let report = sessions.rewrap().dry_run(true).await?;
-    /// println!("{:?}", report.keys);
+    /// println!("{:?} {:?}", report.keys, report.hash_keys);
     /// # Ok(()) }
     /// ```
     ///
     /// # Cost
     ///
     /// Reads the data of every session of the realm: two statements for each 200 of them, and one more for each session
-    /// that is sealed.
+    /// that is sealed or whose secret is hashed.
     ///
     /// # Errors
     ///
     /// [`Configuration`](ErrorKind::Configuration) if no keys are set. [`Encryption`](ErrorKind::Encryption) if this node
-    /// lacks the key of a session: the others have been sealed then.
+    /// lacks the key of a session: the others have been changed then.
     pub fn rewrap(&self) -> Rewrap {
         let context = self.0.clone();
         Rewrap { context, after: None, is_dry: false, on_progress: Box::new(|_| ()) }
@@ -93,7 +99,7 @@ impl Rewrap {
         self
     }
 
-    /// Seals nothing, opens nothing, and only counts the keys. Default: no.
+    /// Changes nothing, opens nothing, and only counts the keys. Default: no.
     pub fn dry_run(mut self, is_dry: bool) -> Self {
         self.is_dry = is_dry;
         self
@@ -106,10 +112,12 @@ impl Rewrap {
     }
 
     async fn run(mut self) -> Result<RewrapReport> {
-        let Some(encryption) = self.context.sealer.encryption.clone() else {
-            let message = "there is no key to seal with: use SessionsBuilder::encryption";
+        let encryption = self.context.sealer.encryption.clone();
+        if encryption.is_none() && self.context.hasher.pepper.is_none() {
+            let message =
+                "there are no keys: use SessionsBuilder::encryption or SessionsBuilder::pepper";
             return Err(Error::new(ErrorKind::Configuration, message));
-        };
+        }
         let mut report = RewrapReport { last: self.after, ..RewrapReport::default() };
         let mut failed = None;
         loop {
@@ -121,7 +129,15 @@ impl Rewrap {
             for record in self.context.store.load_all(&ids).await? {
                 report.read += 1;
                 *report.keys.entry(key_of(&record)).or_default() += 1;
-                if self.is_dry || !encryption.is_old(&record.data) {
+                let hash_key = record.secret_hash.key().map(str::to_owned);
+                *report.hash_keys.entry(hash_key).or_default() += 1;
+                if self.is_dry {
+                    continue;
+                }
+                if let Some(rehash) = self.context.hasher.rehash(&record) {
+                    report.hashed += u64::from(self.context.store.rehash(&rehash).await?);
+                }
+                if !encryption.as_ref().is_some_and(|keys| keys.is_old(&record.data)) {
                     continue;
                 }
                 match seal(&self.context, record).await {

@@ -41,8 +41,8 @@ pub use log_in::{Admission, Began, Cutoff, LogIn, LogInOutcome, OnLimit};
 pub use record::{PageKey, PendingLogIn, Record, Replaced, SecretCheck, SessionInfo};
 pub use request::{
     Cause, Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, NewPendingLogIn,
-    NewSession, Page, Reauthentication, Renewal, Revocation, Revoke, Save, Scope, SupersededUse,
-    Survey, Sweep, Swept, Touch,
+    NewSession, Page, Reauthentication, Rehash, Renewal, Revocation, Revoke, Save, Scope,
+    SupersededUse, Survey, Sweep, Swept, Touch,
 };
 
 use crate::{
@@ -157,6 +157,14 @@ pub trait Store: Debug + Send + Sync + 'static {
     ) -> Result<Vec<SessionId>> {
         let _ = (realm, after, limit);
         Err(Error::new(ErrorKind::Configuration, "this store cannot list all sessions"))
+    }
+
+    /// Gives a row hashes with a key in the place of plain ones, and returns whether it did. The plain hashes stay
+    /// valid as twins, because requests are under way that know only them. Does nothing to a row whose secret was
+    /// replaced within the last minute.
+    async fn rehash(&self, rehash: &Rehash) -> Result<bool> {
+        let _ = rehash;
+        Err(Error::new(ErrorKind::Configuration, "this store keeps no name of a key"))
     }
 
     /// Deletes the user's sessions, events and cut-off, in one transaction that holds the user's lock. Returns the

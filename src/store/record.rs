@@ -29,7 +29,7 @@ pub struct Record {
     pub id: SessionId,
     /// The application that the session belongs to.
     pub realm: Realm,
-    /// SHA-256 of the cookie's secret.
+    /// The hash of the cookie's secret.
     pub secret_hash: SecretHash,
     /// Hashes of further valid secrets: see [`LogIn`](super::LogIn).
     pub twins: Vec<SecretHash>,
@@ -66,7 +66,7 @@ pub struct Record {
 /// A secret that was replaced by another one.
 #[derive(Clone, Copy, Debug)]
 pub struct Replaced {
-    /// SHA-256 of the secret.
+    /// The hash of the secret.
     pub hash: SecretHash,
     /// When the secret was replaced.
     pub at: DateTime<Utc>,
@@ -119,8 +119,13 @@ impl Columns {
     }
 
     /// The default hash, which replaces an unreadable one, is the hash of no secret.
-    pub(crate) fn secret_hash(&mut self, bytes: &[u8]) -> SecretHash {
-        self.read("secret_hash", bytes.try_into().ok().map(|hash: [u8; 32]| hash)).into()
+    pub(crate) fn secret_hash(&mut self, bytes: &[u8], key: Option<&str>) -> SecretHash {
+        let bytes = self.read("secret_hash", bytes.try_into().ok().map(|hash: [u8; 32]| hash));
+        let hash = SecretHash::from(bytes);
+        hash.with_key(key).unwrap_or_else(|| {
+            self.read("hash_key", None::<()>);
+            hash
+        })
     }
 
     pub(crate) fn user_id(&mut self, user_id: Option<String>) -> Option<String> {
@@ -187,7 +192,7 @@ impl Record {
             return SecretCheck::Current;
         }
         match &self.replaced {
-            Some(replaced) if replaced.hash.matches(hash) && !self.is_settled() => {
+            Some(replaced) if hash.was(&replaced.hash) && !self.is_settled() => {
                 SecretCheck::Superseded
             }
             _ => SecretCheck::Wrong,

@@ -60,7 +60,7 @@ pub struct NewSession {
     pub id: SessionId,
     /// The application that the session belongs to.
     pub realm: Realm,
-    /// SHA-256 of the cookie's secret.
+    /// The hash of the cookie's secret.
     pub secret_hash: SecretHash,
     /// The JSON object as text.
     pub data: String,
@@ -123,6 +123,25 @@ pub struct Renewal {
     /// A log-in of several requests that begins with this renewal. `None` keeps the row's pending log-in. If
     /// the same beginning is sent twice, the second one gets a twin, as a [`LogIn`](super::LogIn) does.
     pub pending: Option<PendingLogIn>,
+}
+
+/// Hashes with a key, in the place of a row's plain ones, for the same secrets.
+#[derive(Clone, Debug)]
+pub struct Rehash {
+    /// The row's id.
+    pub id: SessionId,
+    /// The database's time, as far as the handle knows it.
+    pub at: DateTime<Utc>,
+    /// The plain hash that the row must have.
+    pub old_hash: SecretHash,
+    /// The twins that the row must have.
+    pub old_twins: Vec<SecretHash>,
+    /// The hash of the secret with the key.
+    pub new_hash: SecretHash,
+    /// The hashes of the twins with the key.
+    pub new_twins: Vec<SecretHash>,
+    /// The hash of the replaced secret with the key, if there is one.
+    pub new_replaced: Option<SecretHash>,
 }
 
 /// A new secret and a new beginning for a session whose user has authenticated again.

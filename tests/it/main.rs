@@ -29,6 +29,8 @@ mod metrics;
 mod migrations;
 mod notifications;
 mod other_sessions;
+#[cfg(feature = "encryption")]
+mod pepper;
 mod plans;
 mod policies;
 mod promises;

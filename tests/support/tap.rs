@@ -15,8 +15,8 @@ use sessile::{
     Error, Realm, Result, Revocation, SessionId, SessionInfo,
     store::{
         Backend, Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, Lanes, LogIn,
-        LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revoke, Save, Store,
-        SupersededUse, Survey, Sweep, Swept, Touch,
+        LogInOutcome, NewSession, Page, Reauthentication, Record, Rehash, Renewal, Revoke, Save,
+        Store, SupersededUse, Survey, Sweep, Swept, Touch,
     },
 };
 use tokio::sync::Notify;
@@ -36,6 +36,7 @@ pub enum Verb {
     Find,
     Holding,
     Scan,
+    Rehash,
     Count,
     Forget,
     Sweep,
@@ -152,6 +153,10 @@ impl Store for Tap {
         limit: u32,
     ) -> Result<Vec<SessionId>> {
         self.around(Verb::Scan, self.inner.scan(realm, after, limit)).await
+    }
+
+    async fn rehash(&self, rehash: &Rehash) -> Result<bool> {
+        self.around(Verb::Rehash, self.inner.rehash(rehash)).await
     }
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {

@@ -15,7 +15,7 @@ use self::{
 };
 use super::{
     Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
-    NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, Scope,
+    NewSession, Page, Reauthentication, Record, Rehash, Renewal, Revocation, Revoke, Save, Scope,
     SessionInfo, Store, SupersededUse, Survey, Sweep, Swept, Touch,
     task::{self, READS, WRITES},
 };
@@ -223,6 +223,10 @@ impl Store for Batched {
         let (store, realm) = (self.store.clone(), realm.clone());
         let user_id = user_id.map(str::to_owned);
         task::run(None, READS, async move { store.count(&realm, user_id.as_deref()).await }).await
+    }
+
+    async fn rehash(&self, rehash: &Rehash) -> Result<bool> {
+        in_task!(self.rehash(rehash), WRITES, Some(self.options.deadline))
     }
 
     async fn forget(&self, realm: &Realm, user_id: &str) -> Result<u64> {

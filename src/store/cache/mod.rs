@@ -19,8 +19,8 @@ use tokio::sync::OnceCell;
 use self::{generations::Generations, watcher::Watcher};
 use super::{
     Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
-    NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo,
-    Store, SupersededUse, Survey, Sweep, Swept, Touch,
+    NewSession, Page, Reauthentication, Record, Rehash, Renewal, Revocation, Revoke, Save,
+    SessionInfo, Store, SupersededUse, Survey, Sweep, Swept, Touch,
     task::{self, READS},
 };
 use crate::{error::Result, metrics, realm::Realm, token::SessionId};
@@ -325,6 +325,12 @@ impl Store for Cached {
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
         self.store.count(realm, user_id).await
+    }
+
+    async fn rehash(&self, rehash: &Rehash) -> Result<bool> {
+        let changed = [Invalidation::Session(rehash.id)];
+        let _invalidating = self.invalidating(&changed);
+        self.store.rehash(rehash).await
     }
 
     async fn forget(&self, realm: &Realm, user_id: &str) -> Result<u64> {

@@ -127,6 +127,7 @@ struct Written {
     id: Option<Uuid>,
     realm: Option<String>,
     secret_hash: Option<Vec<u8>>,
+    hash_key: Option<String>,
     twin_hashes: Option<Vec<u8>>,
     replaced_hash: Option<Vec<u8>>,
     replaced_at: Option<Moment>,
@@ -149,6 +150,7 @@ impl Written {
             id: self.id?,
             realm: self.realm?,
             secret_hash: self.secret_hash?,
+            hash_key: self.hash_key,
             twin_hashes: self.twin_hashes,
             replaced_hash: self.replaced_hash,
             replaced_at: self.replaced_at,
@@ -338,10 +340,10 @@ async fn bind(
             from locked
         ), written as (
             update sessile.sessions as s
-            set secret_hash = $6,
+            set secret_hash = $6, hash_key = $17,
                 twin_hashes = case when s.secret_hash = $5 or position($5 in s.twin_hashes) > 0 then null
                     else coalesce(s.twin_hashes, ''::bytea) || s.secret_hash end,
-                replaced_hash = $5,
+                replaced_hash = $18,
                 replaced_at = case when s.secret_hash = $5 or position($5 in s.twin_hashes) > 0 then new.now
                     else s.replaced_at end,
                 user_id = $7, data = case when $16::bigint is not null and s.user_id = $7 then s.data else coalesce(new.data, s.data) end,
@@ -354,7 +356,7 @@ async fn bind(
             where s.id = $3 and s.realm = $4 and new.now < s.valid_until
                 and ($16::bigint is null or s.user_id = $7 or s.revision = $16)
                 and (s.secret_hash = $5 or position($5 in s.twin_hashes) > 0
-                    or (s.replaced_hash = $5 and s.replaced_at > new.superseded_since and s.user_id = $7
+                    or (s.replaced_hash = $18 and s.replaced_at > new.superseded_since and s.user_id = $7
                         and octet_length(coalesce(s.twin_hashes, ''::bytea)) < $15))
             returning s.*
         ), told as (
@@ -362,7 +364,7 @@ async fn bind(
         )
         "# + $recorded + r#"
         select before.of_user as "user_before?", before.of_all as "all_before?", locked.of_user as "of_user?", locked.of_all as "of_all?",
-            locked.now as "now?", id as "id?", realm as "realm?", secret_hash as "secret_hash?", twin_hashes as "twin_hashes?",
+            locked.now as "now?", id as "id?", realm as "realm?", secret_hash as "secret_hash?", hash_key as "hash_key?", twin_hashes as "twin_hashes?",
             replaced_hash as "replaced_hash?", replaced_at as "replaced_at?", written.user_id as "user_id?", remembered as "remembered?",
             data as "data?: _", revision as "revision?", created_at as "created_at?", authenticated_at as "authenticated_at?",
             last_seen_at as "last_seen_at?", idle_timeout as "idle_timeout?", absolute_expires_at as "absolute_expires_at?",
@@ -384,7 +386,9 @@ async fn bind(
                 log_in.remembered,
                 SUPERSEDED_FOR.as_seconds_f64(),
                 MOST_TWIN_BYTES,
-                log_in.of_revision
+                log_in.of_revision,
+                log_in.new_hash.key(),
+                old_hash.as_replaced()
                 $(, $more)*
             )
         };
@@ -399,8 +403,8 @@ async fn bind(
                     insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
                     select authenticated_at, 'logged_in', realm, id, user_id, ip, user_agent, null, 'user' from written
                     union all
-                    select authenticated_at, 'logged_out', realm, id, $17, ip, user_agent, 'another user logged in', 'user'
-                    from written where $17::text is not null
+                    select authenticated_at, 'logged_out', realm, id, $19, ip, user_agent, 'another user logged in', 'user'
+                    from written where $19::text is not null
                 )
                 "#,
                 log_in.replaces_user
@@ -438,9 +442,9 @@ async fn insert(
             select locked_user.revoked_at as of_user, locked_all.revoked_at as of_all, clock_timestamp() as now
             from locked_user cross join locked_all
         ), written as (
-            insert into sessile.sessions (id, realm, secret_hash, user_id, data, revision, created_at, authenticated_at,
+            insert into sessile.sessions (id, realm, secret_hash, hash_key, user_id, data, revision, created_at, authenticated_at,
                 last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, ip, user_agent, remembered)
-            select $3, $4, $5, $6, $7::text::json, 0, now, now,
+            select $3, $4, $5, $13, $6, $7::text::json, 0, now, now,
                 now, $8::int, now + make_interval(secs => $9::int), now + make_interval(secs => $8::int),
                 date_bin(make_interval(secs => $8::int / 2.0), now + make_interval(secs => $8::int), timestamptz 'epoch')
                     + make_interval(secs => $8::int / 2.0),
@@ -450,7 +454,7 @@ async fn insert(
         )
         "# + $recorded + r#"
         select before.of_user as "user_before?", before.of_all as "all_before?", locked.of_user as "of_user?", locked.of_all as "of_all?",
-            locked.now as "now?", id as "id?", realm as "realm?", secret_hash as "secret_hash?", twin_hashes as "twin_hashes?",
+            locked.now as "now?", id as "id?", realm as "realm?", secret_hash as "secret_hash?", hash_key as "hash_key?", twin_hashes as "twin_hashes?",
             replaced_hash as "replaced_hash?", replaced_at as "replaced_at?", written.user_id as "user_id?", remembered as "remembered?",
             data as "data?: _", revision as "revision?", created_at as "created_at?", authenticated_at as "authenticated_at?",
             last_seen_at as "last_seen_at?", idle_timeout as "idle_timeout?", absolute_expires_at as "absolute_expires_at?",
@@ -468,7 +472,8 @@ async fn insert(
                 row::seconds(log_in.timeouts.absolute),
                 log_in.client.address(),
                 log_in.client.user_agent,
-                log_in.remembered
+                log_in.remembered,
+                log_in.new_hash.key()
                 $(, $more)*
             )
         };
@@ -481,7 +486,7 @@ async fn insert(
                 -- Not where the table is distributed.
                 , recorded as (
                     insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
-                    select authenticated_at, 'logged_in', realm, id, user_id, ip, user_agent, null, $13::text from written
+                    select authenticated_at, 'logged_in', realm, id, user_id, ip, user_agent, null, $14::text from written
                 )
                 "#,
                 "user"

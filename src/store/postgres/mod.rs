@@ -35,14 +35,19 @@ use self::{
 };
 use super::{
     Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, LogIn, LogInOutcome,
-    NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo,
-    Store, SupersededUse, Survey, Sweep, Swept, Touch,
+    NewSession, Page, Reauthentication, Record, Rehash, Renewal, Revocation, Revoke, Save,
+    SessionInfo, Store, SupersededUse, Survey, Sweep, Swept, Touch,
     connections::{Connections, Ended, Lease, Use},
     failure,
     log_in::MOST_TWIN_BYTES,
     record::SUPERSEDED_FOR,
 };
-use crate::{error::Result, metrics, realm::Realm, token::SessionId};
+use crate::{
+    error::Result,
+    metrics,
+    realm::Realm,
+    token::{SecretHash, SessionId},
+};
 
 /// Sessions in a Postgres database.
 #[derive(Clone, Debug)]
@@ -208,7 +213,7 @@ macro_rules! load {
         query_as!(
             Row,
             r#"
-            select id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
+            select id, realm, secret_hash, hash_key, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
                 pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
                 idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
             from sessile.sessions
@@ -240,6 +245,8 @@ impl Store for PostgresStore {
         let realms: Vec<String> = sessions.iter().map(|s| s.realm.to_string()).collect();
         let hashes: Vec<Vec<u8>> =
             sessions.iter().map(|s| s.secret_hash.as_bytes().to_vec()).collect();
+        let keys: Vec<Option<String>> =
+            sessions.iter().map(|s| s.secret_hash.key().map(str::to_owned)).collect();
         let data: Vec<String> = sessions.iter().map(|s| s.data.clone()).collect();
         let idle: Vec<i32> = sessions.iter().map(|s| row::seconds(s.timeouts.idle)).collect();
         let absolute: Vec<i32> =
@@ -258,10 +265,10 @@ impl Store for PostgresStore {
                 connection.all(query_as!(
                     Row,
                     r#"
-                    insert into sessile.sessions (id, realm, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
+                    insert into sessile.sessions (id, realm, secret_hash, hash_key, data, revision, created_at, last_seen_at, idle_timeout,
                         absolute_expires_at, valid_until, expires_at, ip, user_agent,
                         pending_user_id, pending_since, pending_until)
-                    select id, realm, secret_hash, data::json, 0, now(), now(), idle,
+                    select id, realm, secret_hash, hash_key, data::json, 0, now(), now(), idle,
                         now() + make_interval(secs => absolute),
                         now() + make_interval(secs => idle),
                         date_bin(make_interval(secs => idle / 2.0), now() + make_interval(secs => idle), timestamptz 'epoch')
@@ -269,9 +276,9 @@ impl Store for PostgresStore {
                         ip::inet, user_agent,
                         pending_user, case when pending is not null then now() end, now() + make_interval(secs => pending)
                     from unnest((select $1::uuid[]), $2::text[], $3::bytea[], $4::text[], $5::int[], $6::int[], $7::text[], $8::text[],
-                            $9::text[], $10::int[])
-                        as new (id, realm, secret_hash, data, idle, absolute, ip, user_agent, pending_user, pending)
-                    returning id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
+                            $9::text[], $10::int[], $11::text[])
+                        as new (id, realm, secret_hash, data, idle, absolute, ip, user_agent, pending_user, pending, hash_key)
+                    returning id, realm, secret_hash, hash_key, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
                         pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
                         idle_timeout, absolute_expires_at, valid_until, expires_at, created_at as "now!"
                     "#,
@@ -285,6 +292,7 @@ impl Store for PostgresStore {
                     &agents as &[Option<String>],
                     &pending_users as &[Option<String>],
                     &pending_seconds as &[Option<i32>],
+                    &keys as &[Option<String>],
                 ))
             })
             .await?;
@@ -309,10 +317,10 @@ impl Store for PostgresStore {
                         select set_config('lock_timeout', '1s', true) as of_a_row
                     ), renewed as (
                         update sessile.sessions
-                        set secret_hash = $3,
+                        set secret_hash = $3, hash_key = $12,
                             twin_hashes = case when secret_hash = $2 or position($2 in twin_hashes) > 0 then null
                                 else coalesce(twin_hashes, ''::bytea) || secret_hash end,
-                            replaced_hash = $2,
+                            replaced_hash = $13,
                             replaced_at = case when secret_hash = $2 or position($2 in twin_hashes) > 0 then $9
                                 else replaced_at end,
                             pending_user_id = case when $6::timestamptz is null then pending_user_id else $8 end,
@@ -320,7 +328,7 @@ impl Store for PostgresStore {
                             ip = coalesce($4::text::inet, ip), user_agent = coalesce($5, user_agent)
                         where id = $1 and now() < valid_until and (select of_a_row from patience) is not null
                             and (secret_hash = $2 or position($2 in twin_hashes) > 0
-                                or (replaced_hash = $2 and replaced_at > $10 and $6::timestamptz is not null and user_id is null
+                                or (replaced_hash = $13 and replaced_at > $10 and $6::timestamptz is not null and user_id is null
                                     and pending_since is not null and pending_user_id is not distinct from $8
                                     and octet_length(coalesce(twin_hashes, ''::bytea)) < $11))
                         returning id
@@ -338,6 +346,8 @@ impl Store for PostgresStore {
                     Moment(renewal.at),
                     Moment(renewal.at - SUPERSEDED_FOR),
                     MOST_TWIN_BYTES,
+                    renewal.new_hash.key(),
+                    renewal.holder.secret_hash.as_replaced(),
                 ))
             })
             .await?;
@@ -356,7 +366,7 @@ impl Store for PostgresStore {
                         select set_config('lock_timeout', '1s', true) as of_a_row
                     ), renewed as (
                         update sessile.sessions
-                        set secret_hash = $3, twin_hashes = null, replaced_hash = $2, replaced_at = $5,
+                        set secret_hash = $3, hash_key = $12, twin_hashes = null, replaced_hash = $13, replaced_at = $5,
                             revision = (revision & 4611686018427387903) + 1, authenticated_at = $5, last_seen_at = $5,
                             idle_timeout = $6, absolute_expires_at = $7, valid_until = $8, expires_at = $9,
                             ip = coalesce($10::text::inet, ip), user_agent = coalesce($11, user_agent)
@@ -366,7 +376,7 @@ impl Store for PostgresStore {
                         returning *
                     )
                     "# + $recorded + r#"
-                    select id, realm, secret_hash, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
+                    select id, realm, secret_hash, hash_key, twin_hashes, replaced_hash, replaced_at, user_id, remembered, pending_user_id,
                         pending_since, pending_until, data as "data: _", revision, created_at, authenticated_at, last_seen_at,
                         idle_timeout, absolute_expires_at, valid_until, expires_at, now() as "now!"
                     from renewed where (select pg_notify('sessile', 'session ' || id)::text) is not null
@@ -381,7 +391,9 @@ impl Store for PostgresStore {
                     Moment(lifetime.valid_until),
                     Moment(lifetime.expires_at),
                     renewal.client.address(),
-                    renewal.client.user_agent
+                    renewal.client.user_agent,
+                    renewal.new_hash.key(),
+                    renewal.holder.secret_hash.as_replaced()
                     $(, $more)*
                 )
             };
@@ -395,7 +407,7 @@ impl Store for PostgresStore {
                         -- Not where the table is distributed.
                         , recorded as (
                             insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, actor)
-                            select now(), 'reauthenticated', realm, id, user_id, ip, user_agent, $12::text from renewed
+                            select now(), 'reauthenticated', realm, id, user_id, ip, user_agent, $14::text from renewed
                         )
                         "#,
                         "user"
@@ -517,6 +529,35 @@ impl Store for PostgresStore {
             })
             .await?;
         Ok(ids.into_iter().map(Into::into).collect())
+    }
+
+    async fn rehash(&self, rehash: &Rehash) -> Result<bool> {
+        let rehashed = self
+            .write(|connection| {
+                connection.execute(query!(
+                    r#"
+                    with patience as materialized (
+                        select set_config('lock_timeout', '1s', true) as of_a_row
+                    )
+                    update sessile.sessions
+                    set secret_hash = $4, hash_key = $5, replaced_hash = coalesce($7, replaced_hash),
+                        twin_hashes = $6 || secret_hash || coalesce(twin_hashes, ''::bytea)
+                    where id = $1 and secret_hash = $2 and coalesce(twin_hashes, ''::bytea) = $3 and hash_key is null
+                        and now() < valid_until and (replaced_at is null or replaced_at < $8)
+                        and (select of_a_row from patience) is not null
+                    "#,
+                    rehash.id.as_uuid(),
+                    rehash.old_hash.as_bytes(),
+                    SecretHash::concat(&rehash.old_twins),
+                    rehash.new_hash.as_bytes(),
+                    rehash.new_hash.key(),
+                    SecretHash::concat(&rehash.new_twins),
+                    rehash.new_replaced.map(|hash| hash.as_bytes().to_vec()),
+                    Moment(rehash.at - SUPERSEDED_FOR),
+                ))
+            })
+            .await?;
+        Ok(rehashed.rows_affected() == 1)
     }
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {

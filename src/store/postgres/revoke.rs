@@ -156,7 +156,7 @@ async fn holds(
     let held = tx
         .execute(query!(
             r#"
-        update sessile.sessions set secret_hash = $2, twin_hashes = null
+        update sessile.sessions set secret_hash = $2, hash_key = $5, twin_hashes = null
         where id = $1 and realm = $3 and user_id = $4 and now() < valid_until
             and (secret_hash = $2 or position($2 in twin_hashes) > 0)
         "#,
@@ -164,6 +164,7 @@ async fn holds(
             holder.secret_hash.as_bytes(),
             realm.as_str(),
             user_id,
+            holder.secret_hash.key(),
         ))
         .await?;
     Ok(held.rows_affected() == 1)

@@ -23,6 +23,7 @@ pub(super) struct Row {
     pub(super) id: Uuid,
     pub(super) realm: String,
     pub(super) secret_hash: Vec<u8>,
+    pub(super) hash_key: Option<String>,
     pub(super) twin_hashes: Option<Vec<u8>>,
     pub(super) replaced_hash: Option<Vec<u8>>,
     pub(super) replaced_at: Option<Moment>,
@@ -49,7 +50,7 @@ impl From<Row> for Record {
         let record = Self {
             id: row.id.into(),
             realm: Realm::of_row(&row.realm),
-            secret_hash: columns.secret_hash(&row.secret_hash),
+            secret_hash: columns.secret_hash(&row.secret_hash, row.hash_key.as_deref()),
             twins: SecretHash::of_each(&row.twin_hashes.unwrap_or_default()),
             replaced: Replaced::from_row(
                 row.replaced_hash.as_deref().unwrap_or_default(),

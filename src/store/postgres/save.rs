@@ -99,6 +99,8 @@ async fn move_on(
     let absolute: Vec<Moment> =
         touches.iter().map(|t| Moment(t.lifetime.absolute_expires_at)).collect();
     let ips: Vec<Option<String>> = touches.iter().map(|t| t.ip.map(client::address)).collect();
+    let keys: Vec<Option<String>> =
+        touches.iter().map(|t| t.holder.secret_hash.key().map(str::to_owned)).collect();
     let settles: Vec<bool> = touches.iter().map(|t| t.settles).collect();
     tx.execute(query!(
         r#"
@@ -110,10 +112,11 @@ async fn move_on(
             expires_at = greatest(s.expires_at, new.expires),
             ip = coalesce(new.ip::inet, s.ip),
             secret_hash = case when new.settles then new.secret_hash else s.secret_hash end,
+            hash_key = case when new.settles then new.hash_key else s.hash_key end,
             twin_hashes = case when new.settles then null else s.twin_hashes end
         from unnest((select $1::uuid[]), $2::bytea[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::int[],
-                $7::timestamptz[], $8::text[], $9::boolean[])
-            as new (id, secret_hash, seen, valid, expires, idle, absolute, ip, settles)
+                $7::timestamptz[], $8::text[], $9::boolean[], $10::text[])
+            as new (id, secret_hash, seen, valid, expires, idle, absolute, ip, settles, hash_key)
         where s.id = new.id and (s.last_seen_at < new.seen or new.settles) and s.idle_timeout = new.idle
             and least(s.absolute_expires_at, timestamptz '9999-12-31 23:59:59.999Z') = new.absolute and now() < s.valid_until
             and (s.secret_hash = new.secret_hash or position(new.secret_hash in s.twin_hashes) > 0)
@@ -128,6 +131,7 @@ async fn move_on(
         &absolute as &[Moment],
         &ips as &[Option<String>],
         &settles,
+        &keys as &[Option<String>],
     ))
     .await?;
     Ok(Vec::new())

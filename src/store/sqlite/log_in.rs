@@ -104,6 +104,7 @@ struct Written {
     id: Uuid,
     realm: Text,
     secret_hash: Vec<u8>,
+    hash_key: Option<Text>,
     twin_hashes: Vec<u8>,
     replaced_hash: Vec<u8>,
     replaced_at: Option<i64>,
@@ -133,17 +134,19 @@ async fn bind(
     old_hash: &SecretHash,
 ) -> Result<Option<Written>, sqlx::Error> {
     let (id, realm) = (log_in.id.as_uuid(), log_in.realm.as_str());
+    let as_replaced = &old_hash.as_replaced()[..];
     let (old_hash, new_hash) = (&old_hash.as_bytes()[..], &log_in.new_hash.as_bytes()[..]);
-    let (is_limited, ip) = (log_in.limit.is_some(), log_in.client.address());
+    let (is_limited, ip, key) =
+        (log_in.limit.is_some(), log_in.client.address(), log_in.new_hash.key());
     let superseded_for = SUPERSEDED_FOR.num_milliseconds();
     let rows = tx.all(query_as!(
         Written,
         r#"
         update sessions
-        set secret_hash = ?8,
+        set secret_hash = ?8, hash_key = ?18,
             twin_hashes = iif(secret_hash = ?7 or coalesce(instr(twin_hashes, ?7), 0) > 0, null,
                 cast(coalesce(twin_hashes, x'') || secret_hash as blob)),
-            replaced_hash = ?7,
+            replaced_hash = ?19,
             replaced_at = iif(secret_hash = ?7 or coalesce(instr(twin_hashes, ?7), 0) > 0, now, replaced_at),
             user_id = ?5, data = iif(?17 is not null and user_id = ?5, data, coalesce(?9, data)),
             revision = (revision & 4611686018427387903) + 1,
@@ -156,9 +159,9 @@ async fn bind(
         where id = ?1 and realm = ?6 and now < valid_until
             and (?17 is null or user_id = ?5 or revision = ?17)
             and (secret_hash = ?7 or instr(twin_hashes, ?7) > 0
-                or (replaced_hash = ?7 and now - replaced_at < ?15 and user_id = ?5
+                or (replaced_hash = ?19 and now - replaced_at < ?15 and user_id = ?5
                     and length(coalesce(twin_hashes, x'')) < ?16))
-        returning id as "id: Uuid", realm as "realm: Text", secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+        returning id as "id: Uuid", realm as "realm: Text", secret_hash, hash_key as "hash_key?: Text", coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
             coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?: Text",
             remembered as "remembered?: i64", data as "data: Text", revision, created_at, authenticated_at as "authenticated_at?", last_seen_at, idle_timeout, absolute_expires_at,
             valid_until, expires_at,
@@ -186,6 +189,8 @@ async fn bind(
         superseded_for,
         MOST_TWIN_BYTES,
         log_in.of_revision,
+        key,
+        as_replaced,
     ))
     .await?;
     Ok(rows.into_iter().next())
@@ -199,16 +204,17 @@ async fn insert(
     let (id, realm) = (log_in.id.as_uuid(), log_in.realm.as_str());
     let new_hash = &log_in.new_hash.as_bytes()[..];
     let data = log_in.data.as_deref().unwrap_or("{}");
-    let (is_limited, ip) = (log_in.limit.is_some(), log_in.client.address());
+    let (is_limited, ip, key) =
+        (log_in.limit.is_some(), log_in.client.address(), log_in.new_hash.key());
     let rows = tx.all(query_as!(
         Written,
         r#"
-        insert into sessions (id, realm, secret_hash, user_id, data, revision, created_at, authenticated_at, last_seen_at,
+        insert into sessions (id, realm, secret_hash, hash_key, user_id, data, revision, created_at, authenticated_at, last_seen_at,
             idle_timeout, absolute_expires_at, valid_until, expires_at, ip, user_agent, remembered)
-        select ?1, ?6, ?7, ?5, ?8, 0, now, now, now,
+        select ?1, ?6, ?7, ?14, ?5, ?8, 0, now, now, now,
             ?9, now + 1000 * ?10, now + 1000 * ?9, ((now + 1000 * ?9) / (500 * ?9) + 1) * (500 * ?9), ?11, ?12, ?13
         from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
-        returning id as "id: Uuid", realm as "realm: Text", secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+        returning id as "id: Uuid", realm as "realm: Text", secret_hash, hash_key as "hash_key?: Text", coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
             coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?: Text",
             remembered as "remembered?: i64", data as "data: Text", revision, created_at, authenticated_at as "authenticated_at?", last_seen_at, idle_timeout, absolute_expires_at,
             valid_until, expires_at,
@@ -232,6 +238,7 @@ async fn insert(
         ip,
         log_in.client.user_agent,
         log_in.remembered,
+        key,
     ))
     .await?;
     Ok(rows.into_iter().next())
@@ -362,6 +369,7 @@ impl From<Written> for Row {
             id: row.id,
             realm: row.realm,
             secret_hash: row.secret_hash,
+            hash_key: row.hash_key,
             twin_hashes: row.twin_hashes,
             replaced_hash: row.replaced_hash,
             replaced_at: row.replaced_at,

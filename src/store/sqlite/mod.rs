@@ -33,14 +33,19 @@ use self::{
 };
 use super::{
     Changed, CleanupRun, End, Filed, Holder, HolderState, Invalidation, Lanes, LogIn, LogInOutcome,
-    NewSession, Page, Reauthentication, Record, Renewal, Revocation, Revoke, Save, SessionInfo,
-    Store, SupersededUse, Sweep, Swept, Touch,
+    NewSession, Page, Reauthentication, Record, Rehash, Renewal, Revocation, Revoke, Save,
+    SessionInfo, Store, SupersededUse, Sweep, Swept, Touch,
     connections::{Connections, End as EndOfTransaction, Lease, Statements, Use},
     failure,
     log_in::MOST_TWIN_BYTES,
     record::SUPERSEDED_FOR,
 };
-use crate::{client, error::Result, realm::Realm, token::SessionId};
+use crate::{
+    client,
+    error::Result,
+    realm::Realm,
+    token::{SecretHash, SessionId},
+};
 
 /// Sessions in an SQLite database.
 ///
@@ -126,7 +131,7 @@ impl Store for SqliteStore {
         let ids = row::array(ids.iter().map(|id| json!(row::hex(id))));
         let query = query!(
             r#"
-            select group_concat(json_array(hex(sessions.id), realm, hex(secret_hash), hex(twin_hashes), hex(replaced_hash), replaced_at,
+            select group_concat(json_array(hex(sessions.id), realm, hex(secret_hash), hash_key, hex(twin_hashes), hex(replaced_hash), replaced_at,
                 user_id, remembered, pending_user_id, pending_since, pending_until, length(cast(data as blob)), revision, created_at,
                 authenticated_at, last_seen_at, idle_timeout, absolute_expires_at, valid_until, expires_at, now) || data, '') as "rows?: Vec<u8>"
             from (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
@@ -150,6 +155,7 @@ impl Store for SqliteStore {
                 "id": row::hex(&s.id),
                 "realm": s.realm.as_str(),
                 "secret_hash": hex::encode(s.secret_hash.as_bytes()),
+                "hash_key": s.secret_hash.key(),
                 "data": s.data,
                 "idle": s.timeouts.idle,
                 "absolute": s.timeouts.absolute,
@@ -164,17 +170,17 @@ impl Store for SqliteStore {
             .all(query_as!(
                 Row,
                 r#"
-                insert into sessions (id, realm, secret_hash, data, revision, created_at, last_seen_at, idle_timeout,
+                insert into sessions (id, realm, secret_hash, hash_key, data, revision, created_at, last_seen_at, idle_timeout,
                     absolute_expires_at, valid_until, expires_at, ip, user_agent,
                     pending_user_id, pending_since, pending_until)
-                select unhex(value ->> 'id'), value ->> 'realm', unhex(value ->> 'secret_hash'), value ->> 'data', 0, now, now, value ->> 'idle',
+                select unhex(value ->> 'id'), value ->> 'realm', unhex(value ->> 'secret_hash'), value ->> 'hash_key', value ->> 'data', 0, now, now, value ->> 'idle',
                     now + 1000 * (value ->> 'absolute'),
                     now + 1000 * (value ->> 'idle'),
                     ((now + 1000 * (value ->> 'idle')) / (500 * (value ->> 'idle')) + 1) * (500 * (value ->> 'idle')),
                     value ->> 'ip', value ->> 'user_agent',
                     value ->> 'pending_user', iif(value ->> 'pending' is null, null, now), now + 1000 * (value ->> 'pending')
                 from json_each(?1), (select cast(round(unixepoch('subsec') * 1000) as integer) as now)
-                returning id as "id: Uuid", realm as "realm: Text", secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+                returning id as "id: Uuid", realm as "realm: Text", secret_hash, hash_key as "hash_key?: Text", coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
                     coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?: Text",
                     remembered as "remembered?: i64", pending_user_id as "pending_user_id?: Text", pending_since as "pending_since?: i64",
                     pending_until as "pending_until?: i64", data as "data: Text", revision, created_at, authenticated_at as "authenticated_at?",
@@ -235,6 +241,7 @@ impl Store for SqliteStore {
             json!({
                 "id": row::hex(&t.holder.id),
                 "secret_hash": hex::encode(t.holder.secret_hash.as_bytes()),
+                "hash_key": t.holder.secret_hash.key(),
                 "seen": t.lifetime.last_seen_at.timestamp_millis(),
                 "valid": t.lifetime.valid_until.timestamp_millis(),
                 "expires": t.lifetime.expires_at.timestamp_millis(),
@@ -253,9 +260,11 @@ impl Store for SqliteStore {
                     expires_at = max(expires_at, new.expires),
                     ip = coalesce(new.ip, sessions.ip),
                     secret_hash = iif(new.settles, new.secret_hash, sessions.secret_hash),
+                    hash_key = iif(new.settles, new.hash_key, sessions.hash_key),
                     twin_hashes = iif(new.settles, null, sessions.twin_hashes)
                 from (
-                    select unhex(value ->> 'id') as id, unhex(value ->> 'secret_hash') as secret_hash, value ->> 'seen' as seen,
+                    select unhex(value ->> 'id') as id, unhex(value ->> 'secret_hash') as secret_hash, value ->> 'hash_key' as hash_key,
+                        value ->> 'seen' as seen,
                         value ->> 'valid' as valid, value ->> 'expires' as expires, value ->> 'idle' as idle,
                         value ->> 'absolute' as absolute, value ->> 'ip' as ip, value ->> 'settles' as settles
                     from json_each(?1)
@@ -279,7 +288,8 @@ impl Store for SqliteStore {
             &renewal.holder.secret_hash.as_bytes()[..],
             &renewal.new_hash.as_bytes()[..],
         );
-        let ip = renewal.client.address();
+        let replaced = &renewal.holder.secret_hash.as_replaced()[..];
+        let (ip, key) = (renewal.client.address(), renewal.new_hash.key());
         let pending = renewal.pending.as_ref();
         let since = pending.map(|pending| pending.began_at.timestamp_millis());
         let until = pending.map(|pending| pending.lapses_at.timestamp_millis());
@@ -291,17 +301,17 @@ impl Store for SqliteStore {
             .execute(query!(
                 r#"
                 update sessions
-                set secret_hash = ?3,
+                set secret_hash = ?3, hash_key = ?12,
                     twin_hashes = iif(secret_hash = ?2 or coalesce(instr(twin_hashes, ?2), 0) > 0, null,
                         cast(coalesce(twin_hashes, x'') || secret_hash as blob)),
-                    replaced_hash = ?2,
+                    replaced_hash = ?13,
                     replaced_at = iif(secret_hash = ?2 or coalesce(instr(twin_hashes, ?2), 0) > 0, ?9, replaced_at),
                     pending_user_id = iif(?6 is null, pending_user_id, ?8),
                     pending_since = coalesce(?6, pending_since), pending_until = coalesce(?7, pending_until),
                     ip = coalesce(?4, ip), user_agent = coalesce(?5, user_agent)
                 where id = ?1 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
                     and (secret_hash = ?2 or instr(twin_hashes, ?2) > 0
-                        or (replaced_hash = ?2 and replaced_at > ?10 and ?6 is not null and user_id is null
+                        or (replaced_hash = ?13 and replaced_at > ?10 and ?6 is not null and user_id is null
                             and pending_since is not null and pending_user_id is ?8
                             and length(coalesce(twin_hashes, x'')) < ?11))
                 "#,
@@ -316,6 +326,8 @@ impl Store for SqliteStore {
                 at,
                 superseded_since,
                 MOST_TWIN_BYTES,
+                key,
+                replaced,
             ))
             .await
             .map_err(failure::of_write)?;
@@ -330,18 +342,19 @@ impl Store for SqliteStore {
             &renewal.holder.secret_hash.as_bytes()[..],
             &renewal.new_hash.as_bytes()[..],
         );
-        let ip = renewal.client.address();
+        let replaced = &renewal.holder.secret_hash.as_replaced()[..];
+        let (ip, key) = (renewal.client.address(), renewal.new_hash.key());
         let update = query_as!(
             Row,
             r#"
                 update sessions
-                set secret_hash = ?3, twin_hashes = null, replaced_hash = ?2, replaced_at = ?5,
+                set secret_hash = ?3, hash_key = ?12, twin_hashes = null, replaced_hash = ?13, replaced_at = ?5,
                     revision = (revision & 4611686018427387903) + 1, authenticated_at = ?5, last_seen_at = ?5,
                     idle_timeout = ?6, absolute_expires_at = ?7, valid_until = ?8, expires_at = ?9,
                     ip = coalesce(?10, ip), user_agent = coalesce(?11, user_agent)
                 where id = ?1 and user_id = ?4 and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
                     and (secret_hash = ?2 or instr(twin_hashes, ?2) > 0)
-                returning id as "id: Uuid", realm as "realm: Text", secret_hash, coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
+                returning id as "id: Uuid", realm as "realm: Text", secret_hash, hash_key as "hash_key?: Text", coalesce(twin_hashes, x'') as "twin_hashes!: Vec<u8>",
                     coalesce(replaced_hash, x'') as "replaced_hash!: Vec<u8>", replaced_at as "replaced_at?: i64", user_id as "user_id?: Text",
                     remembered as "remembered?: i64", pending_user_id as "pending_user_id?: Text", pending_since as "pending_since?: i64",
                     pending_until as "pending_until?: i64", data as "data: Text", revision, created_at, authenticated_at as "authenticated_at?",
@@ -358,6 +371,8 @@ impl Store for SqliteStore {
             lifetime.expires_at,
             ip,
             renewal.client.user_agent,
+            key,
+            replaced,
         );
         let connection = self.writer.take(Use::Write).await?;
         let rows = match to.is_recorded {
@@ -504,6 +519,39 @@ impl Store for SqliteStore {
             )
             .await?;
         Ok(ids.into_iter().flatten().map(Into::into).collect())
+    }
+
+    async fn rehash(&self, rehash: &Rehash) -> Result<bool> {
+        let (id, key) = (rehash.id.as_uuid(), rehash.new_hash.key());
+        let (old, new) = (&rehash.old_hash.as_bytes()[..], &rehash.new_hash.as_bytes()[..]);
+        let old_twins = SecretHash::concat(&rehash.old_twins);
+        let new_twins = SecretHash::concat(&rehash.new_twins);
+        let new_replaced = rehash.new_replaced.map(|hash| hash.as_bytes().to_vec());
+        let superseded_since = (rehash.at - SUPERSEDED_FOR).timestamp_millis();
+        let connection = self.writer.take(Use::Write).await?;
+        let done = connection
+            .execute(query!(
+                r#"
+                update sessions
+                set secret_hash = ?4, hash_key = ?5, replaced_hash = coalesce(?7, replaced_hash),
+                    twin_hashes = cast(?6 || secret_hash || coalesce(twin_hashes, x'') as blob)
+                where id = ?1 and secret_hash = ?2 and coalesce(twin_hashes, x'') = ?3 and hash_key is null
+                    and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
+                    and (replaced_at is null or replaced_at < ?8)
+                "#,
+                id,
+                old,
+                old_twins,
+                new,
+                key,
+                new_twins,
+                new_replaced,
+                superseded_since,
+            ))
+            .await
+            .map_err(failure::of_write)?;
+        self.written(1);
+        Ok(done.rows_affected() == 1)
     }
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {

@@ -112,11 +112,11 @@ async fn holds(
     user_id: Option<&str>,
 ) -> Result<bool, sqlx::Error> {
     let (id, realm) = (holder.id.as_uuid(), realm.as_str());
-    let hash = &holder.secret_hash.as_bytes()[..];
+    let (hash, key) = (&holder.secret_hash.as_bytes()[..], holder.secret_hash.key());
     let held = tx
         .execute(query!(
             r#"
-        update sessions set secret_hash = ?2, twin_hashes = null
+        update sessions set secret_hash = ?2, hash_key = ?5, twin_hashes = null
         where id = ?1 and realm = ?3 and user_id = ?4
             and cast(round(unixepoch('subsec') * 1000) as integer) < valid_until
             and (secret_hash = ?2 or instr(twin_hashes, ?2) > 0)
@@ -125,6 +125,7 @@ async fn holds(
             hash,
             realm,
             user_id,
+            key,
         ))
         .await?;
     Ok(held.rows_affected() == 1)

@@ -27,6 +27,7 @@ pub(super) struct Row<Data = Text> {
     pub(super) realm: Text,
     #[serde(with = "hex::serde")]
     pub(super) secret_hash: Vec<u8>,
+    pub(super) hash_key: Option<Text>,
     /// Empty for null, because `hex` returns an empty text for null.
     #[serde(with = "hex::serde")]
     pub(super) twin_hashes: Vec<u8>,
@@ -78,11 +79,12 @@ pub(super) fn records(mut rows: &[u8]) -> Result<Vec<Record>, sqlx::Error> {
 impl<Data> Row<Data> {
     fn into_record(self, data: &[u8]) -> Record {
         let mut columns = Columns::default();
+        let hash_key = columns.read("hash_key", Text::valid(self.hash_key));
         let user_id = columns.read("user_id", Text::valid(self.user_id));
         let record = Record {
             id: self.id.into(),
             realm: Realm::of_row(&self.realm.lossy()),
-            secret_hash: columns.secret_hash(&self.secret_hash),
+            secret_hash: columns.secret_hash(&self.secret_hash, hash_key.as_deref()),
             twins: SecretHash::of_each(&self.twin_hashes),
             replaced: Replaced::from_row(&self.replaced_hash, self.replaced_at.map(moment)),
             user_id: columns.user_id(user_id),

@@ -1,9 +1,12 @@
 //! The migrations of a database, independent of the tool that ran them.
 
 use serde_json::json;
-use sessile::ErrorKind;
+use sessile::{
+    ErrorKind,
+    encryption::{Key, Pepper, Rollout},
+};
 
-use super::{FIRST, REALMS, empty_cases, sqlx, works};
+use super::{FIRST, INBOX, REALMS, empty_cases, sqlx, works};
 use crate::{
     capture::Capture,
     support::{Browser, Db},
@@ -17,6 +20,7 @@ empty_cases! {
     a_newer_schema_that_does_not_say_what_it_needs_is_refused,
     up_down_and_up_again,
     the_way_down_ends_the_sessions_of_other_realms_only,
+    the_way_down_ends_the_sessions_with_keys_only,
     sqlx_cli_and_the_library_are_interchangeable,
     nodes_that_start_at_once_all_succeed,
     the_applications_own_ledger_is_not_touched,
@@ -112,6 +116,21 @@ async fn up_down_and_up_again(db: Db) {
     }
     db.sessions().await.migrate().await.unwrap();
     works(&db.sessions().await).await;
+}
+
+/// The release before would take their cookies for wrong ones.
+async fn the_way_down_ends_the_sessions_with_keys_only(db: Db) {
+    let plain = db.sessions().await;
+    plain.migrate().await.unwrap();
+    let pepper = Pepper::new(Key::new("p1", [1; 32]).unwrap()).rollout(Rollout::Migrate);
+    let peppered = db.builder().await.pepper(pepper).build().unwrap();
+    let (ada, _) = Browser::logged_in(&plain, "ada").await;
+    let (bob, _) = Browser::logged_in(&peppered, "bob").await;
+    sqlx(&db, &["revert", "--target-version", INBOX]);
+    assert_eq!(db.rows().await, 1);
+    sqlx(&db, &["run"]);
+    let plain = db.sessions().await;
+    assert!(ada.is_in(&plain).await && !bob.is_in(&plain).await);
 }
 
 async fn the_way_down_ends_the_sessions_of_other_realms_only(db: Db) {

@@ -51,6 +51,7 @@ use empty_cases;
 pub(crate) const FIRST: &str = "20261123000001";
 pub(crate) const REALMS: &str = "20261125000002";
 pub(crate) const EVENTS: &str = "20261127000004";
+pub(crate) const INBOX: &str = "20261128000005";
 
 pub(crate) async fn works(sessions: &Sessions) {
     let (browser, _) = Browser::with(sessions, "a", json!(1)).await;

@@ -12,7 +12,7 @@ use serde_json::json;
 use sessile::CookieChange;
 use tokio::task::JoinHandle;
 
-use super::{EVENTS, FIRST, REALMS, empty_cases, sqlx, until, works};
+use super::{EVENTS, FIRST, INBOX, REALMS, empty_cases, sqlx, until, works};
 use crate::support::{Browser, Db, Pool};
 
 empty_cases! {
@@ -42,6 +42,12 @@ async fn data_of_every_earlier_version_survives(db: Db) {
             EVENTS,
             include_str!("../earlier/20261127000004.postgres.sql"),
             include_str!("../earlier/20261127000004.sqlite.sql"),
+            true,
+        ),
+        (
+            INBOX,
+            include_str!("../earlier/20261128000005.postgres.sql"),
+            include_str!("../earlier/20261128000005.sqlite.sql"),
             true,
         ),
     ];
@@ -74,7 +80,7 @@ async fn data_of_every_earlier_version_survives(db: Db) {
         browser.keep(change);
         browser.open(&sessions).await.log_out_everywhere().await.unwrap();
         assert!(!browser.is_in(&sessions).await);
-        let was_recorded = i64::from(version == EVENTS);
+        let was_recorded = i64::from([EVENTS, INBOX].contains(&version));
         assert_eq!(logged_in(&db).await, was_recorded, "{version}");
         sqlx(&db, &["revert", "--target-version", "0"]);
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use sessile::{
     Client, CookieChange, ErrorKind, OnLimit, Session, SessionId, Sessions,
-    encryption::{Encryption, Key},
+    encryption::{Encryption, Key, Pepper},
     store::{Backend, CacheOptions},
     testing,
 };
@@ -34,7 +34,7 @@ pub struct Settings {
     /// Puts no batches around the store.
     #[arg(long)]
     pub unbatched: bool,
-    /// Seals the data.
+    /// Seals the data, and hashes the secrets with a key.
     #[arg(long)]
     pub sealed: bool,
     /// A pooler without prepared statements is between.
@@ -118,7 +118,9 @@ impl Node {
             builder = builder.realm(realm);
         }
         if self.settings.sealed {
-            builder = builder.encryption(Encryption::new(Key::new("soak", [7; 32])?));
+            builder = builder
+                .encryption(Encryption::new(Key::new("soak", [7; 32])?))
+                .pepper(Pepper::new(Key::new("soak", [8; 32])?));
         }
         if let Some(limit) = self.settings.limit {
             builder = builder.sessions_per_user(limit, OnLimit::EndOldest);

@@ -13,7 +13,7 @@ use sessile::{
     Client, Realm, Result, Revocation, SessionId, SessionInfo,
     store::{
         Backend, Changed, CleanupRun, End, Holder, HolderState, Invalidation, Lanes, LogIn,
-        LogInOutcome, NewSession, Page, Reauthentication, Record, Renewal, Revoke, Save,
+        LogInOutcome, NewSession, Page, Reauthentication, Record, Rehash, Renewal, Revoke, Save,
         SecretHash, Store, SupersededUse, Survey, Sweep, Swept, Timeouts, Touch,
     },
 };
@@ -217,6 +217,10 @@ impl Store for Planted {
         limit: u32,
     ) -> Result<Vec<SessionId>> {
         self.inner.scan(realm, after, limit).await
+    }
+
+    async fn rehash(&self, rehash: &Rehash) -> Result<bool> {
+        self.inner.rehash(rehash).await
     }
 
     async fn count(&self, realm: &Realm, user_id: Option<&str>) -> Result<u64> {
