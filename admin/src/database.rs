@@ -116,7 +116,12 @@ impl Database {
     ///
     /// [`Input`](ErrorKind::Input) for a text that is not a realm, and those of [`open`](Self::open).
     pub async fn sessions_of(&self, realm: &str) -> Result<Sessions> {
-        build(Sessions::builder(self.backend().await?).realm(realm))
+        build(self.builder_of(realm).await?)
+    }
+
+    /// The same, for further settings.
+    pub async fn builder_of(&self, realm: &str) -> Result<SessionsBuilder> {
+        Ok(Sessions::builder(self.backend().await?).realm(realm))
     }
 
     /// The same of the default realm with a policy, for the cleanup, which works on all realms.

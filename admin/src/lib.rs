@@ -19,6 +19,7 @@ mod database;
 mod doctor;
 mod error;
 mod events;
+mod keys;
 mod moment;
 mod overview;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use self::{
     doctor::Finding,
     error::{Error, ErrorKind, Result},
     events::{EVENTS, Event, EventFilter, EventKey, EventPage},
+    keys::KeyUse,
     overview::{Backlog, Bucket, CleanupRun, Count, Ending, Live, Period},
     realms::InRealm,
     schema::{Migration, MigrationState},

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use uuid::Uuid;
 
-use crate::{database::Span, failure::EXIT_CODES, output::OutputArgs};
+use crate::{commands::keys::KeyFile, database::Span, failure::EXIT_CODES, output::OutputArgs};
 
 /// Finds, ends and watches the web sessions that sessile keeps in Postgres or SQLite.
 ///
@@ -63,6 +63,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Show which keys seal and hash the sessions, or give all sessions the active keys.
+    #[command(subcommand)]
+    Keys(Keys),
     /// Create or update the tables.
     #[command(subcommand)]
     Migrate(Migrate),
@@ -269,6 +272,59 @@ pub(crate) struct Cleanup {
     /// Record no event for an expired session, as an application with `Policy::record_events(false)`.
     #[arg(long)]
     pub(crate) no_events: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Show how many live sessions have which key. Reads the data of all sessions.
+    List {
+        /// Exit with 1 if a live session still has this key. Look before you retire it.
+        #[arg(long, value_name = "NAME")]
+        unused: Option<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Seal the live sessions of a realm with the active key, and hash their secrets with that of the pepper.
+    ///
+    /// Requests go on meanwhile. It may be interrupted, and run again.
+    Rewrap(Rewrap),
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("active").required(true).multiple(true).args(["seal", "pepper"]))]
+pub(crate) struct Rewrap {
+    /// The application's active key for data: its name, and a file with 32 bytes or their base64.
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) seal: Option<KeyFile>,
+    /// A key that has sealed data until now. May be repeated.
+    #[arg(long, value_name = "NAME=FILE", requires = "seal")]
+    pub(crate) read: Vec<KeyFile>,
+    /// The application's algorithm for data.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAME",
+        default_value = "xchacha20-poly1305",
+        requires = "seal"
+    )]
+    pub(crate) algorithm: Cipher,
+    /// The active key of the application's pepper. Plain hashes are converted.
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) pepper: Option<KeyFile>,
+    /// The realm. Default: the default realm.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) realm: String,
+    /// Go on after the session where a run was interrupted.
+    #[arg(long, value_name = "SESSION")]
+    pub(crate) after: Option<Uuid>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Cipher {
+    #[value(name = "xchacha20-poly1305")]
+    Xchacha20Poly1305,
+    #[value(name = "aes-256-gcm")]
+    Aes256Gcm,
 }
 
 #[derive(Debug, Subcommand)]

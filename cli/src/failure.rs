@@ -31,7 +31,7 @@ pub(crate) enum Code {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
     0  Done.
-    1  `doctor` has findings.
+    1  `doctor` has findings; `keys list --unused` has found the key; `keys rewrap` has left damaged sessions.
     2  The arguments or the URL are not valid.
     3  Nobody confirmed. Nothing was changed.
     4  There is no such session.

@@ -2,6 +2,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::{Future, IntoFuture},
+    ops::ControlFlow,
     pin::Pin,
     sync::Arc,
 };
@@ -19,7 +20,7 @@ use crate::{
 /// How many sessions are read at a time.
 const CHUNK: u32 = 200;
 
-type OnProgress = Box<dyn FnMut(&RewrapReport) + Send>;
+type OnBatch = Box<dyn FnMut(&RewrapReport) -> ControlFlow<()> + Send>;
 
 /// Gives sessions the active keys: [`Sessions::rewrap`]. Await it.
 #[must_use = "nothing is changed before this is awaited"]
@@ -27,7 +28,7 @@ pub struct Rewrap {
     context: Arc<Context>,
     after: Option<SessionId>,
     is_dry: bool,
-    on_progress: OnProgress,
+    on_batch: OnBatch,
 }
 
 impl fmt::Debug for Rewrap {
@@ -88,7 +89,12 @@ impl Sessions {
     /// lacks the key of a session: the others have been changed then.
     pub fn rewrap(&self) -> Rewrap {
         let context = self.0.clone();
-        Rewrap { context, after: None, is_dry: false, on_progress: Box::new(|_| ()) }
+        Rewrap {
+            context,
+            after: None,
+            is_dry: false,
+            on_batch: Box::new(|_| ControlFlow::Continue(())),
+        }
     }
 }
 
@@ -105,9 +111,13 @@ impl Rewrap {
         self
     }
 
-    /// Calls a function after each 200 sessions.
-    pub fn on_progress(mut self, on: impl FnMut(&RewrapReport) + Send + 'static) -> Self {
-        self.on_progress = Box::new(on);
+    /// Calls a function after each 200 sessions, for example to show the progress. If the function breaks, the call ends
+    /// early.
+    pub fn on_batch(
+        mut self,
+        on: impl FnMut(&RewrapReport) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
+        self.on_batch = Box::new(on);
         self
     }
 
@@ -122,9 +132,7 @@ impl Rewrap {
         let mut failed = None;
         loop {
             let ids = self.context.store.scan(report.last, CHUNK).await?;
-            let Some(last) = ids.last() else {
-                return failed.map_or(Ok(report), Err);
-            };
+            let Some(last) = ids.last() else { break };
             report.last = Some(*last);
             for record in self.context.store.load_all(&ids).await? {
                 report.read += 1;
@@ -149,8 +157,11 @@ impl Rewrap {
                     Err(error) => return Err(error),
                 }
             }
-            (self.on_progress)(&report);
+            if (self.on_batch)(&report).is_break() {
+                break;
+            }
         }
+        failed.map_or(Ok(report), Err)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sealed data: what the table shows, whose data opens where, keys that change, and writes that collide.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Mutex};
 
 use sessile::{
     ErrorKind, SessionId, Sessions,
@@ -266,8 +266,11 @@ async fn a_key_is_changed_while_requests_go_on(db: Db) {
             }
         }
     });
-    let report =
-        new.rewrap().on_progress(move |r| progress.lock().unwrap().push(r.read)).await.unwrap();
+    let on_batch = move |report: &sessile::RewrapReport| {
+        progress.lock().unwrap().push(report.read);
+        ControlFlow::Continue(())
+    };
+    let report = new.rewrap().on_batch(on_batch).await.unwrap();
     writer.await.unwrap();
     assert_eq!((report.read, report.unreadable), (251, 1));
     assert_eq!(*seen.lock().unwrap(), [200, 251]);
@@ -278,7 +281,10 @@ async fn a_key_is_changed_while_requests_go_on(db: Db) {
     );
     let again = new.rewrap().await.unwrap();
     assert_eq!((again.sealed, again.unreadable), (0, 1), "what is sealed is only read");
-    // It goes on where it ended.
+    // It ends early if it is told to, and goes on where it ended.
+    let part = new.rewrap().on_batch(|_| ControlFlow::Break(())).await.unwrap();
+    assert_eq!(part.read, 200);
+    assert_eq!(new.rewrap().after(part.last.unwrap()).await.unwrap().read, 51);
     assert_eq!(new.rewrap().after(all[199].1.1).await.unwrap().read, 51);
 
     // Without the old key, and without plain data.

@@ -98,5 +98,8 @@ fn tell(report: &CleanupReport) -> Result {
         grouped(report.rows),
         grouped(rate as u64)
     )?;
+    if report.filed > 0 {
+        writeln!(out, "Filed {} events.", grouped(report.filed))?;
+    }
     Ok(out.flush()?)
 }

@@ -9,6 +9,7 @@ mod finds;
 mod follows;
 #[path = "../../../tests/servers/keeper.rs"]
 mod keeper;
+mod keys;
 mod migrates;
 mod pooled;
 mod program;
