@@ -36,6 +36,7 @@ async fn expired_rows_are_deleted_and_recorded(db: Db) {
     );
     let out = done(&db, &["cleanup", "--batch", "2"]);
     assert!(out.starts_with("Deleted 3 rows of expired sessions in "), "{out}");
+    assert!(out.ends_with("Filed 4 events.\n"), "{out}");
     assert_eq!(rows(&db, &["list"]).len(), 1);
     assert_eq!(rows(&db, &["events", "--event", "expired"]).len(), 3);
     let stats = rows(&db, &["stats"]);

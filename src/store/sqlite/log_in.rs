@@ -91,8 +91,8 @@ async fn attempt(
     }
     let surplus = log_in.surplus(&admission);
     let ended = if surplus > 0 { end_oldest(tx, log_in, now, surplus).await? } else { Vec::new() };
-    if log_in.is_recorded {
-        record(tx, log_in, now).await?;
+    if let Some(replaced) = log_in.replaces_user.as_ref().filter(|_| log_in.is_recorded) {
+        record_replaced(tx, log_in, now, replaced).await?;
     }
     let record = Row::from(written).into();
     let ended = ended.into_iter().map(Into::into).collect();
@@ -139,7 +139,11 @@ async fn bind(
     let (is_limited, ip, key) =
         (log_in.limit.is_some(), log_in.client.address(), log_in.new_hash.key());
     let superseded_for = SUPERSEDED_FOR.num_milliseconds();
-    let rows = tx.all(query_as!(
+    // The event's statement goes with the row's in one trip to SQLite's thread: the way takes longer than the work. sqlx
+    // counts the parameters of both, so the id is given twice.
+    macro_rules! bind {
+        ($recorded:literal $(, $more:expr)*) => {
+            query_as!(
         Written,
         r#"
         update sessions
@@ -171,7 +175,7 @@ async fn bind(
                 select count(*) from sessions as o
                 where o.user_id = ?5 and o.realm = ?6 and o.id <> ?1 and sessions.last_seen_at < o.valid_until
             ), 0) as "others!: i64"
-        "#,
+        "# + $recorded,
         id,
         keys.0,
         keys.1,
@@ -190,9 +194,23 @@ async fn bind(
         MOST_TWIN_BYTES,
         log_in.of_revision,
         key,
-        as_replaced,
-    ))
-    .await?;
+        as_replaced
+        $(, $more)*
+    )
+        };
+    }
+    let rows = match log_in.is_recorded {
+        false => tx.all(bind!("")).await?,
+        true => tx.all(bind!(
+            r#"
+            ; insert into session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, actor)
+            select authenticated_at, 'logged_in', realm, id, user_id, ip, user_agent, 'user'
+            from sessions where id = ?1 and changes() = 1
+            "#,
+            id
+        ))
+        .await?,
+    };
     Ok(rows.into_iter().next())
 }
 
@@ -206,7 +224,10 @@ async fn insert(
     let data = log_in.data.as_deref().unwrap_or("{}");
     let (is_limited, ip, key) =
         (log_in.limit.is_some(), log_in.client.address(), log_in.new_hash.key());
-    let rows = tx.all(query_as!(
+    // As above.
+    macro_rules! insert {
+        ($recorded:literal $(, $more:expr)*) => {
+            query_as!(
         Written,
         r#"
         insert into sessions (id, realm, secret_hash, hash_key, user_id, data, revision, created_at, authenticated_at, last_seen_at,
@@ -224,7 +245,7 @@ async fn insert(
                 select count(*) from sessions as o
                 where o.user_id = ?5 and o.realm = ?6 and o.id <> ?1 and sessions.last_seen_at < o.valid_until
             ), 0) as "others!: i64"
-        "#,
+        "# + $recorded,
         id,
         keys.0,
         keys.1,
@@ -238,9 +259,23 @@ async fn insert(
         ip,
         log_in.client.user_agent,
         log_in.remembered,
-        key,
-    ))
-    .await?;
+        key
+        $(, $more)*
+    )
+        };
+    }
+    let rows = match log_in.is_recorded {
+        false => tx.all(insert!("")).await?,
+        true => tx.all(insert!(
+            r#"
+            ; insert into session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, actor)
+            select authenticated_at, 'logged_in', realm, id, user_id, ip, user_agent, 'user'
+            from sessions where id = ?1 and changes() = 1
+            "#,
+            id
+        ))
+        .await?,
+    };
     Ok(rows.into_iter().next())
 }
 
@@ -294,34 +329,25 @@ async fn end_oldest(
     .map(|ended| ended.into_iter().flatten().collect())
 }
 
-async fn record(
+/// The event of the user whom the log-in has replaced.
+async fn record_replaced(
     tx: &mut Statements<'_, Sqlite>,
     log_in: &LogIn,
     now: i64,
+    replaced: &str,
 ) -> Result<(), sqlx::Error> {
     let id = log_in.id.as_uuid();
     tx.execute(query!(
         r#"
-        insert into session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, actor)
-        select ?2, 'logged_in', realm, id, user_id, ip, user_agent, 'user' from sessions where id = ?1
+        insert into session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
+        select ?2, 'logged_out', realm, id, ?3, ip, user_agent, 'another user logged in', 'user'
+        from sessions where id = ?1
         "#,
         id,
         now,
+        replaced,
     ))
     .await?;
-    if let Some(replaced) = &log_in.replaces_user {
-        tx.execute(query!(
-            r#"
-            insert into session_event_inbox (at, event, realm, session_id, user_id, ip, user_agent, reason, actor)
-            select ?2, 'logged_out', realm, id, ?3, ip, user_agent, 'another user logged in', 'user'
-            from sessions where id = ?1
-            "#,
-            id,
-            now,
-            replaced,
-        ))
-        .await?;
-    }
     Ok(())
 }
 
