@@ -39,6 +39,7 @@ pub struct Policy {
     depth_limit: usize,
     sessions_per_user: Option<(u32, OnLimit)>,
     record_events: bool,
+    record_clients: bool,
     keep_events: Duration,
 }
 
@@ -86,6 +87,7 @@ impl Policy {
             depth_limit: 32,
             sessions_per_user: None,
             record_events: true,
+            record_clients: true,
             keep_events: days(90),
         }
     }
@@ -186,6 +188,15 @@ impl Policy {
         self
     }
 
+    /// Whether sessions and events have the client's address and user agent. Without them, a list of devices shows times
+    /// only. What was recorded before stays until the session ends, or the event is old. To keep them for the user and
+    /// hide them from whoever reads the database, use `Encryption::seal_clients`. Default: yes.
+    #[must_use]
+    pub fn record_clients(mut self, record: bool) -> Self {
+        self.record_clients = record;
+        self
+    }
+
     /// How long events and the runs of the cleanup are kept. The cleanup deletes older ones, also if no new ones are
     /// recorded. Nodes with different settings delete by the shortest. Default: 90 days.
     #[must_use]
@@ -227,6 +238,7 @@ impl Policy {
             limits: Limits { bytes: self.data_limit, depth: self.depth_limit },
             sessions_per_user: self.sessions_per_user,
             records_events: self.record_events,
+            records_clients: self.record_clients,
             keeps_events_for: checked("keep_events", self.keep_events)?,
         })
     }
@@ -245,6 +257,7 @@ pub(crate) struct Rules {
     pub(crate) limits: Limits,
     pub(crate) sessions_per_user: Option<(u32, OnLimit)>,
     pub(crate) records_events: bool,
+    pub(crate) records_clients: bool,
     /// In seconds.
     pub(crate) keeps_events_for: u32,
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 #[cfg(feature = "encryption")]
 use crate::encryption::{Encryption, Owner, Unsealed};
 use crate::{
+    client::Client,
     data::Data,
     error::{Error, ErrorKind, Result},
     realm::Realm,
+    store::SessionInfo,
     token::SessionId,
 };
 
@@ -41,6 +43,55 @@ impl Sealer {
         }
         let _ = (realm, id, user_id);
         Ok(data.encode())
+    }
+
+    /// The client as rows and events get it.
+    pub(crate) fn seal_client(&self, realm: &Realm, client: &Client) -> Result<Client> {
+        #[cfg(feature = "encryption")]
+        if let Some(encryption) = &self.encryption {
+            return encryption.seal_client(realm, client);
+        }
+        let _ = realm;
+        Ok(client.clone())
+    }
+
+    /// Whether the address may be written as it is.
+    pub(crate) fn seals_clients(&self) -> bool {
+        #[cfg(feature = "encryption")]
+        return self.encryption.as_ref().is_some_and(|encryption| encryption.seals_clients());
+        #[cfg(not(feature = "encryption"))]
+        false
+    }
+
+    /// The client that an event has.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn open_client(&self, realm: &Realm, sealed: &str) -> Result<Client> {
+        let Some(encryption) = &self.encryption else {
+            let message = "this node has no keys: use SessionsBuilder::encryption";
+            return Err(Error::new(ErrorKind::Encryption, message));
+        };
+        encryption.open_client(realm, sealed).map_err(|unsealed| match unsealed {
+            Unsealed::Keys(error) => error,
+            Unsealed::Data => Error::new(
+                ErrorKind::WrongType,
+                "this is not the sealed client of an event of this realm: pass the column user_agent as it is",
+            ),
+        })
+    }
+
+    /// A session of a list, with its client opened. A client that does not open is unknown.
+    pub(crate) fn open_info(&self, realm: &Realm, info: SessionInfo) -> SessionInfo {
+        #[cfg(feature = "encryption")]
+        if let Some(encryption) = &self.encryption
+            && let Some(sealed) =
+                info.user_agent.as_ref().filter(|agent| agent.starts_with("sealed"))
+        {
+            let Client { ip, user_agent } =
+                encryption.open_client(realm, sealed).unwrap_or_default();
+            return SessionInfo { ip, user_agent, ..info };
+        }
+        let _ = realm;
+        info
     }
 
     /// The data of a row, or why it cannot be read.

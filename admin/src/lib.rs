@@ -36,7 +36,7 @@ pub use self::{
     doctor::Finding,
     error::{Error, ErrorKind, Result},
     events::{EVENTS, Event, EventFilter, EventKey, EventPage},
-    keys::KeyUse,
+    keys::{KeyUse, is_sealed},
     overview::{Backlog, Bucket, CleanupRun, Count, Ending, Live, Period},
     realms::InRealm,
     schema::{Migration, MigrationState},

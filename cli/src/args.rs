@@ -276,9 +276,9 @@ pub(crate) struct Cleanup {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Show how many live sessions have which key. Reads the data of all sessions.
+    /// Show how many live sessions and events have which key. Reads the data of all sessions, and all events.
     List {
-        /// Exit with 1 if a live session still has this key. Look before you retire it.
+        /// Exit with 1 if a live session or an event still has this key. Look before you retire it.
         #[arg(long, value_name = "NAME")]
         unused: Option<String>,
         #[command(flatten)]

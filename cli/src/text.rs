@@ -67,6 +67,14 @@ pub(crate) fn rough(delta: TimeDelta) -> String {
 }
 
 /// `1,234,567`.
+/// A user agent for people.
+pub(crate) fn agent(user_agent: Option<&str>) -> &str {
+    match user_agent {
+        Some(sealed) if sessile_admin::is_sealed(sealed) => "(sealed)",
+        agent => agent.unwrap_or_default(),
+    }
+}
+
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);

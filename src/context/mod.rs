@@ -7,7 +7,7 @@ pub(crate) mod observed;
 mod superseded;
 mod turns;
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 
@@ -17,6 +17,7 @@ pub(crate) use self::{
     turns::Turn,
 };
 use crate::{
+    client::Client,
     error::Result,
     hasher::Hasher,
     policy::Rules,
@@ -82,11 +83,30 @@ impl Context {
         Page { realm: self.realm.clone(), user_id, after: None, limit: 100, by: None }
     }
 
+    /// The client of a request, as rows and events get it.
+    pub(crate) fn client(&self, client: &Client) -> Result<Client> {
+        match self.rules.records_clients {
+            true => self.sealer.seal_client(&self.realm, client),
+            false => Ok(Client::new()),
+        }
+    }
+
+    /// The address that a row gets when its session is seen.
+    pub(crate) fn seen_ip(&self, client: &Client) -> Option<IpAddr> {
+        client.ip.filter(|_| self.rules.records_clients && !self.sealer.seals_clients())
+    }
+
+    /// A page of sessions, with their clients.
+    pub(crate) async fn list(&self, page: &Page) -> Result<Vec<SessionInfo>> {
+        let found = self.store.list(page).await?;
+        Ok(found.into_iter().map(|info| self.sealer.open_info(&self.realm, info)).collect())
+    }
+
     /// All sessions of a list, from the given page on.
     pub(crate) async fn list_all(&self, mut page: Page) -> Result<Vec<SessionInfo>> {
         let mut all = Vec::new();
         loop {
-            let found = self.store.list(&page).await?;
+            let found = self.list(&page).await?;
             let is_last = found.len() < page.limit as usize;
             all.extend(found);
             match all.last().and_then(SessionInfo::page_key) {

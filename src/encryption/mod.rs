@@ -7,7 +7,8 @@
 //! their own, and cannot move the data of one session into another one: it opens only in a session with the same
 //! realm, id and user.
 //!
-//! Not sealed: the other columns, such as the user's id, the address and the user agent. Not noticed: an older value of
+//! Not sealed: the other columns, such as the user's id; and the address and the user agent, unless
+//! [`Encryption::seal_clients`] is set. Not noticed: an older value of
 //! the data that somebody copies back into the same session while it has the same user.
 //!
 //! ```no_run
@@ -64,9 +65,13 @@ pub use self::{
     key::Key,
     pepper::{Pepper, Rollout},
 };
+use uuid::Uuid;
+
 use crate::{
+    client::Client,
     data::Data,
     error::{Error, ErrorKind, Result},
+    realm::Realm,
 };
 
 /// How data is sealed.
@@ -92,6 +97,7 @@ pub struct Encryption {
     retired: BTreeSet<String>,
     algorithm: Algorithm,
     is_migrating: bool,
+    seals_clients: bool,
 }
 
 impl Encryption {
@@ -103,6 +109,7 @@ impl Encryption {
             retired: BTreeSet::new(),
             algorithm: Algorithm::default(),
             is_migrating: false,
+            seals_clients: false,
         }
     }
 
@@ -131,6 +138,17 @@ impl Encryption {
         self
     }
 
+    /// Seals the client's address and user agent, too, in sessions and in events. The column `user_agent` then holds both,
+    /// sealed, and the column `ip` is empty. Lists of devices show them as before; SQL, the command and the console
+    /// cannot. [`Sessions::unsealed_client`](crate::Sessions::unsealed_client) opens the ones of an event. Default: no.
+    ///
+    /// The address is that of the session's beginning, or of its last log-in or renewal, because a record that a session
+    /// was seen does not seal. It is bound to the realm, and not to the session. If its key is gone, it is unknown.
+    pub fn seal_clients(mut self, seal: bool) -> Self {
+        self.seals_clients = seal;
+        self
+    }
+
     /// # Errors
     ///
     /// `Configuration` if two keys have one name.
@@ -152,6 +170,11 @@ impl Encryption {
     }
 }
 
+/// No session has this id, so no data can take the place of a client, or the other way round.
+fn owner_of_clients(realm: &Realm) -> Owner<'_> {
+    Owner { realm, id: Uuid::nil().into(), user_id: None }
+}
+
 /// Why data does not open.
 #[derive(Debug)]
 pub(crate) enum Unsealed {
@@ -162,6 +185,33 @@ pub(crate) enum Unsealed {
 }
 
 impl Encryption {
+    /// The client as rows and events get it.
+    pub(crate) fn seal_client(&self, realm: &Realm, client: &Client) -> Result<Client> {
+        if !self.seals_clients || *client == Client::new() {
+            return Ok(client.clone());
+        }
+        let text = serde_json::to_string(&(client.ip, &client.user_agent))
+            .expect("an address and a text are JSON");
+        let sealed = envelope::seal(
+            &self.active,
+            self.algorithm,
+            &owner_of_clients(realm),
+            text.as_bytes(),
+        )?;
+        Ok(Client { ip: None, user_agent: Some(sealed.trim_matches('"').to_owned()) })
+    }
+
+    /// The client that a row or an event has.
+    pub(crate) fn open_client(&self, realm: &Realm, sealed: &str) -> Result<Client, Unsealed> {
+        let text = self.open(&owner_of_clients(realm), &format!("\"{sealed}\""))?;
+        let (ip, user_agent) = serde_json::from_str(&text).map_err(|_| Unsealed::Data)?;
+        Ok(Client { ip, user_agent })
+    }
+
+    pub(crate) fn seals_clients(&self) -> bool {
+        self.seals_clients
+    }
+
     /// The data as the row gets it.
     pub(crate) fn seal(&self, owner: &Owner<'_>, data: &Data) -> Result<String> {
         envelope::seal(&self.active, self.algorithm, owner, data.encode().as_bytes())

@@ -123,7 +123,7 @@ impl BeginLogIn<'_> {
             holder: stored.holder(),
             new_hash: session.hash_for(&secret, &stored.record),
             at: began_at,
-            client: session.0.client.clone(),
+            client: session.client()?,
             pending: Some(pending),
         };
         if !session.0.context.store.renew(&renewal, None).await? {

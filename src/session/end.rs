@@ -163,7 +163,7 @@ impl Session {
         let (stored, user_id) = self.logged_in()?;
         let by = Some(stored.holder());
         let page = Page { by, limit: u32::MAX, ..self.0.context.first_page(user_id) };
-        let sessions = self.0.context.store.list(&page).await?;
+        let sessions = self.0.context.list(&page).await?;
         if sessions.is_empty() {
             // The list would contain this session if it were live.
             return Err(self.why_not(&stored).await);

@@ -260,7 +260,7 @@ impl Session {
             holder: stored.holder(),
             new_hash: self.hash_for(&secret, &stored.record),
             at: stored.record.now(),
-            client: self.0.client.clone(),
+            client: self.client()?,
             pending: None,
         };
         Ok((secret, renewal))
@@ -318,7 +318,7 @@ impl LogIn<'_> {
             of_revision: None,
             timeouts,
             remembered: self.remember_me,
-            client: session.0.client.clone(),
+            client: session.client()?,
             began,
             after: self.after.max(after),
             limit: context.rules.sessions_per_user,

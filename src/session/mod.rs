@@ -323,6 +323,11 @@ impl Session {
         state.standing = Standing::Live(stored);
     }
 
+    /// The client as rows and events get it.
+    fn client(&self) -> Result<Client> {
+        self.0.context.client(&self.0.client)
+    }
+
     /// Data as the row of a session gets it.
     fn sealed(&self, id: SessionId, user_id: Option<&str>, data: &Data) -> Result<String> {
         let context = &self.0.context;

@@ -130,7 +130,7 @@ impl Found {
                 id,
                 realm: record.realm.clone(),
                 user_id: record.user_id.clone(),
-                client: client.clone(),
+                client: context.client(client)?,
                 reason: match record.is_settled() {
                     true => "replaced more than a minute ago",
                     false => "replaced within the last minute",

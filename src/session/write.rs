@@ -224,7 +224,7 @@ impl Session {
     fn seen(&self, stored: &Stored) -> (Lifetime, Option<IpAddr>) {
         let record = &stored.record;
         match self.is_activity() {
-            true => (record.lifetime.seen(record.now()), self.0.client.ip),
+            true => (record.lifetime.seen(record.now()), self.0.context.seen_ip(&self.0.client)),
             false => (record.lifetime, None),
         }
     }
@@ -308,7 +308,7 @@ impl Session {
             secret_hash: hash,
             data: self.sealed(id, None, &data)?,
             timeouts: self.0.context.rules.anonymous,
-            client: self.0.client.clone(),
+            client: self.client()?,
             pending,
         };
         let record = self.0.context.store.create(new).await?.ok_or_else(Error::session_ended)?;

@@ -130,6 +130,12 @@ impl SessionsBuilder {
         self
     }
 
+    /// See [`Policy::record_clients`].
+    pub fn record_clients(mut self, record: bool) -> Self {
+        self.policy = self.policy.record_clients(record);
+        self
+    }
+
     /// See [`Policy::keep_events`].
     pub fn keep_events(mut self, duration: Duration) -> Self {
         self.policy = self.policy.keep_events(duration);

@@ -54,7 +54,7 @@ impl IntoFuture for UserSessions {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             check_user_id(&self.page.user_id)?;
-            self.context.store.list(&self.page).await
+            self.context.list(&self.page).await
         })
     }
 }

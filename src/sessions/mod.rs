@@ -127,7 +127,20 @@ impl Sessions {
 
     /// One live session by its id.
     pub async fn find(&self, id: SessionId) -> Result<Option<SessionInfo>> {
-        self.0.store.find(id).await
+        let found = self.0.store.find(id).await?;
+        Ok(found.map(|info| self.0.sealer.open_info(&self.0.realm, info)))
+    }
+
+    /// The address and the user agent that [`Encryption::seal_clients`](crate::encryption::Encryption::seal_clients) has
+    /// sealed, from the column `user_agent` of an event.
+    ///
+    /// # Errors
+    ///
+    /// [`Encryption`](crate::ErrorKind::Encryption) if this node lacks the key; [`WrongType`](crate::ErrorKind::WrongType)
+    /// if the text is of another realm, or somebody has changed it.
+    #[cfg(feature = "encryption")]
+    pub fn unsealed_client(&self, user_agent: &str) -> Result<Client> {
+        self.0.sealer.open_client(&self.0.realm, user_agent)
     }
 
     /// The number of live sessions. The query reads all of them: use it for an admin page, not in each request.

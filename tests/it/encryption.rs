@@ -1,9 +1,9 @@
 //! Sealed data: what the table shows, whose data opens where, keys that change, and writes that collide.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Mutex};
+use std::{collections::BTreeMap, net::IpAddr, ops::ControlFlow, sync::Mutex};
 
 use sessile::{
-    ErrorKind, SessionId, Sessions,
+    Client, ErrorKind, SessionId, Sessions,
     encryption::{Algorithm, Encryption, Key},
 };
 
@@ -29,6 +29,8 @@ cases! {
     a_log_in_that_is_sent_twice_keeps_the_data,
     a_job_goes_on_over_a_log_in,
     both_algorithms_are_read,
+    clients_are_sealed_in_sessions_and_events,
+    clients_are_left_out,
 }
 
 fn key(id: &str) -> Key {
@@ -382,6 +384,77 @@ async fn both_algorithms_are_read(db: Db) {
     assert_eq!(chacha.rewrap().await.unwrap().sealed, 1);
     assert!(data(&db, id).await.starts_with("\"sealed1.x.k1."));
     assert_eq!(browser.open(&sealed(&db, aes()).await).await.get::<u32>("a").unwrap(), Some(1));
+}
+
+/// What the application does with a client: a visit, log-ins, a renewal, a request later on, a stolen cookie, an end.
+async fn life(db: &Db, sessions: &Sessions) {
+    let client =
+        |agent: &str| Client::new().ip("203.0.113.7".parse::<IpAddr>().unwrap()).user_agent(agent);
+    let mut browser = Browser::default();
+    let session = sessions.open([] as [&[u8]; 0], client("Agent one")).await.unwrap();
+    session.insert("a", 1).unwrap();
+    browser.finish(&session).await;
+    let cookie = browser.cookie.clone().unwrap();
+    let session = sessions.open([cookie.as_bytes()], client("Agent two")).await.unwrap();
+    session.begin_log_in().user("ada").await.unwrap();
+    session.complete_log_in().await.unwrap();
+    browser.finish(&session).await;
+    // Somebody comes with the replaced secret, and the session is seen again.
+    sessions.open([cookie.as_bytes()], client("Agent three")).await.unwrap();
+    db.pass(sessile::minutes(30)).await;
+    let cookie = browser.cookie.clone().unwrap();
+    let session = sessions.open([cookie.as_bytes()], client("Agent four")).await.unwrap();
+    session.update("a", |a: &mut u32| *a += 1).await.unwrap();
+    session.reauthenticate().await.unwrap();
+    session.renew().await.unwrap();
+    browser.finish(&session).await;
+    let (gone, _) = Browser::logged_in(sessions, "bob").await;
+    let cookie = gone.cookie.clone().unwrap();
+    let session = sessions.open([cookie.as_bytes()], client("Agent five")).await.unwrap();
+    session.log_in("bob").await.unwrap();
+    session.log_out().await.unwrap();
+    sessions.flush().await.unwrap();
+    let dump = db.dump().await;
+    assert!(!dump.contains("203.0.113.7") && !dump.contains("Agent"), "{dump}");
+}
+
+async fn clients_are_sealed_in_sessions_and_events(db: Db) {
+    let sessions = sealed(&db, Encryption::new(key("k1")).seal_clients(true)).await;
+    life(&db, &sessions).await;
+    let is_ada = |info: &sessile::SessionInfo| {
+        (info.ip, info.user_agent.as_deref()) == (Some([203, 0, 113, 7].into()), Some("Agent four"))
+    };
+    let of_ada = sessions.of_user("ada").await.unwrap();
+    assert!(is_ada(&of_ada[0]), "{of_ada:?}");
+    assert!(is_ada(&sessions.of_user("ada").all().await.unwrap()[0]));
+    assert!(is_ada(&sessions.find(of_ada[0].id).await.unwrap().unwrap()));
+    // Events have it as well, and the application can open it.
+    let events = "select user_agent from {} where event = 'logged_out'";
+    let sealed_client = db
+        .texts(
+            &events.replace("{}", "sessile.session_events"),
+            &events.replace("{}", "session_events_raw"),
+        )
+        .await
+        .remove(0);
+    assert!(sealed_client.starts_with("sealed1.x.k1."), "{sealed_client}");
+    let client = sessions.unsealed_client(&sealed_client).unwrap();
+    assert_eq!(client.user_agent.as_deref(), Some("Agent five"));
+    let other = sealed(&db, Encryption::new(key("k2"))).await;
+    assert_eq!(other.unsealed_client(&sealed_client).unwrap_err().kind(), ErrorKind::Encryption);
+    assert_eq!(sessions.unsealed_client("curl").unwrap_err().kind(), ErrorKind::Encryption);
+    let cut = &sealed_client[..sealed_client.len() - 4];
+    assert_eq!(sessions.unsealed_client(cut).unwrap_err().kind(), ErrorKind::WrongType);
+    // Without its key a client is unknown, and the list is there.
+    let of_ada = other.of_user("ada").await.unwrap();
+    assert_eq!((of_ada[0].ip, of_ada[0].user_agent.as_deref()), (None, None));
+}
+
+async fn clients_are_left_out(db: Db) {
+    let sessions = db.builder().await.record_clients(false).build().unwrap();
+    life(&db, &sessions).await;
+    let of_ada = sessions.of_user("ada").await.unwrap();
+    assert_eq!((of_ada[0].ip, of_ada[0].user_agent.as_deref()), (None, None));
 }
 
 #[tokio::test]

@@ -56,17 +56,17 @@ async fn list(from: &DatabaseArgs, unused: Option<String>, output: OutputArgs) -
             Column::new("key", |used: &KeyUse| {
                 used.key.clone().unwrap_or_else(|| "(none)".to_owned())
             }),
-            Column::new("sessions", |used: &KeyUse| grouped(used.sessions)),
+            Column::new("uses", |used: &KeyUse| grouped(used.uses)),
         ],
         &uses,
     )?;
     let Some(name) = unused else { return Ok(()) };
     let has_it = uses.iter().filter(|used| used.key.as_ref() == Some(&name));
-    match has_it.map(|used| used.sessions).sum() {
+    match has_it.map(|used| used.uses).sum() {
         0 => Ok(()),
-        sessions => {
-            let message = format!("the key {name} is in use: {} times", grouped(sessions));
-            let remedy = "`sessile keys rewrap` seals data with another key; a hash gets another key with the next secret";
+        uses => {
+            let message = format!("the key {name} is in use: {} times", grouped(uses));
+            let remedy = "`sessile keys rewrap` seals data with another key; secrets and clients get another one at the next log-in, and events keep theirs";
             Err(Failure::new(Code::Findings, message).remedy(remedy))
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     database::Span,
     failure::Result,
     output::{Column, note},
-    text::{relative, short},
+    text::{agent, relative, short},
 };
 
 pub(crate) async fn run(database: &DatabaseArgs, args: List) -> Result {
@@ -60,7 +60,7 @@ pub(crate) fn columns(now: DateTime<Utc>) -> Vec<Column<Session>> {
         Column::<Session>::new("address", |session| session.ip.clone().unwrap_or_default()),
         Column::<Session>::new("browser", |session| {
             // All browsers begin with the same word.
-            let agent = session.user_agent.as_deref().unwrap_or_default();
+            let agent = agent(session.user_agent.as_deref());
             short(agent.strip_prefix("Mozilla/5.0 ").unwrap_or(agent), 40)
         }),
     ]

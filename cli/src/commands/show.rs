@@ -7,7 +7,7 @@ use crate::{
     args::{DatabaseArgs, Show},
     failure::{Code, Failure, Result},
     output::{new_table, note},
-    text::{moment, relative, shown},
+    text::{agent, moment, relative, shown},
 };
 
 /// As many events as fit on a screen.
@@ -45,7 +45,7 @@ pub(crate) async fn run(database: &DatabaseArgs, args: Show) -> Result {
             },
         );
         line("address", session.ip.as_deref().unwrap_or_default());
-        line("browser", session.user_agent.as_deref().unwrap_or_default());
+        line("browser", agent(session.user_agent.as_deref()));
         writeln!(io::stdout(), "{table}")?;
     } else {
         note("The session is not live. Reading the log of events, which has no index of sessions.");

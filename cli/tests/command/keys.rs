@@ -16,6 +16,7 @@ use crate::{
 
 support::cases! {
     keys_are_counted_and_changed,
+    sealed_clients_are_counted_and_not_shown,
     damaged_data_is_reported,
     wrong_keys_are_refused_and_change_nothing,
 }
@@ -55,8 +56,8 @@ async fn visit(sessions: &Sessions) -> String {
     value
 }
 
-fn used(kind: &str, key: Option<&str>, sessions: u64) -> serde_json::Value {
-    json!({"realm": "", "kind": kind, "key": key, "sessions": sessions})
+fn used(kind: &str, key: Option<&str>, uses: u64) -> serde_json::Value {
+    json!({"realm": "", "kind": kind, "key": key, "uses": uses})
 }
 
 async fn keys_are_counted_and_changed(db: Db) {
@@ -97,6 +98,23 @@ async fn keys_are_counted_and_changed(db: Db) {
     let sessions = builder.build().unwrap();
     let session = sessions.open([token.as_bytes()], Client::new()).await.unwrap();
     assert_eq!(session.get::<String>("cart").unwrap().unwrap(), "socks");
+}
+
+async fn sealed_clients_are_counted_and_not_shown(db: Db) {
+    db.sessions().await;
+    let builder = Sessions::builder(sessile::connect(&db.url).await.unwrap());
+    let encryption = Encryption::new(key("k1")).seal_clients(true);
+    let sessions = builder.encryption(encryption).build().unwrap();
+    let id = support::log_in(&sessions, "ada", "203.0.113.7", "curl").await;
+    let uses = rows(&db, &["keys", "list"]);
+    for kind in ["client", "data", "event"] {
+        assert!(uses.contains(&used(kind, Some("k1"), 1)), "{uses:?}");
+    }
+    for args in [&["list", "--user", "ada"][..], &["show", &id.to_string()]] {
+        let out = done(&db, args);
+        assert!(out.contains("(sealed)") && !out.contains("sealed1."), "{out}");
+        assert!(!out.contains("203.0.113.7") && !out.contains("curl"), "{out}");
+    }
 }
 
 async fn damaged_data_is_reported(db: Db) {

@@ -28,7 +28,8 @@ pub(super) fn now_is(now: DateTime<Utc>) -> Markup {
 
 /// A device's name. The whole user agent is under the pointer, and on the session's page.
 pub(super) fn device(user_agent: Option<&str>) -> Markup {
-    html! { span title=[user_agent.map(visible)] { (device_name(user_agent)) } }
+    let shown = user_agent.filter(|agent| !sessile_admin::is_sealed(agent));
+    html! { span title=[shown.map(visible)] { (device_name(shown)) } }
 }
 
 pub(super) fn address(ip: Option<&str>) -> Markup {

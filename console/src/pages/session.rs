@@ -141,7 +141,7 @@ fn facts(visitor: &Visitor, session: &Session) -> Markup {
             div { dt { "Ends if it is not used" } dd { (end(session.valid_until)) } }
             div { dt { "Ends in any case" } dd { (end(session.absolute_expires_at)) } }
             div { dt { "“Remember me”" } dd { @match session.remembered { Some(true) => "yes", Some(false) => "no", None => "unknown" } } }
-            div.wide { dt { "User-Agent" } dd { @match &session.user_agent { Some(agent) => (foreign(agent)), None => span.quiet { "unknown" } } } }
+            div.wide { dt { "User-Agent" } dd { @match &session.user_agent { Some(agent) if sessile_admin::is_sealed(agent) => span.quiet { "sealed" }, Some(agent) => (foreign(agent)), None => span.quiet { "unknown" } } } }
         }
     }
 }
