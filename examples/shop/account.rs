@@ -155,7 +155,6 @@ fn page(session: &Session, visitor: &Visitor) -> Markup {
             @if let Some(at) = session.authenticated_at() { div { dt { "Logged in" } dd { (moment(at)) } } }
             @if let Some(at) = session.expires_at() { div { dt { "Ends" } dd { (moment(at)) } } }
         }
-        form method="post" action="/logout" { button.button { "Log out" } }
     };
     visitor.account_page("Your account", &content)
 }

@@ -9,7 +9,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use sessile::{Session, minutes};
 
-use crate::{account, answer::Wants, input::Input, page::Visitor, refusal::Result};
+use crate::{
+    account,
+    answer::Wants,
+    input::Input,
+    page::{Visitor, log_out_button},
+    refusal::Result,
+};
 
 #[derive(Deserialize)]
 pub(crate) struct Changed {
@@ -112,6 +118,8 @@ fn confirm_page(visitor: &Visitor, error: Option<&str>) -> Markup {
                 }
                 button.button.primary.wide { "Go on" }
             }
+            p.quiet { "Is it somebody else?" }
+            (log_out_button())
         }
     };
     visitor.page("It is you, isn’t it?", &content)
