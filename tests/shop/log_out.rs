@@ -98,6 +98,7 @@ async fn logged_out_everywhere_nothing_in_flight_comes_back(db: Db) {
     ];
     let in_flight = in_flight.map(|step| step(other.clone(), shop.clone()));
     shop.has_logged("slowed down", in_flight.len()).await;
+    ada.post(&shop, "/confirm", json!({"password": "demo"})).await;
     ada.press(&shop, "/logout-everywhere").await.ended(2);
     assert_eq!(db.rows().await, 0);
 
