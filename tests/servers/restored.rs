@@ -12,10 +12,10 @@ cases! { a_restored_backup_revives_sessions_until_all_are_revoked }
 async fn back_up(db: &Db, file: &str) {
     match &db.pool {
         Pool::Postgres(_) => {
-            run(postgres("pg_dump", db).await.args(["--format=custom", "--file", file]))
+            run(postgres("pg_dump", db).await.args(["--format=custom", "--file", file]));
         }
         Pool::Sqlite(pool) => {
-            drop(sqlx::query("vacuum into ?").bind(file).execute(pool).await.unwrap())
+            sqlx::query("vacuum into ?").bind(file).execute(pool).await.unwrap();
         }
     }
 }

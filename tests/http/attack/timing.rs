@@ -1,7 +1,7 @@
 //! Advisory: what the time of an answer tells about a public id. Nothing here fails because of a time: machines that run
 //! tests are too noisy. `scripts/test --test http -- attack::timing --nocapture` prints the figures.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{bytes, made_up, token};
 use crate::{
@@ -27,7 +27,7 @@ async fn a_wrong_secret_and_an_unknown_id_are_timed(db: Db) {
     };
     let kinds = [
         ("an unknown id", made_up()),
-        ("a wrong secret, from the first byte", wrong(0)),
+        ("a wrong secret, in the first byte", wrong(0)),
         ("a wrong secret, in the last byte", wrong(31)),
     ];
     let mut times = [const { Vec::new() }; 3];
@@ -43,12 +43,10 @@ async fn a_wrong_secret_and_an_unknown_id_are_timed(db: Db) {
         assert_eq!((response.body.as_str(), response.sets_no_cookie()), ("nobody", true), "{what}");
     }
     let database = if db.is_postgres() { "Postgres" } else { "SQLite" };
-    let mut medians = Vec::new();
     for ((what, _), times) in kinds.iter().zip(&mut times) {
         times.sort_unstable();
         let at = |percent: usize| times[times.len() * percent / 100];
         println!("{database}, {what}: median {:?}, quartiles {:?} to {:?}", at(50), at(25), at(75));
-        medians.push(at(50));
     }
     // How often one of the first kind is faster than one of another: a half, if the times tell nothing.
     for other in [1, 2] {
@@ -60,5 +58,4 @@ async fn a_wrong_secret_and_an_unknown_id_are_timed(db: Db) {
             share * 100.0
         );
     }
-    assert!(medians.iter().all(|median| *median > Duration::ZERO));
 }
