@@ -26,6 +26,8 @@ use crate::{
 /// | [`data_limit`](Self::data_limit) | 64 KiB | a session is read and written whole |
 /// | [`depth_limit`](Self::depth_limit) | 32 levels | parsers and databases have their own limits beyond that |
 /// | [`sessions_per_user`](Self::sessions_per_user) | no limit | OWASP ASVS 5.0 §7.1.2 asks to decide and document it |
+/// | [`record_events`](Self::record_events) | yes | who logged in, and who ended a session, can be proved |
+/// | [`keep_events`](Self::keep_events) | 90 days | longer than most investigations; an address is personal data |
 #[derive(Clone, Debug)]
 pub struct Policy {
     idle_timeout: Duration,
@@ -308,6 +310,57 @@ pub const fn days(n: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The table in the docs of [`Policy`] has a row for each setting, with the default that the code has.
+    #[test]
+    fn each_default_is_the_documented_one() {
+        // Without `..`: a new setting does not compile until it is here.
+        let Policy {
+            idle_timeout,
+            absolute_timeout,
+            anonymous_idle_timeout,
+            remember_me,
+            persistent_anonymous_cookie,
+            touch_interval,
+            pending_log_in_timeout,
+            data_limit,
+            depth_limit,
+            sessions_per_user,
+            record_events,
+            keep_events,
+        } = Policy::default();
+        assert_eq!(anonymous_idle_timeout, None);
+        let (remembered_idle, remembered) = remember_me.unwrap();
+        assert_eq!(remembered_idle, remembered);
+        assert!(sessions_per_user.is_none());
+        let yes_or_no = |is: bool| if is { "yes" } else { "no" }.to_owned();
+        let of = |duration: Duration, unit: Duration, name: &str| {
+            assert_eq!(duration.as_nanos() % unit.as_nanos(), 0, "{duration:?}");
+            format!("{} {name}", duration.as_nanos() / unit.as_nanos())
+        };
+        let defaults = [
+            ("idle_timeout", of(idle_timeout, hours(1), "hour")),
+            ("absolute_timeout", of(absolute_timeout, hours(1), "hours")),
+            ("anonymous_idle_timeout", "the idle timeout".to_owned()),
+            ("remember_me", of(remembered, days(1), "days, idle and absolute")),
+            ("persistent_anonymous_cookie", yes_or_no(persistent_anonymous_cookie)),
+            ("touch_interval", of(touch_interval, minutes(1), "minutes")),
+            ("pending_log_in_timeout", of(pending_log_in_timeout, minutes(1), "minutes")),
+            ("data_limit", format!("{} KiB", data_limit as f64 / 1024.0)),
+            ("depth_limit", format!("{depth_limit} levels")),
+            ("sessions_per_user", "no limit".to_owned()),
+            ("record_events", yes_or_no(record_events)),
+            ("keep_events", of(keep_events, days(1), "days")),
+        ];
+        let documented = include_str!("policy.rs").lines().filter_map(|line| {
+            let mut cells = line.strip_prefix("/// | [`")?.split(" | ");
+            let (name, _) = cells.next()?.split_once('`')?;
+            Some((name, cells.next()?.to_owned()))
+        });
+        assert_eq!(documented.collect::<Vec<_>>(), defaults);
+        let rules = Policy::default().rules().unwrap();
+        assert_eq!((rules.anonymous.idle, rules.anonymous.absolute), (3_600, 86_400));
+    }
 
     #[test]
     fn presets_are_what_nist_says() {

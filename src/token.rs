@@ -244,6 +244,32 @@ mod tests {
         Token { id: SessionId::generate(), secret: Secret::generate().unwrap() }
     }
 
+    /// A sample cannot prove that the bits are random. But it notices a bit that is always the same, a part that
+    /// repeats, and a generator that begins anew in each thread.
+    #[test]
+    fn no_two_secrets_are_equal_and_each_of_256_bits_is_set_in_half_of_them() {
+        const THREADS: usize = 4;
+        const EACH: usize = 25_000;
+        let generate = || (0..EACH).map(|_| Secret::generate().unwrap().0).collect::<Vec<_>>();
+        let secrets = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(generate)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        // Not even a quarter of one repeats. By chance, one of 400,000 repeats once in 200 million runs.
+        let mut quarters: Vec<_> =
+            secrets.iter().flat_map(|secret| secret.as_chunks::<8>().0).collect();
+        quarters.sort_unstable();
+        quarters.dedup();
+        assert_eq!(quarters.len(), 4 * THREADS * EACH);
+        // Seven standard deviations: a fair bit is further off once in a hundred thousand million samples.
+        let (half, deviation) = (THREADS * EACH / 2, ((THREADS * EACH) as f64).sqrt() / 2.0);
+        for bit in 0..256 {
+            let is_set = |secret: &&[u8; 32]| secret[bit / 8] >> (bit % 8) & 1 == 1;
+            let set = secrets.iter().filter(is_set).count();
+            assert!((set.abs_diff(half) as f64) < 7.0 * deviation, "bit {bit}: {set}");
+        }
+    }
+
     #[test]
     fn a_token_has_one_spelling() {
         let token = token();

@@ -32,6 +32,7 @@ pub struct Console {
     guard: AnyGuard,
     base_path: String,
     origins: Vec<String>,
+    is_https: bool,
     help: &'static str,
     warms_up: bool,
 }
@@ -48,6 +49,7 @@ impl Console {
             guard: AnyGuard::new(guard),
             base_path: Self::BASE_PATH.to_owned(),
             origins: Vec::new(),
+            is_https: false,
             help: "log in to the application as somebody who may use this console",
             warms_up: false,
         }
@@ -74,6 +76,15 @@ impl Console {
         CrossSiteLayer::new().allow_origin(origin)?;
         self.origins.push(origin.to_owned());
         Ok(self)
+    }
+
+    /// Browsers use HTTPS, even if a request does not say so. The console's own cookie is then `Secure` in any case, and
+    /// its name begins with `__Host-`, or with `__Secure-` if there is a base path. Necessary only if the application
+    /// itself ends TLS, or if a proxy in front of it does not pass on the header `X-Forwarded-Proto`. Default: off.
+    #[must_use]
+    pub fn https(mut self, is_https: bool) -> Self {
+        self.is_https = is_https;
+        self
     }
 
     /// What somebody without access has to do.
@@ -111,6 +122,7 @@ impl Console {
             database: self.database,
             guard: self.guard,
             links,
+            is_https: self.is_https,
             help: self.help,
         });
         if self.warms_up {
@@ -160,6 +172,7 @@ pub(crate) struct Shared {
     pub(crate) guard: AnyGuard,
     pub(crate) links: Links,
     pub(crate) figures: Figures,
+    pub(crate) is_https: bool,
     pub(crate) help: &'static str,
 }
 

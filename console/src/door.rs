@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::{
     access::{Access, Refused},
     console::Shared,
-    form_token::{self, FormToken},
+    form_token::{self, FormToken, Scope},
     links::Links,
     page::{self, Frame},
     problem::Problem,
@@ -46,6 +46,10 @@ pub(crate) struct Visitor {
 impl Visitor {
     pub(crate) fn links(&self) -> &Links {
         &self.shared.links
+    }
+
+    pub(crate) fn scope(&self) -> Scope<'_> {
+        Scope { base: self.links().base(), is_https: self.is_https }
     }
 
     /// # Errors
@@ -76,10 +80,11 @@ pub(crate) async fn enter(
         Ok(access) => access,
         Err(refusal) => return refused(&shared, refusal.0),
     };
-    let Some(form) = FormToken::of(&parts.headers, access.name()) else {
+    let is_https = shared.is_https || form_token::is_https(&parts);
+    let scope = Scope { base: shared.links.base(), is_https };
+    let Some(form) = FormToken::of(&parts.headers, scope, access.name()) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let is_https = form_token::is_https(&parts.headers);
     let visitor = Visitor { shared, access, form, is_https };
     parts.extensions.insert(visitor.clone());
     let patience = if parts.method.is_safe() { PATIENCE } else { PATIENCE_WITH_ENDS };

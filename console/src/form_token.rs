@@ -7,6 +7,7 @@
 use axum::http::{
     HeaderMap, HeaderValue,
     header::{COOKIE, SET_COOKIE},
+    request::Parts,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use rand::{TryRng, rngs::SysRng};
@@ -23,9 +24,51 @@ pub(crate) struct FormToken {
     name: String,
 }
 
+/// The attributes that the console's cookies have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scope<'a> {
+    /// The console's base path.
+    pub(crate) base: &'a str,
+    pub(crate) is_https: bool,
+}
+
+impl Scope<'_> {
+    /// With the prefix that lets browsers protect the cookie most. `__Host-` needs `Path=/`. Browsers refuse either
+    /// prefix from plain HTTP.
+    fn name(self, name: &str) -> String {
+        let prefix = match (self.is_https, self.base) {
+            (true, "") => "__Host-",
+            (true, _) => "__Secure-",
+            (false, _) => "",
+        };
+        format!("{prefix}{name}")
+    }
+
+    /// The value of the request's cookie of this name. A second one of the same name counts as none.
+    pub(crate) fn cookie<'a>(self, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+        let name = self.name(name);
+        let texts = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
+        let pairs =
+            texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut values = pairs.filter(|(found, _)| *found == name).map(|(_, value)| value);
+        let value = values.next()?;
+        values.next().is_none().then_some(value)
+    }
+
+    /// The text of the header `Set-Cookie`.
+    pub(crate) fn set_cookie(self, name: &str, value: &str, seconds: Option<u64>) -> String {
+        let name = self.name(name);
+        let age = seconds.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
+        let secure = if self.is_https { "; Secure" } else { "" };
+        // Without a slash at the end, it is for the path itself and all below it.
+        let path = if self.base.is_empty() { "/" } else { self.base };
+        format!("{name}={value}; Path={path}; HttpOnly; SameSite=Strict{age}{secure}")
+    }
+}
+
 impl FormToken {
-    pub(crate) fn of(headers: &HeaderMap, name: &str) -> Option<Self> {
-        let known = cookie(headers, COOKIE_NAME).filter(|value| value.len() == 43);
+    pub(crate) fn of(headers: &HeaderMap, scope: Scope<'_>, name: &str) -> Option<Self> {
+        let known = scope.cookie(headers, COOKIE_NAME).filter(|value| value.len() == 43);
         let is_new = known.is_none();
         let secret = match known {
             Some(value) => value.to_owned(),
@@ -49,41 +92,18 @@ impl FormToken {
     /// The header that a page with a form needs, unless the browser has the cookie.
     pub(crate) fn set_cookie(
         &self,
-        base: &str,
-        is_https: bool,
+        scope: Scope<'_>,
     ) -> Option<(axum::http::HeaderName, HeaderValue)> {
-        let cookie = set_cookie(COOKIE_NAME, &self.secret, base, None, is_https);
+        let cookie = scope.set_cookie(COOKIE_NAME, &self.secret, None);
         self.is_new.then(|| Some((SET_COOKIE, HeaderValue::try_from(cookie).ok()?)))?
     }
 }
 
-pub(crate) fn set_cookie(
-    name: &str,
-    value: &str,
-    base: &str,
-    seconds: Option<u64>,
-    is_https: bool,
-) -> String {
-    let age = seconds.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
-    let secure = if is_https { "; Secure" } else { "" };
-    // Without a slash at the end, it is for the path itself and all below it.
-    let path = if base.is_empty() { "/" } else { base };
-    format!("{name}={value}; Path={path}; HttpOnly; SameSite=Strict{age}{secure}")
-}
-
-/// Whether a proxy says that the browser uses HTTPS. A browser that lies harms only itself.
-pub(crate) fn is_https(headers: &HeaderMap) -> bool {
-    headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
-}
-
-/// The value of the request's cookie of this name. A second one of the same name counts as none.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let texts = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
-    let pairs =
-        texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut values = pairs.filter(|(found, _)| *found == name).map(|(_, value)| value);
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+/// Whether the request came over HTTPS, or a proxy says that the browser uses HTTPS. A browser that lies harms only
+/// itself.
+pub(crate) fn is_https(request: &Parts) -> bool {
+    let of_proxy = request.headers.get("x-forwarded-proto");
+    of_proxy.is_some_and(|scheme| scheme == "https") || request.uri.scheme_str() == Some("https")
 }
 
 /// 256 bits from the system's generator.
@@ -101,17 +121,40 @@ mod tests {
         cookies.iter().map(|cookie| (COOKIE, HeaderValue::from_str(cookie).unwrap())).collect()
     }
 
+    const PLAIN: Scope<'_> = Scope { base: "/admin", is_https: false };
+
     #[test]
     fn a_form_fits_only_its_own_browser_and_person() {
-        let fresh = FormToken::of(&headers(&[]), "grace").unwrap();
+        let fresh = FormToken::of(&headers(&[]), PLAIN, "grace").unwrap();
         assert!(!fresh.fits(&fresh.value()), "the browser has no cookie yet");
-        let (_, cookie) = fresh.set_cookie("/admin", false).unwrap();
+        let (_, cookie) = fresh.set_cookie(PLAIN).unwrap();
         let pair = cookie.to_str().unwrap().split(';').next().unwrap();
-        let known = FormToken::of(&headers(&["a=b", pair]), "grace").unwrap();
+        let known = FormToken::of(&headers(&["a=b", pair]), PLAIN, "grace").unwrap();
         assert!(known.fits(&fresh.value()));
-        assert!(known.set_cookie("/admin", false).is_none());
+        assert!(known.set_cookie(PLAIN).is_none());
         assert!(!known.fits("") && !known.fits(&fresh.secret));
-        assert!(!FormToken::of(&headers(&[pair]), "alan").unwrap().fits(&fresh.value()));
-        assert!(!FormToken::of(&headers(&[pair, pair]), "grace").unwrap().fits(&fresh.value()));
+        assert!(!FormToken::of(&headers(&[pair]), PLAIN, "alan").unwrap().fits(&fresh.value()));
+        assert!(
+            !FormToken::of(&headers(&[pair, pair]), PLAIN, "grace").unwrap().fits(&fresh.value())
+        );
+    }
+
+    #[test]
+    fn behind_https_the_name_has_the_strictest_prefix() {
+        for (base, is_https, begins, attributes) in [
+            ("", true, "__Host-x=1; Path=/; ", "; Secure"),
+            ("/admin", true, "__Secure-x=1; Path=/admin; ", "; Secure"),
+            ("", false, "x=1; Path=/; ", ""),
+            ("/admin", false, "x=1; Path=/admin; ", ""),
+        ] {
+            let scope = Scope { base, is_https };
+            let cookie = scope.set_cookie("x", "1", None);
+            assert_eq!(cookie, format!("{begins}HttpOnly; SameSite=Strict{attributes}"));
+            // The console reads the cookie only under the name that it has set.
+            for name in ["x", "__Secure-x", "__Host-x", "__host-x"] {
+                let found = scope.cookie(&headers(&[&format!("{name}=1")]), "x").is_some();
+                assert_eq!(found, cookie.starts_with(&format!("{name}=")), "{name} {cookie}");
+            }
+        }
     }
 }

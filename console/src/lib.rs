@@ -59,7 +59,9 @@
 //! - The pages contain neither secrets nor the data of sessions.
 //! - Each end of a session is recorded with its reason and with `console:NAME` as the actor.
 //!
-//! Behind a reverse proxy, let the proxy pass on `Host`, or call [`Console::allow_origin`].
+//! Behind a reverse proxy, let the proxy pass on `Host`, or call [`Console::allow_origin`]. Let it also set
+//! `X-Forwarded-Proto`, or call [`Console::https`]: then browsers protect the console's own cookie with a `__Secure-` or
+//! `__Host-` name.
 
 mod access;
 mod assets;

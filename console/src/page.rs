@@ -59,7 +59,7 @@ pub(crate) fn found(visitor: &Visitor, query: &str, title: &str, content: &Marku
 
 fn finished(visitor: &Visitor, frame: &Frame<'_>, title: &str, content: &Markup) -> Response {
     let mut response = render(frame, title, content).into_response();
-    let cookie = visitor.form.set_cookie(visitor.links().base(), visitor.is_https);
+    let cookie = visitor.form.set_cookie(visitor.scope());
     response.headers_mut().extend(cookie);
     response
 }

@@ -10,7 +10,7 @@ use axum::{
     Router,
     extract::{Query, Request, State},
     http::{
-        HeaderMap, HeaderName, Method, StatusCode, Uri,
+        HeaderName, Method, StatusCode, Uri,
         header::{HOST, LOCATION, SET_COOKIE},
         request::Parts,
         uri::PathAndQuery,
@@ -28,7 +28,7 @@ use crate::{
     access::{Access, Refusal},
     console::Console,
     door,
-    form_token::{cookie, is_https, set_cookie},
+    form_token::{self, Scope},
     link::{OneTimeLink, VISIT_LIFE},
     links::Links,
 };
@@ -101,7 +101,8 @@ impl Standalone {
     }
 
     /// The origin under which browsers see the console, if it is behind a proxy: `https://admin.example.org`. The link
-    /// begins with it, and its host is accepted beside the address.
+    /// begins with it, and its host is accepted beside the address. With `https`, the cookies are `Secure`, as with
+    /// [`Console::https`].
     #[must_use]
     pub fn origin(mut self, origin: &str) -> Self {
         self.origin = Some(origin.trim_end_matches('/').to_owned());
@@ -129,14 +130,16 @@ impl Standalone {
             .ok_or_else(|| io::Error::other("the system gives no random bytes"))?;
         let begin = self.origin.clone().unwrap_or_else(|| format!("http://{address}"));
         let url = format!("{begin}{}", links.to(&format!("/open?token={token}")));
+        let is_https = begin.starts_with("https://");
         let entry = Arc::new(Entry {
             link,
+            is_https,
             cookie: format!("sessile-console-{}", address.port()),
             hosts: hosts(address, self.origin.as_deref()),
             base: links.base().to_owned(),
             access: self.access,
         });
-        let mut console = Console::new(self.database, entry.clone().guard()).warm_up()
+        let mut console = Console::new(self.database, entry.clone().guard()).warm_up().https(is_https)
             .help("open the link that `sessile console` has printed. It works once, for ten minutes. To get a new one, stop the command and run it again");
         if let Some(origin) = &self.origin {
             console = console.allow_origin(origin).map_err(|error| invalid(error.to_string()))?;
@@ -183,6 +186,7 @@ impl Bound {
 #[derive(Debug)]
 struct Entry {
     link: OneTimeLink,
+    is_https: bool,
     cookie: String,
     /// In lower case. Empty: every host.
     hosts: Vec<String>,
@@ -191,9 +195,14 @@ struct Entry {
 }
 
 impl Entry {
+    fn scope(&self, request: &Parts) -> Scope<'_> {
+        let is_https = self.is_https || form_token::is_https(request);
+        Scope { base: &self.base, is_https }
+    }
+
     fn guard(self: Arc<Self>) -> impl Fn(Parts) -> std::future::Ready<Result<Access, Refusal>> {
         move |request| {
-            let cookie = cookie(&request.headers, &self.cookie);
+            let cookie = self.scope(&request).cookie(&request.headers, &self.cookie);
             let is_known = cookie.is_some_and(|cookie| self.link.knows(cookie, Instant::now()));
             std::future::ready(if is_known {
                 Ok(self.access.clone())
@@ -262,14 +271,13 @@ struct Token {
 /// Exchanges the token of the link for a cookie.
 async fn open(
     State(entry): State<Arc<Entry>>,
-    method: Method,
-    headers: HeaderMap,
     Query(sent): Query<Token>,
+    request: Parts,
 ) -> Response {
     // A browser that looks ahead must not use the link up.
     let purpose = ["purpose", "sec-purpose"].map(HeaderName::from_static);
-    let looks_ahead = purpose.iter().any(|name| headers.contains_key(name));
-    if method == Method::HEAD || looks_ahead {
+    let looks_ahead = purpose.iter().any(|name| request.headers.contains_key(name));
+    if request.method == Method::HEAD || looks_ahead {
         return StatusCode::NO_CONTENT.into_response();
     }
     let start = format!("{}/", entry.base);
@@ -278,7 +286,6 @@ async fn open(
         return (StatusCode::SEE_OTHER, [(LOCATION, start)]).into_response();
     };
     let seconds = VISIT_LIFE.as_secs();
-    let cookie =
-        set_cookie(&entry.cookie, &visitor, &entry.base, Some(seconds), is_https(&headers));
+    let cookie = entry.scope(&request).set_cookie(&entry.cookie, &visitor, Some(seconds));
     (StatusCode::SEE_OTHER, [(LOCATION, start), (SET_COOKIE, cookie)]).into_response()
 }

@@ -87,7 +87,7 @@ async fn try_log_in(
 
 #[derive(Deserialize)]
 pub(crate) struct GoOn {
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 pub(crate) async fn log_in_form(visitor: Visitor, Query(go_on): Query<GoOn>) -> Markup {
@@ -155,7 +155,6 @@ fn page(session: &Session, visitor: &Visitor) -> Markup {
             @if let Some(at) = session.authenticated_at() { div { dt { "Logged in" } dd { (moment(at)) } } }
             @if let Some(at) = session.expires_at() { div { dt { "Ends" } dd { (moment(at)) } } }
         }
-        form method="post" action="/logout" { button.button { "Log out" } }
     };
     visitor.account_page("Your account", &content)
 }
@@ -169,14 +168,4 @@ pub(crate) fn ended(revocation: Revocation, wants: Wants, next: &str) -> Respons
 
 pub(crate) async fn log_out(session: Session, wants: Wants) -> Result<Response> {
     Ok(ended(session.log_out().await?, wants, "/"))
-}
-
-pub(crate) async fn log_out_others(session: Session, wants: Wants) -> Result<Response> {
-    let revocation = session.log_out_others().await?;
-    let next = format!("/devices?ended={}", revocation.ended);
-    Ok(ended(revocation, wants, &next))
-}
-
-pub(crate) async fn log_out_everywhere(session: Session, wants: Wants) -> Result<Response> {
-    Ok(ended(session.log_out_everywhere().await?, wants, "/"))
 }

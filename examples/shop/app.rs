@@ -12,7 +12,7 @@ use axum::{
 use sessile::{CrossSiteLayer, SessionCookie, SessionLayer, Sessions};
 
 use crate::{
-    account, cart, catalogue,
+    account, cart, catalogue, confirm,
     customers::Customers,
     devices, guard, page, password, preferences,
     refusal::{self, Refusal},
@@ -44,15 +44,15 @@ pub(crate) fn router(
         .route("/login", get(account::log_in_form).post(account::log_in))
         .route("/me", get(account::show))
         .route("/logout", post(account::log_out))
-        .route("/logout-others", post(account::log_out_others))
-        .route("/logout-everywhere", post(account::log_out_everywhere))
+        .route("/logout-others", post(devices::log_out_others))
+        .route("/logout-everywhere", post(devices::log_out_everywhere))
         .route("/devices", get(devices::show))
         .route("/devices/{id}", delete(devices::log_out))
         .route("/devices/{id}/log-out", post(devices::log_out))
         .route("/preferences", get(preferences::show))
         .route("/preferences/{key}", put(preferences::set).post(preferences::set))
         .route("/password", get(password::form).post(password::change))
-        .route("/confirm", get(password::confirm_form).post(password::confirm))
+        .route("/confirm", get(confirm::form).post(confirm::confirm))
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "There is nothing here."))
         .with_state(customers)
         .layer(from_fn(guard::reload_if_superseded))

@@ -7,10 +7,12 @@ use axum::{
 };
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
-use sessile::{Device, Session};
+use sessile::{Device, Session, SessionId};
 
 use crate::{
+    account,
     answer::Wants,
+    confirm,
     device_name::device_name,
     moment::{day, moment},
     page::Visitor,
@@ -33,20 +35,53 @@ pub(crate) async fn show(
 }
 
 /// An id is not secret, but it ends no other user's session: the library searches only this user's sessions.
+///
+/// Whoever has only stolen a cookie cannot log the user out (OWASP ASVS 5.0 §7.5.2): to end other sessions takes a
+/// recent log-in, or the password.
 pub(crate) async fn log_out(
     session: Session,
+    visitor: Visitor,
     wants: Wants,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let ended = match id.parse() {
-        Ok(id) => session.log_out_device(id).await?,
-        Err(_) => false,
+    let id: Option<SessionId> = id.parse().ok();
+    let is_own = id.is_some() && id == session.id();
+    if !is_own && let Some(page) = confirm::ask_again(&session, &visitor, wants, "/devices")? {
+        return Ok(page);
+    }
+    let ended = match id {
+        Some(id) => session.log_out_device(id).await?,
+        None => false,
     };
     if !ended {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "You have no such device."));
     }
     let next = if session.id().is_some() { "/devices?ended=1" } else { "/" };
     Ok(wants.done(StatusCode::NO_CONTENT, next))
+}
+
+pub(crate) async fn log_out_others(
+    session: Session,
+    visitor: Visitor,
+    wants: Wants,
+) -> Result<Response> {
+    if let Some(page) = confirm::ask_again(&session, &visitor, wants, "/devices")? {
+        return Ok(page);
+    }
+    let revocation = session.log_out_others().await?;
+    let next = format!("/devices?ended={}", revocation.ended);
+    Ok(account::ended(revocation, wants, &next))
+}
+
+pub(crate) async fn log_out_everywhere(
+    session: Session,
+    visitor: Visitor,
+    wants: Wants,
+) -> Result<Response> {
+    if let Some(page) = confirm::ask_again(&session, &visitor, wants, "/devices")? {
+        return Ok(page);
+    }
+    Ok(account::ended(session.log_out_everywhere().await?, wants, "/"))
 }
 
 fn page(visitor: &Visitor, devices: &[Device], ended: Option<u64>) -> Markup {

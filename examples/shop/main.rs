@@ -10,6 +10,7 @@ mod app;
 mod cart;
 mod cart_page;
 mod catalogue;
+mod confirm;
 mod customers;
 mod device_name;
 mod devices;

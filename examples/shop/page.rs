@@ -75,8 +75,11 @@ impl Visitor {
         let content = html! {
             section.account {
                 header {
-                    @if let Some(user) = &self.user { p.quiet { "Logged in as " strong { (user) } } }
-                    h1 { (title) }
+                    div {
+                        @if let Some(user) = &self.user { p.quiet { "Logged in as " strong { (user) } } }
+                        h1 { (title) }
+                    }
+                    @if self.user.is_some() { (log_out_button()) }
                 }
                 @if self.user.is_some() {
                     nav.tabs aria-label="Account" {
@@ -100,6 +103,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Visitor {
         let session = Session::from_request_parts(parts, state).await?;
         Ok(Self::of(&session, parts.uri.path().to_owned()))
     }
+}
+
+/// On every page about the user (OWASP ASVS 5.0 §7.4.4).
+pub(crate) fn log_out_button() -> Markup {
+    html! { form.log-out method="post" action="/logout" { button.button.small { "Log out" } } }
 }
 
 /// Without a visitor if the visitor is unknown.

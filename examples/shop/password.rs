@@ -1,15 +1,11 @@
-//! Actions that need more than a stolen cookie: a log-in within the last minutes.
+//! The change of the password, and what it does to sessions.
 
-use axum::{
-    extract::Query,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::Query, response::Response};
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessile::{Session, minutes};
+use sessile::Session;
 
-use crate::{account, answer::Wants, input::Input, page::Visitor, refusal::Result};
+use crate::{account, answer::Wants, confirm, page::Visitor, refusal::Result};
 
 #[derive(Deserialize)]
 pub(crate) struct Changed {
@@ -19,12 +15,8 @@ pub(crate) struct Changed {
 /// The order matters: first the thief's session ends, and then this session gets a cookie that the thief
 /// never saw.
 pub(crate) async fn change(session: Session, visitor: Visitor, wants: Wants) -> Result<Response> {
-    if let Err(error) = session.require_recent(minutes(5)) {
-        let is_old = error.kind() == sessile::ErrorKind::ReauthenticationRequired;
-        if is_old && wants == Wants::Html {
-            return Ok((StatusCode::FORBIDDEN, confirm_page(&visitor, None)).into_response());
-        }
-        return Err(error.into());
+    if let Some(page) = confirm::ask_again(&session, &visitor, wants, "/password")? {
+        return Ok(page);
     }
     let revocation = session.log_out_others().await?;
     session.renew().await?;
@@ -62,57 +54,4 @@ pub(crate) async fn form(
         }
     };
     Ok(visitor.account_page("Password", &content))
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Confirmation {
-    password: String,
-}
-
-pub(crate) async fn confirm(
-    session: Session,
-    visitor: Visitor,
-    wants: Wants,
-    Input(confirmation): Input<Confirmation>,
-) -> Result<Response> {
-    if session.user_id().is_none() {
-        return Err(account::log_in_first());
-    }
-    match account::check_password(&confirmation.password) {
-        Err(refusal) if wants == Wants::Html => {
-            let page = confirm_page(&visitor, Some(&refusal.message));
-            Ok((refusal.status, page).into_response())
-        }
-        Err(refusal) => Err(refusal),
-        Ok(()) => {
-            session.reauthenticate().await?;
-            Ok(account::answer_as_me(&session, wants, "/password"))
-        }
-    }
-}
-
-pub(crate) async fn confirm_form(session: Session, visitor: Visitor) -> Result<Markup> {
-    match session.user_id() {
-        Some(_) => Ok(confirm_page(&visitor, None)),
-        None => Err(account::log_in_first()),
-    }
-}
-
-fn confirm_page(visitor: &Visitor, error: Option<&str>) -> Markup {
-    let content = html! {
-        section.narrow {
-            h1 { "It is you, isn’t it?" }
-            p.lead { "You logged in a while ago. Please give your password once more." }
-            @if let Some(error) = error { p.notice.bad role="alert" { (error) } }
-            form.panel.stack method="post" action="/confirm" {
-                input type="hidden" name="user" value=(visitor.user.as_deref().unwrap_or_default()) autocomplete="username";
-                div.field {
-                    label for="password" { "Password" }
-                    input id="password" name="password" type="password" required autocomplete="current-password";
-                }
-                button.button.primary.wide { "Go on" }
-            }
-        }
-    };
-    visitor.page("It is you, isn’t it?", &content)
 }

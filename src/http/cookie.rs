@@ -194,6 +194,12 @@ impl SessionCookieBuilder {
                 cookie.name()
             ));
         }
+        if cookie.name().len() > LONGEST_NAME {
+            return invalid(format!(
+                "a cookie name of {} bytes is too long: take at most {LONGEST_NAME}, because browsers refuse a cookie whose name and value have more than 4096 bytes",
+                cookie.name().len()
+            ));
+        }
         // Browsers compare the prefixes without regard to case.
         let name = cookie.name().to_ascii_lowercase();
         let prefix =
@@ -230,6 +236,10 @@ impl SessionCookieBuilder {
         Ok(cookie)
     }
 }
+
+/// In bytes. Browsers ignore a cookie whose name and value have more than 4096 bytes (RFC 6265bis §5.6), and a token
+/// has 64.
+const LONGEST_NAME: usize = 4096 - 64;
 
 /// Whether the byte may be in a cookie's name (RFC 9110 §5.6.2).
 fn is_token(byte: u8) -> bool {
@@ -306,6 +316,21 @@ mod tests {
         assert_eq!(of(&domain), [(true, true), (false, false), (false, true)]);
     }
 
+    /// Browsers ignore a cookie that is too long. Then nobody could log in, and nothing would say why.
+    #[test]
+    fn a_name_that_is_too_long_does_not_build() {
+        let token = 64;
+        let longest = format!("__Host-{}", "x".repeat(4096 - token - 7));
+        let cookie = SessionCookie::builder().name(&longest).build().unwrap();
+        let set = cookie.set(&"v".repeat(token), None);
+        assert_eq!(text(&set).split_once(';').unwrap().0.len(), 4096 + "=".len());
+        for too_long in [format!("{longest}x"), "x".repeat(10_000)] {
+            let error = SessionCookie::default().named(&too_long).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains("too long: take at most 4032"), "{error}");
+        }
+    }
+
     #[test]
     fn what_browsers_refuse_does_not_build() {
         let builder = SessionCookie::builder;
@@ -313,12 +338,16 @@ mod tests {
             (builder().name(""), "not a cookie name"),
             (builder().name("a b"), "not a cookie name"),
             (builder().name("a=b"), "not a cookie name"),
-            (builder().domain("example.org"), "cannot have a Domain"),
+            (builder().name("a;b"), "letters, digits and !#$"),
+            (builder().name("a\r\nb"), "letters, digits and !#$"),
+            (builder().name("\u{e9}"), "letters, digits and !#$"),
+            (builder().domain("example.org"), "name it __Secure-id, say"),
             (builder().name("__HOST-x").domain("example.org"), "cannot have a Domain"),
             (builder().name("x").domain(".example.org"), "not a domain"),
             (builder().name("x").domain("a;b"), "not a domain"),
             (builder().name("__Host-id").insecure_for_development(), "over plain HTTP"),
-            (builder().name("__Secure-x").insecure_for_development(), "over plain HTTP"),
+            (builder().name("__Secure-x").insecure_for_development(), "name it without the prefix"),
+            (builder().name("__http-x").insecure_for_development(), "name it without the prefix"),
             (
                 builder().name("x").same_site(SameSite::None).insecure_for_development(),
                 "SameSite=None",

@@ -14,6 +14,16 @@ pub(super) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator
         .filter_map(move |pair| trim(pair).strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
+/// `Debug` of a sensitive value does not show it, so middleware and panics that print a request do not print its token.
+pub(super) fn mark_as_sensitive(headers: &mut HeaderMap) {
+    if !headers.contains_key(COOKIE) {
+        return;
+    }
+    for (_, value) in headers.iter_mut().filter(|(name, _)| **name == COOKIE) {
+        value.set_sensitive(true);
+    }
+}
+
 fn trim(mut pair: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = pair {
         pair = rest;

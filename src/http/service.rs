@@ -7,7 +7,7 @@ use ::http::{Request, Response};
 use tower_service::Service;
 
 use super::{
-    ResponseFuture,
+    ResponseFuture, cookie_header,
     layer::Config,
     slot::{Slot, Slots},
 };
@@ -45,8 +45,9 @@ where
         }
         let name = self.config.cookie.name();
         let is_in_conflict = Slots::each(outer.as_ref()).any(|slot| slot.cookie() == name);
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let slot = Slot::of_request(&self.config, &head);
+        cookie_header::mark_as_sensitive(&mut head.headers);
         request = Request::from_parts(head, body);
         if is_in_conflict {
             let error = two_of_one_name(name);

@@ -12,7 +12,11 @@ use crate::{
     wire::Response,
 };
 
-cases! { an_id_without_its_secret_is_nobody, an_id_that_never_was_is_nobody }
+cases! {
+    an_id_without_its_secret_is_nobody,
+    an_id_that_never_was_is_nobody,
+    a_token_elsewhere_is_nobodys,
+}
 
 /// A site, a guest's cookie, and the session that a request with some header gets.
 struct Case {
@@ -304,4 +308,53 @@ async fn an_id_that_never_was_is_nobody(db: Db) {
     assert_ne!(new[32..], unknown[32..]);
     assert!(site.get("/untouched", &lines).await.sets_no_cookie());
     assert!(site.get("/log-out", &lines).await.removes_the_cookie());
+}
+
+/// URLs are in histories, logs and `Referer`; a page's script can read and send any other header.
+async fn a_token_elsewhere_is_nobodys(db: Db) {
+    let site = Site::serve(&db, routes()).await;
+    let ada = site.user("ada").await;
+    let token = ada.token();
+    let paths = [
+        format!("/?{token}"),
+        format!("/?id={token}"),
+        format!("/?__Host-id={token}"),
+        format!("/?session={token}&session_id={token}&sid={token}&token={token}"),
+        format!("/;__Host-id={token}"),
+        format!("/;jsessionid={token}"),
+        format!("/{token}"),
+        format!("/get/{token}"),
+        format!("/get/__Host-id={token}"),
+    ];
+    for path in &paths {
+        let response = site.get(path, &[]).await;
+        assert!(["nobody", "nothing", ""].contains(&&*response.body), "{path}: {}", response.body);
+        assert!(response.sets_no_cookie(), "{path}");
+    }
+    let headers = [
+        "Authorization: Bearer {}",
+        "Authorization: {}",
+        "Authorization: Basic {}",
+        "Proxy-Authorization: Bearer {}",
+        "X-Session: {}",
+        "X-Session-Id: {}",
+        "X-Auth-Token: {}",
+        "__Host-id: {}",
+        "Id: {}",
+        "Set-Cookie: __Host-id={}",
+        "Cookie2: __Host-id={}",
+        "X-Cookie: __Host-id={}",
+        "Cookies: __Host-id={}",
+        "Referer: https://test/?__Host-id={}",
+        "Forwarded: for=\"__Host-id={}\"",
+    ];
+    for header in headers {
+        let response = site.get("/", &[header.replace("{}", token).into_bytes()]).await;
+        assert_eq!((&*response.body, response.sets_no_cookie()), ("nobody", true), "{header}");
+    }
+    let all: Vec<_> = headers.map(|header| header.replace("{}", token).into_bytes()).to_vec();
+    assert_eq!(site.get(&paths[2], &all).await.body, "nobody");
+    // Nothing was even looked up. The same token in the cookie is ada's.
+    assert!(site.spy.take().is_empty());
+    assert_eq!(site.get("/", &ada.lines()).await.body, "ada");
 }

@@ -13,6 +13,7 @@ mod wire;
 mod activity;
 mod addresses;
 mod answers;
+mod attack;
 mod by_hand;
 mod caching;
 mod cookie_header;

@@ -48,6 +48,31 @@ impl Connection {
         self.stream.write_all(&request).await.unwrap();
     }
 
+    /// Sends bytes as they are.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Everything that comes until the server closes the connection.
+    pub(crate) async fn rest(mut self) -> Vec<u8> {
+        while self.more().await.is_some() {}
+        self.unread
+    }
+
+    /// Sends many requests without waiting, and reads until the server closes the connection.
+    pub(crate) async fn pipeline(mut self, requests: &[u8]) -> String {
+        let (mut reader, mut writer) = self.stream.split();
+        let write = async { writer.write_all(requests).await.unwrap() };
+        let read = async {
+            let mut came = Vec::new();
+            while timeout(PATIENCE, reader.read_buf(&mut came)).await.expect("it answers").unwrap()
+                > 0
+            {}
+            came
+        };
+        String::from_utf8(tokio::join!(write, read).1).unwrap()
+    }
+
     /// The next response; `None` if the server closed the connection instead.
     pub(crate) async fn response(&mut self) -> Option<Response> {
         let mut response = self.head().await?;

@@ -3,6 +3,9 @@
 
 #[path = "../it/capture.rs"]
 mod capture;
+#[allow(dead_code)]
+#[path = "../it/leak.rs"]
+mod leak;
 #[allow(unused_imports, unused_macros)] // each test says here what its server does
 #[path = "../support/mod.rs"]
 mod support;
@@ -14,8 +17,10 @@ mod server;
 
 mod failover;
 mod killed;
+mod own_log;
 mod pooler;
 mod replication;
+mod restored;
 mod scarce;
 mod shared_pool;
 mod synchronous;

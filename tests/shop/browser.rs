@@ -49,6 +49,11 @@ impl Browser {
         Self { html: true, ..self.clone() }
     }
 
+    /// The same browser, with JSON.
+    pub(crate) fn for_scripts(&self) -> Self {
+        Self { html: false, ..self.clone() }
+    }
+
     pub(crate) async fn logged_in(shop: &Shop, user: &str) -> Self {
         let mut browser = Self::new();
         browser.log_in(shop, user).await;

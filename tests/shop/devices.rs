@@ -6,7 +6,12 @@ use crate::{
     support::{Db, cases},
 };
 
-cases! { devices_are_listed, a_device_is_logged_out, another_users_device_is_nobodys }
+cases! {
+    devices_are_listed,
+    a_device_is_logged_out,
+    another_users_device_is_nobodys,
+    to_end_others_takes_a_recent_log_in,
+}
 
 const PHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_3 like Mac OS X) AppleWebKit/605.1.15 \
     (KHTML, like Gecko) Version/18.3 Mobile/15E148 Safari/604.1";
@@ -77,4 +82,57 @@ async fn another_users_device_is_nobodys(db: Db) {
     for id in ["x", "0", "00000000-0000-0000-0000-000000000000", "%00"] {
         ada.delete(&shop, &format!("/devices/{id}")).await.refuses(404);
     }
+}
+
+/// Whoever has a stolen cookie, and not the password, sees the devices and can end only this one.
+async fn to_end_others_takes_a_recent_log_in(db: Db) {
+    let shop = Shop::start(&db, &[]).await;
+    let mut here = Browser::logged_in(&shop, "ada").await;
+    let mut there = Browser::logged_in(&shop, "ada").await;
+    let id = async |browser: &mut Browser| {
+        browser.get(&shop, "/me").await.json()["session_id"].as_str().unwrap().to_owned()
+    };
+    let there_id = id(&mut there).await;
+    let paths = [
+        format!("/devices/{there_id}/log-out"),
+        "/logout-others".to_owned(),
+        "/logout-everywhere".to_owned(),
+    ];
+    db.pass(sessile::minutes(6)).await;
+    for path in &paths {
+        here.press(&shop, path).await.refuses(403);
+        let page = here.for_people().press(&shop, path).await;
+        assert_eq!((page.status, page.set_cookie()), (403, None), "{path}");
+        assert!(page.text.contains(r#"action="/confirm""#), "{}", page.text);
+        assert!(page.text.contains(r#"name="next" value="/devices""#), "{}", page.text);
+        let wrong = [("password", "guess"), ("next", "/devices")];
+        assert_eq!(here.for_people().form(&shop, "/confirm", &wrong).await.status, 401);
+    }
+    here.delete(&shop, &format!("/devices/{there_id}")).await.refuses(403);
+    assert_eq!(here.get(&shop, "/devices").await.status, 200);
+    assert_eq!((there.user(&shop).await.as_deref(), db.rows().await), (Some("ada"), 2));
+
+    for (n, path) in
+        ["/devices/{id}/log-out", "/logout-others", "/logout-everywhere"].into_iter().enumerate()
+    {
+        here.log_in(&shop, "ada").await;
+        there.log_in(&shop, "ada").await;
+        let path = path.replace("{id}", &id(&mut there).await);
+        db.pass(sessile::minutes(6)).await;
+        let mut person = here.for_people();
+        let right = [("password", "demo"), ("next", ["/devices", "/cart", "//evil.example"][n])];
+        let answer = person.form(&shop, "/confirm", &right).await;
+        assert_eq!((answer.status, answer.location()), (303, ["/devices", "/cart", "/me"][n]));
+        assert_eq!(person.press(&shop, &path).await.status, 303, "{path}");
+        assert_eq!(there.user(&shop).await, None, "{path}");
+        here = person.for_scripts();
+    }
+    // Nobody has to give the password to log out here.
+    here.log_in(&shop, "ada").await;
+    let own = id(&mut here).await;
+    db.pass(sessile::minutes(6)).await;
+    assert_eq!(here.delete(&shop, &format!("/devices/{own}")).await.status, 204);
+    here.log_in(&shop, "ada").await;
+    db.pass(sessile::minutes(6)).await;
+    here.press(&shop, "/logout").await.ended(1);
 }

@@ -15,6 +15,7 @@ cases! {
     nobody_cannot_log_out_others,
     logged_out_everywhere_nothing_in_flight_comes_back,
     a_log_in_in_flight_does_not_survive_it,
+    every_page_about_the_user_has_the_log_out,
 }
 
 async fn a_log_out_says_how_many_it_ended(db: Db) {
@@ -97,6 +98,7 @@ async fn logged_out_everywhere_nothing_in_flight_comes_back(db: Db) {
     ];
     let in_flight = in_flight.map(|step| step(other.clone(), shop.clone()));
     shop.has_logged("slowed down", in_flight.len()).await;
+    ada.post(&shop, "/confirm", json!({"password": "demo"})).await;
     ada.press(&shop, "/logout-everywhere").await.ended(2);
     assert_eq!(db.rows().await, 0);
 
@@ -132,4 +134,27 @@ async fn a_log_in_in_flight_does_not_survive_it(db: Db) {
     assert_eq!((thief.cookie, db.rows().await), (None, 0));
     // The next log-in succeeds.
     ada.log_in(&shop, "ada").await;
+}
+
+async fn every_page_about_the_user_has_the_log_out(db: Db) {
+    const BUTTON: &str = r#"method="post" action="/logout"><button"#;
+    let shop = Shop::start(&db, &[]).await;
+    let mut ada = Browser::logged_in(&shop, "ada").await.for_people();
+    for path in ["/me", "/devices", "/preferences", "/password", "/confirm"] {
+        let page = ada.get(&shop, path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert_eq!(page.text.matches(BUTTON).count(), 1, "{path}: {}", page.text);
+    }
+    // Every other page is one click away from these.
+    for path in ["/", "/cart", "/nothing"] {
+        let page = ada.get(&shop, path).await.text;
+        assert!(page.contains(r#"href="/me""#), "{path}: {page}");
+    }
+    // Whoever is not logged in is not told to log out.
+    let mut nobody = Browser::new().for_people();
+    for path in ["/", "/cart", "/login", "/preferences"] {
+        assert!(!nobody.get(&shop, path).await.text.contains("/logout"), "{path}");
+    }
+    assert_eq!(ada.press(&shop, "/logout").await.location(), "/");
+    assert_eq!((ada.cookie.as_deref(), db.rows().await), (None, 0));
 }

@@ -1,4 +1,4 @@
-//! No line of the log gives access to a session.
+//! No line of the log gives access to a session, and no page and no header except `Set-Cookie`.
 
 use base64::{
     Engine,
@@ -13,7 +13,7 @@ use crate::{
     support::{Db, cases},
 };
 
-cases! { the_log_holds_no_credential }
+cases! { the_log_holds_no_credential, no_answer_holds_the_token_outside_set_cookie }
 
 async fn the_log_holds_no_credential(db: Db) {
     let mut command = command(&["--slow-param", "--cleanup-every", "50ms"]);
@@ -57,6 +57,93 @@ async fn the_log_holds_no_credential(db: Db) {
             assert!(!log.contains(&secret), "the log holds {secret}");
         }
     }
+}
+
+/// Every route, as a page and as JSON, with a good cookie, an old one, and one that is not the browser's own.
+async fn no_answer_holds_the_token_outside_set_cookie(db: Db) {
+    let shop = Shop::start(&db, &[]).await;
+    let mut browser = Browser::new();
+    let mut answers = Vec::new();
+    let tea = json!({"item": "tea", "quantity": 1});
+    answers.push(browser.post(&shop, "/cart", tea.clone()).await);
+    answers.push(browser.log_in(&shop, "ada").await);
+    let other = Browser::logged_in(&shop, "ada").await;
+    let device = other.clone().get(&shop, "/me").await.json()["session_id"].clone();
+    let device = device.as_str().unwrap();
+    let mut old = browser.clone();
+    old.cookie = Some(browser.seen[0].clone());
+    let mut bob = Browser::logged_in(&shop, "bob").await;
+    let mut pages = vec!["/nothing".to_owned(), "/healthz".to_owned(), "/style.css".to_owned()];
+    for path in [
+        "/",
+        "/cart",
+        "/cart?ordered=1",
+        "/login",
+        "/login?next=/me",
+        "/me",
+        "/devices",
+        "/devices?ended=1",
+        "/preferences",
+        "/password",
+        "/confirm",
+        "/logout",
+        "/order",
+    ] {
+        pages.push(path.to_owned());
+    }
+    for visitor in [browser.clone(), old, Browser::new()] {
+        for mut visitor in [visitor.clone(), visitor.for_people()] {
+            for path in &pages {
+                answers.push(visitor.get(&shop, path).await);
+            }
+        }
+    }
+    let steps = [
+        ("/cart", tea),
+        ("/cart/tea", json!({"quantity": 2})),
+        ("/order", json!({})),
+        ("/preferences/theme", json!({"value": "dark"})),
+        ("/confirm", json!({"password": "wrong"})),
+        ("/confirm", json!({"password": "demo"})),
+        ("/password", json!({})),
+        ("/login", json!({"user": "ada", "password": "wrong"})),
+        ("/login", json!({"user": "ada", "password": "demo"})),
+        (&format!("/devices/{device}/log-out"), json!({})),
+        ("/logout-others", json!({})),
+        ("/logout", json!({})),
+    ];
+    let mut person = bob.for_people();
+    for (path, body) in steps {
+        answers.push(browser.post(&shop, path, body.clone()).await);
+        let fields: Vec<(String, String)> = body
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| (name.clone(), value.to_string().trim_matches('"').to_owned()))
+            .collect();
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
+        answers.push(person.form(&shop, path, &fields).await);
+    }
+    answers.push(bob.press(&shop, "/logout-everywhere").await);
+
+    let cookies: Vec<_> =
+        [&browser, &person, &bob, &other].into_iter().flat_map(|one| one.seen.clone()).collect();
+    let secrets: Vec<_> = cookies.iter().flat_map(|cookie| spellings(cookie)).collect();
+    assert!(cookies.len() >= 9 && answers.len() > 100, "{} {}", cookies.len(), answers.len());
+    let mut set = 0;
+    for answer in &answers {
+        let mut shown = answer.text.clone();
+        for (name, value) in &answer.headers {
+            match name.as_str() {
+                "set-cookie" => set += 1,
+                name => shown += &format!("\n{name}: {}", value.to_str().unwrap()),
+            }
+        }
+        for secret in &secrets {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+    }
+    assert!(set >= 9, "{set}");
 }
 
 /// All spellings of the bytes that must not appear.

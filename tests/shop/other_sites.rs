@@ -9,7 +9,7 @@ use crate::{
     support::{Db, cases},
 };
 
-cases! { other_sites_change_nothing, every_answer_is_hardened }
+cases! { other_sites_change_nothing, other_sites_log_nobody_in, every_answer_is_hardened }
 
 async fn other_sites_change_nothing(db: Db) {
     let shop = Shop::start(&db, &[]).await;
@@ -63,6 +63,44 @@ async fn other_sites_change_nothing(db: Db) {
     // A link on another site is no attack.
     let link = browser.request(Method::GET, &shop, "/me").header("sec-fetch-site", "cross-site");
     assert_eq!(browser.send(link).await.status, 200);
+}
+
+/// Otherwise a visitor would act in the attacker's account without noticing it (log-in CSRF).
+async fn other_sites_log_nobody_in(db: Db) {
+    let shop = Shop::start(&db, &[]).await;
+    let credentials = [("user", "mallory"), ("password", "demo")];
+    let query = "user=mallory&password=demo";
+    let nobody = Browser::new().for_people();
+    let mut guest = Browser::new();
+    guest.post(&shop, "/cart", json!({"item": "tea", "quantity": 1})).await;
+    let guest = guest.for_people();
+    let ada = Browser::logged_in(&shop, "ada").await.for_people();
+    for (visitor, user) in [(nobody, None), (guest, None), (ada, Some("ada"))] {
+        let cookie = visitor.cookie.clone();
+        let rows = db.rows().await;
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "https://evil.example"),
+            ("origin", "null"),
+        ] {
+            // The browser may send its cookie, or leave it out because it is `SameSite=Lax`.
+            let mut without = visitor.clone();
+            without.cookie = None;
+            for mut sender in [visitor.clone(), without] {
+                let request = sender.request(Method::POST, &shop, "/login").form(&credentials);
+                let answer = sender.send(request.header(name, value)).await;
+                assert_eq!((answer.status, answer.set_cookie()), (403, None), "{name}: {value}");
+                // A link and a picture can send a GET.
+                let path = format!("/login?{query}");
+                let request = sender.request(Method::GET, &shop, &path).header(name, value);
+                assert_eq!(sender.send(request).await.set_cookie(), None, "{name}: {value}");
+            }
+        }
+        assert_eq!((&visitor.cookie, db.rows().await), (&cookie, rows));
+        let mut visitor = visitor.for_scripts();
+        assert_eq!(visitor.user(&shop).await.as_deref(), user);
+    }
 }
 
 async fn every_answer_is_hardened(db: Db) {

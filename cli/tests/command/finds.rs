@@ -16,6 +16,7 @@ support::cases! {
     events_are_listed,
     json_is_one_array_without_secrets,
     what_a_browser_sends_cannot_harm_a_terminal_or_a_spreadsheet,
+    what_a_reason_says_cannot_harm_a_terminal_or_a_spreadsheet,
     reading_writes_nothing,
 }
 
@@ -190,6 +191,32 @@ async fn what_a_browser_sends_cannot_harm_a_terminal_or_a_spreadsheet(db: Db) {
     let rows = rows(&db, &["list"]);
     assert_eq!(rows[0]["user_id"], json!(user), "JSON has the value itself");
     assert!(rows[0]["user_agent"].as_str().unwrap().starts_with("\u{1b}]0;owned"));
+}
+
+/// The library refuses control characters in a reason. A person who writes SQL may not.
+async fn what_a_reason_says_cannot_harm_a_terminal_or_a_spreadsheet(db: Db) {
+    db.sessions().await;
+    let text = |text: &str| match db.is_postgres() {
+        true => format!("convert_from('\\x{}', 'UTF8')", hex(text)),
+        false => format!("cast(x'{}' as text)", hex(text)),
+    };
+    let user = "+1\u{1b}[31m\nforged";
+    let (reason, actor) =
+        ("=HYPERLINK(\"http://evil.example\")\u{1b}]0;owned\u{7}", "-1\u{9b}2J\u{202e}");
+    let values = [user, reason, actor].map(text).join(", ");
+    db.run(&format!("insert into session_event_log (at, event, user_id, reason, actor) values ({{now}}, 'revoked', {values})")).await;
+    for args in [&["events"][..], &["events", "--csv"], &["events", "--json"]] {
+        let out = done(&db, args);
+        let harmful = |char: char| (char.is_control() && char != '\n') || char == '\u{202e}';
+        assert!(!out.contains(harmful), "{args:?}: {out:?}");
+        assert!(out.contains("HYPERLINK") && !out.lines().any(|line| line.starts_with("forged")));
+    }
+    let csv = done(&db, &["events", "--csv"]);
+    for cell in ["'=HYPERLINK", "'-1", "'+1"] {
+        assert!(csv.contains(cell), "{cell}: {csv}");
+    }
+    let wrong = run(on(&db, &["events", "--after", "'; drop table sessions; --"]));
+    assert_eq!(wrong.code, 2, "{wrong:?}");
 }
 
 fn hex(text: &str) -> String {

@@ -88,4 +88,16 @@ async fn no_text_becomes_markup(db: Db) {
     assert!(answer.status.is_client_error() && !answer.body.contains("<script>alert"));
     let answer = browser.get(&format!("/search?{}", query.replacen("q=", "ip=", 1))).await;
     assert!(answer.status.is_client_error() && !answer.body.contains("<script>alert"));
+    // The key of a page, which the address of the next page has.
+    let after = query.replacen("q=", "after=", 1);
+    for path in [
+        format!("/events?{after}"),
+        format!("/search?ip=203.0.113.7&{after}"),
+        format!("/user?id=ada&{after}"),
+        format!("/session/{id}?user=ada&{after}"),
+    ] {
+        let answer = browser.get(&path).await;
+        assert!(answer.status.is_client_error(), "{path}: {}", answer.status);
+        assert!(!answer.body.contains("<script>alert") && !answer.body.contains("<img"), "{path}");
+    }
 }

@@ -243,8 +243,45 @@ async fn behind_a_proxy_with_a_base_path() {
         server.get("/tools/sessionsx", &[("cookie", &cookie), host]).await.status(),
         StatusCode::NOT_FOUND
     );
-    let https = ("x-forwarded-proto", "https");
-    let page = server.get("/", &[("cookie", &cookie), host, https]).await;
+    let page = server.get("/", &[("cookie", &cookie), host]).await;
     let form = page.headers()[header::SET_COOKIE].to_str().unwrap();
     assert!(form.contains("; Secure") && form.contains("; Path=/tools/sessions;"), "{form}");
+}
+
+/// A sibling subdomain, or somebody on the path of a plain HTTP request, cannot plant a cookie under these names.
+#[tokio::test]
+async fn behind_https_the_cookies_have_the_strictest_names() {
+    let https = ("x-forwarded-proto", "https");
+    let plain = ("x-forwarded-proto", "http");
+    // The base path, the origin, the proxy's header, the beginning of both cookies.
+    for (base, origin, proto, prefix) in [
+        ("", Some("https://admin.example.org"), plain, "__Host-"),
+        ("/tools", Some("https://admin.example.org"), plain, "__Secure-"),
+        ("", None, https, "__Host-"),
+        ("/tools", None, https, "__Secure-"),
+        ("", None, plain, ""),
+    ] {
+        let server = Server::start(|standalone| match origin {
+            Some(origin) => standalone.base_path(base).origin(origin),
+            None => standalone.base_path(base),
+        })
+        .await;
+        let path = format!("{base}/{}", server.link.split_once("/open").unwrap().1);
+        let opened = server.get(&path.replace("/?", "/open?"), &[proto]).await;
+        let visit = opened.headers()[header::SET_COOKIE].to_str().unwrap();
+        let (pair, _) = visit.split_once(';').unwrap();
+        let page = server.get(&format!("{base}/"), &[("cookie", pair), proto]).await;
+        assert_eq!(page.status(), StatusCode::OK);
+        let form = page.headers()[header::SET_COOKIE].to_str().unwrap();
+        for cookie in [visit, form] {
+            assert!(cookie.starts_with(&format!("{prefix}sessile-console-")), "{cookie}");
+            assert_eq!(cookie.contains("; Secure"), !prefix.is_empty(), "{cookie}");
+            assert_eq!(cookie.contains("; Path=/;"), base.is_empty(), "{cookie}");
+        }
+        // The same value under a name that others can plant.
+        if let Some(planted) = pair.strip_prefix(prefix).filter(|planted| *planted != pair) {
+            let answer = server.get(&format!("{base}/"), &[("cookie", planted), proto]).await;
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        }
+    }
 }

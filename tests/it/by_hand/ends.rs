@@ -6,6 +6,7 @@ use sessile::{SessionId, Sessions};
 
 use super::damage::{Damage, row, update};
 use crate::{
+    leak::token,
     support::{Browser, Db, cases},
     tx::Tx,
 };
@@ -19,6 +20,7 @@ cases! {
     another_device_ends_a_row,
     a_limit_ends_a_row,
     an_expired_row_is_swept,
+    a_row_that_a_person_has_inserted_ends_with_all,
 }
 
 /// Ada's row, damaged.
@@ -112,6 +114,39 @@ async fn a_limit_ends_a_row(db: Db) {
         assert!(browser.is_in(&limited).await, "{damage:?}");
         assert_eq!(limited.of_user("ada").await.unwrap().len(), 1, "{damage:?}");
         limited.revoke(id).await.unwrap();
+    }
+    assert_eq!(db.rows().await, 0);
+}
+
+/// Whoever may write to the table can make a session as any user, with a secret of their own. It works, and
+/// `revoke_all` ends it with the others.
+async fn a_row_that_a_person_has_inserted_ends_with_all(db: Db) {
+    let sessions = db.sessions().await;
+    let (ada, _) = Browser::logged_in(&sessions, "ada").await;
+    let (id, secret) = (uuid::Uuid::now_v7(), [7; 32]);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hash = hex(&<sha2::Sha256 as sha2::Digest>::digest(secret));
+    db.run(
+        &format!(
+            "insert into sessile.sessions (id, revision, created_at, authenticated_at, last_seen_at, absolute_expires_at,
+                valid_until, expires_at, idle_timeout, secret_hash, user_id, data)
+            values ('{id}', 0, now(), now(), now(), now() + interval '1 day', now() + interval '1 hour',
+                now() + interval '1 hour', 3600, '\\x{hash}', 'root', '{{}}')"
+        ),
+        &format!(
+            "insert into sessions (id, revision, created_at, authenticated_at, last_seen_at, absolute_expires_at,
+                valid_until, expires_at, idle_timeout, secret_hash, user_id, data)
+            select x'{}', 0, now, now, now, now + 86400000, now + 3600000, now + 3600000, 3600, x'{hash}', 'root', '{{}}'
+            from (select unixepoch() * 1000 as now)",
+            id.simple()
+        ),
+    )
+    .await;
+    let thief = Browser { cookie: Some(token(id.as_bytes(), &secret)) };
+    assert_eq!(thief.open(&sessions).await.user_id().as_deref(), Some("root"));
+    assert_eq!(sessions.revoke_all().await.unwrap().ended, 2);
+    for browser in [&thief, &ada] {
+        assert!(!browser.is_in(&sessions).await && !browser.is_in(&db.sessions().await).await);
     }
     assert_eq!(db.rows().await, 0);
 }
