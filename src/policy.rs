@@ -27,6 +27,7 @@ use crate::{
 /// | [`depth_limit`](Self::depth_limit) | 32 levels | parsers and databases have their own limits beyond that |
 /// | [`sessions_per_user`](Self::sessions_per_user) | no limit | OWASP ASVS 5.0 §7.1.2 asks to decide and document it |
 /// | [`record_events`](Self::record_events) | yes | who logged in, and who ended a session, can be proved |
+/// | [`record_clients`](Self::record_clients) | yes | users recognise their devices by it |
 /// | [`keep_events`](Self::keep_events) | 90 days | longer than most investigations; an address is personal data |
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -327,6 +328,7 @@ mod tests {
             depth_limit,
             sessions_per_user,
             record_events,
+            record_clients,
             keep_events,
         } = Policy::default();
         assert_eq!(anonymous_idle_timeout, None);
@@ -350,6 +352,7 @@ mod tests {
             ("depth_limit", format!("{depth_limit} levels")),
             ("sessions_per_user", "no limit".to_owned()),
             ("record_events", yes_or_no(record_events)),
+            ("record_clients", yes_or_no(record_clients)),
             ("keep_events", of(keep_events, days(1), "days")),
         ];
         let documented = include_str!("policy.rs").lines().filter_map(|line| {
