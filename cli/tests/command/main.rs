@@ -14,5 +14,7 @@ mod migrates;
 mod pooled;
 mod program;
 mod reports;
+#[path = "../../../tests/support/shipped.rs"]
+mod shipped;
 #[path = "../../../admin/tests/support/mod.rs"]
 mod support;
