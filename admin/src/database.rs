@@ -62,7 +62,7 @@ pub enum Kind {
 pub struct Database {
     pub(crate) reads: Pool,
     writes: Writes,
-    time_limit: Duration,
+    pub(crate) time_limit: Duration,
 }
 
 #[derive(Clone)]

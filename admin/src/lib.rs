@@ -2,7 +2,7 @@
 //! there are, and whether the cleanup keeps up. The command `sessile` and the console ask them through this crate.
 //!
 //! Each question has the same types on Postgres and SQLite, and a cost that its docs state. The answers contain neither
-//! secrets nor data of sessions. To end sessions, use the library itself, through [`Database::sessions_of`].
+//! secrets nor data of sessions. [`Database::end`] ends sessions.
 //!
 //! ```no_run
 //! # async fn example() -> sessile_admin::Result<()> {
@@ -17,6 +17,7 @@
 
 mod database;
 mod doctor;
+mod ends;
 mod error;
 mod events;
 mod keys;
@@ -34,6 +35,7 @@ mod users;
 pub use self::{
     database::{Database, Kind},
     doctor::Finding,
+    ends::Ends,
     error::{Error, ErrorKind, Result},
     events::{EVENTS, Event, EventFilter, EventKey, EventPage},
     keys::{KeyUse, is_sealed},

@@ -69,6 +69,11 @@ pub(crate) enum Command {
     /// Create or update the tables.
     #[command(subcommand)]
     Migrate(Migrate),
+    /// Print the SQL that creates the roles of a Postgres and gives each the rights that it needs.
+    ///
+    /// An administrator runs it with psql after the migrations: `sessile roles | psql "$DATABASE_URL" -v ON_ERROR_STOP=1`.
+    /// The roles are sessile_app, sessile_viewer, sessile_operator and sessile_cleanup. It asks no database.
+    Roles,
     /// Serve the web console, for you alone.
     ///
     /// It prints a link that works once, within ten minutes. The browser that opens it may use the console until the

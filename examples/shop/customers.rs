@@ -20,6 +20,7 @@ pub(crate) enum Customers {
 // Both databases understand these statements.
 const CREATE: &str = "create table if not exists shop_preferences \
     (user_id text not null, key text not null, value text not null, primary key (user_id, key))";
+const LOOK: &str = "select 1 from shop_preferences limit 0";
 const READ: &str = "select key, value from shop_preferences where user_id = $1";
 const WRITE: &str = "insert into shop_preferences (user_id, key, value) values ($1, $2, $3) \
     on conflict (user_id, key) do update set value = excluded.value";
@@ -34,11 +35,19 @@ impl Customers {
             let pool = PgPoolOptions::new().acquire_timeout(patience);
             Self::Postgres(pool.max_connections(2).connect(url).await?)
         };
-        // If two shops start at once, both may find no table. At the second try there is one.
-        if customers.create().await.is_err() {
+        // The table's owner may have created it before, so that the shop itself needs no right to create tables. If two
+        // shops start at once, both may find no table. At the second try there is one.
+        if !customers.has_table().await && customers.create().await.is_err() {
             customers.create().await?;
         }
         Ok(customers)
+    }
+
+    async fn has_table(&self) -> bool {
+        match self {
+            Self::Postgres(pool) => sqlx::query(LOOK).execute(pool).await.is_ok(),
+            Self::Sqlite(pool) => sqlx::query(LOOK).execute(pool).await.is_ok(),
+        }
     }
 
     async fn create(&self) -> Result<(), sqlx::Error> {

@@ -37,6 +37,7 @@ mod promises;
 mod races;
 mod realms;
 mod remembered;
+mod roles;
 mod round_trips;
 mod schedule;
 mod sql;

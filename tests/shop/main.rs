@@ -5,6 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/shipped.rs"]
+mod shipped;
+
 mod browser;
 mod program;
 mod proxy;
@@ -25,6 +28,7 @@ mod pages;
 mod password;
 mod preferences;
 mod requests;
+mod roles;
 mod start_and_stop;
 mod tabs;
 mod time;

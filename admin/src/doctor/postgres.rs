@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use sqlx::{Connection, PgConnection, PgPool, raw_sql};
 
-use super::Finding;
+use super::{Finding, rights};
 use crate::{Database, Error, ErrorKind, Result, database::Pool};
 
 /// A difference of the clocks that no network explains.
@@ -17,7 +17,7 @@ pub(super) async fn checks(
     found.push(clocks(database, clock).await?);
     found.push(autovacuum(database).await?);
     found.push(encoding(database).await?);
-    found.extend(grants(database).await?);
+    rights::checks(database, found).await?;
     if let Pool::Postgres(pool) = &database.reads {
         found.push(pooler(pool).await?);
     }
@@ -91,60 +91,6 @@ async fn encoding(database: &Database) -> Result<Finding> {
     }
     let remedy = "move the sessions to a database with: create database sessions encoding 'UTF8' template template0";
     Ok(Finding::fault(CHECK, format!("{} cannot hold every text", encoding.name), remedy))
-}
-
-/// What each role that writes sessions still needs, and who may read secrets without need.
-async fn grants(database: &Database) -> Result<Vec<Finding>> {
-    const CHECK: &str = "grants";
-    #[derive(Deserialize)]
-    struct Grant {
-        statement: String,
-    }
-    let mut ask = database.statement();
-    ask.sql(
-        "with writer as (
-            select r.oid, r.rolname from pg_roles as r
-            where has_table_privilege(r.oid, 'sessile.sessions', 'insert') and has_schema_privilege(r.oid, 'sessile', 'usage')
-                and not r.rolsuper and r.rolname !~ '^pg_'
-        ), needed(name, privilege) as (
-            select t, p from unnest(array['sessions', 'session_cutoffs', 'session_event_log', 'session_event_inbox', 'session_cleanup_log']) as t,
-                unnest(array['select', 'insert', 'update', 'delete']) as p
-            union all select t, 'select' from unnest(array['session_schema', '_sqlx_migrations', 'active_sessions', 'session_events']) as t
-        ), missing as (
-            select writer.rolname, name, string_agg(privilege, ', ' order by privilege) as privileges
-            from writer, needed join pg_class as c on c.relnamespace = to_regnamespace('sessile') and c.relname = name
-            where not has_table_privilege(writer.oid, c.oid, privilege)
-            group by writer.rolname, name
-        )
-        select json_build_object('statement', format('grant %s on sessile.%I to %I', privileges, name, rolname))
-        from missing order by rolname, name limit 5",
-    );
-    let missing: Vec<Grant> = database.rows(&ask).await?;
-    let mut found: Vec<_> = missing
-        .into_iter()
-        .map(|grant| {
-            Finding::fault(CHECK, "a role that writes sessions lacks a right", grant.statement)
-        })
-        .collect();
-    let mut ask = database.statement();
-    ask.sql(
-        "select json_build_object('statement', format('revoke select on sessile.sessions from %s', case acl.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(acl.grantee)) end))
-        from pg_class as c, aclexplode(c.relacl) as acl
-        where c.oid = 'sessile.sessions'::regclass and acl.privilege_type = 'SELECT' and acl.grantee <> c.relowner
-            and not exists (select from aclexplode(c.relacl) as writer where writer.grantee = acl.grantee and writer.privilege_type in ('INSERT', 'UPDATE', 'DELETE'))",
-    );
-    let readers: Vec<Grant> = database.rows(&ask).await?;
-    found.extend(readers.into_iter().map(|grant| {
-        Finding::fault(
-            CHECK,
-            "a role that only reads can read the data and the hashes of sessions",
-            format!("{}, and grant it the views", grant.statement),
-        )
-    }));
-    if found.is_empty() {
-        found.push(Finding::well(CHECK, "each role that writes sessions has what it needs"));
-    }
-    Ok(found)
 }
 
 /// A setting of one client's connection is seen by another client only through a pooler that hands connections on.

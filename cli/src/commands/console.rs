@@ -13,9 +13,14 @@ use crate::{
 pub(crate) async fn run(from: &DatabaseArgs, args: ConsoleArgs) -> Result {
     // Without a look at the schema: the console's own page explains what is missing.
     let database = from.open_any().await?;
+    // A database without the schema is for the page to explain.
+    let may_end = database.may_end().await.unwrap_or(true);
+    if !may_end && !args.read_only {
+        note("This user of the database may end no session: the console only shows them.");
+    }
     let mut console = Standalone::new(database)
         .name(&operator_name(args.operator.as_deref()))
-        .read_only(args.read_only)
+        .read_only(args.read_only || !may_end)
         .allow_remote(args.allow_remote)
         .base_path(&args.base_path);
     if let Some(origin) = &args.origin {

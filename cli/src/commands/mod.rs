@@ -30,6 +30,7 @@ pub(crate) async fn run(Cli { database, command }: Cli) -> Result {
         Command::Cleanup(args) => cleanup::run(&database, args).await,
         Command::Doctor { output } => doctor::run(&database, output).await,
         Command::Migrate(args) => migrate::run(&database, args).await,
+        Command::Roles => pages::roles(),
         Command::Keys(args) => keys::run(&database, args).await,
         Command::Console(args) => console::run(&database, args).await,
         Command::Completions { shell } => pages::completions(shell),

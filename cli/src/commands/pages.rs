@@ -1,4 +1,4 @@
-//! Completions and manual pages, from the same arguments as the help.
+//! Texts that need no database: completions and manual pages, from the same arguments as the help, and the SQL of the roles.
 
 use std::{
     io::{self, Write},
@@ -18,6 +18,10 @@ pub(crate) fn completions(shell: Shell) -> Result {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "sessile", &mut script);
     Ok(io::stdout().write_all(&script)?)
+}
+
+pub(crate) fn roles() -> Result {
+    Ok(io::stdout().write_all(sessile::store::postgres::ROLES.as_bytes())?)
 }
 
 pub(crate) fn manual(folder: Option<&Path>) -> Result {

@@ -1,6 +1,6 @@
 use std::io::{self, Write};
 
-use sessile_admin::{Database, Session, SessionFilter};
+use sessile_admin::{Database, Ends, Session, SessionFilter};
 use uuid::Uuid;
 
 use super::{confirm, list};
@@ -36,8 +36,7 @@ async fn all(database: &Database, place: &str, args: &Revoke) -> Result {
     );
     confirm(&question, "everybody", args.yes)?;
     let _finish = Interrupt::watch();
-    let sessions = database.sessions_of(&args.realm).await?;
-    ended(told(sessions.revoke_all(), args).await?.ended)
+    ended(end(database, &args.realm, Ends::All, args).await?)
 }
 
 async fn of_user(database: &Database, place: &str, user: &str, args: &Revoke) -> Result {
@@ -59,12 +58,11 @@ async fn of_user(database: &Database, place: &str, user: &str, args: &Revoke) ->
     );
     confirm(&question, "yes", args.yes)?;
     let _finish = Interrupt::watch();
-    let sessions = database.sessions_of(&args.realm).await?;
-    let revoke = match args.all_but {
-        Some(keep) => sessions.revoke_others(user, keep.into()),
-        None => sessions.revoke_user(user),
+    let which = match args.all_but {
+        Some(keep) => Ends::Others(user, keep),
+        None => Ends::User(user),
     };
-    ended(told(revoke, args).await?.ended)
+    ended(end(database, &args.realm, which, args).await?)
 }
 
 /// Each session ends in a transaction of its own. Ctrl-C ends the command between two of them.
@@ -98,19 +96,14 @@ async fn by_id(database: &Database, place: &str, args: &Revoke) -> Result {
             return Err(Failure::new(Code::Interrupted, message)
                 .remedy("run the same command again for the others"));
         }
-        let of_realm = database.sessions_of(&session.realm).await?;
-        done += u64::from(told(of_realm.revoke(session.id.into()), args).await?);
+        done += end(database, &session.realm, Ends::Session(session.id), args).await?;
     }
     ended(done)
 }
 
-/// With what the log of events keeps: who does it, and why.
-fn told<Of>(revoke: sessile::Revoke<Of>, args: &Revoke) -> sessile::Revoke<Of> {
-    let revoke = revoke.actor(actor(args.operator.as_deref()));
-    match &args.reason {
-        Some(reason) => revoke.reason(reason),
-        None => revoke,
-    }
+async fn end(database: &Database, realm: &str, which: Ends<'_>, args: &Revoke) -> Result<u64> {
+    let actor = actor(args.operator.as_deref());
+    Ok(database.end(realm, which, args.reason.as_deref(), &actor).await?)
 }
 
 /// Before the question, so that a person sees whether these are the right ones.

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::{
     program::{failed, interrupt, on, rows},
+    shipped::Shipped,
     support::{self, Db, log_in},
 };
 
@@ -116,6 +117,33 @@ async fn without_a_schema_its_page_says_so(db: Db) {
     let page = console.ask(&format!("GET / HTTP/1.1\r\nCookie: {cookie}"), "");
     assert!(page.starts_with("HTTP/1.1 503") && page.contains("sessile migrate run"), "{page}");
     console.end();
+}
+
+/// A member of `sessile_viewer` may end no session in the database. So the console does not offer it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_only_looks() {
+    let db = Db::postgres().await;
+    let sessions = db.sessions().await;
+    let id = log_in(&sessions, "ada", "203.0.113.7", "curl").await;
+    let roles = Shipped::on(&db.url).await;
+    for (role, may_end) in
+        [("sessile_viewer", false), ("sessile_operator", true), ("sessile_app", true)]
+    {
+        let member = Db { url: roles.member_of(role).await, ..db.clone() };
+        let console = start(&member, &[]);
+        let opened = console.ask(&format!("GET {} HTTP/1.1", console.link), "");
+        let cookie = cookies(&opened).remove(0);
+        for path in ["/", "/events", "/user?id=ada", &format!("/session/{id}")] {
+            let page = console.ask(&format!("GET {path} HTTP/1.1\r\nCookie: {cookie}"), "");
+            assert!(page.starts_with("HTTP/1.1 200"), "{role}: {path}: {page}");
+        }
+        let page = console.ask(&format!("GET /session/{id}/end HTTP/1.1\r\nCookie: {cookie}"), "");
+        let status = if may_end { "HTTP/1.1 200" } else { "HTTP/1.1 403" };
+        assert!(page.starts_with(status), "{role}: {page}");
+        console.end();
+    }
+    db.drop().await;
+    roles.drop().await;
 }
 
 #[tokio::test]

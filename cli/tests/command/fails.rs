@@ -261,6 +261,7 @@ fn the_help_has_every_exit_code_and_every_command_has_help() {
         "cleanup",
         "doctor",
         "migrate",
+        "roles",
         "console",
         "completions",
         "man",

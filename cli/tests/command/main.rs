@@ -14,5 +14,8 @@ mod migrates;
 mod pooled;
 mod program;
 mod reports;
+mod roles;
+#[path = "../../../tests/support/shipped.rs"]
+mod shipped;
 #[path = "../../../admin/tests/support/mod.rs"]
 mod support;

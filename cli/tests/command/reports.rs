@@ -68,7 +68,17 @@ async fn a_healthy_database_has_no_finding(db: Db) {
     assert_eq!(code, 0, "{findings:#?}");
     let checks: Vec<_> = findings.iter().map(|row| row["check"].as_str().unwrap()).collect();
     let expected: &[&str] = if db.is_postgres() {
-        &["schema", "indexes", "cleanup", "clock", "autovacuum", "encoding", "grants", "pooler"]
+        &[
+            "schema",
+            "indexes",
+            "cleanup",
+            "clock",
+            "autovacuum",
+            "encoding",
+            "grants",
+            "roles",
+            "pooler",
+        ]
     } else {
         &["schema", "indexes", "cleanup", "file modes", "encoding", "journal", "file"]
     };
@@ -95,7 +105,7 @@ async fn each_fault_is_found_with_its_remedy(db: Db) {
         (
             "grant select on sessions to public",
             "revoke select on sessions from public",
-            "grants",
+            "roles",
             "revoke select on sessile.sessions from public",
         ),
         ("update _sqlx_migrations set checksum = '\\x00'", "select", "schema", "which program"),

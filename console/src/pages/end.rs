@@ -8,7 +8,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessile_admin::InRealm;
+use sessile_admin::{Ends, InRealm};
 
 use super::{
     checked,
@@ -87,8 +87,9 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    fn answer(self, visitor: &Visitor, place: Place) -> Response {
+    async fn answer(self, visitor: &Visitor, place: Place) -> Result<Response> {
         let wrong = self.wrong;
+        let actor = visitor.shared.database.actor(&visitor.access.actor()).await?;
         let content = html! {
             section.narrow {
                 h1 { (self.question) }
@@ -99,7 +100,7 @@ impl Asking<'_> {
                     label for="reason" { "Reason" }
                     input #reason name="reason" value=(self.sent.reason) required maxlength=(LONGEST_REASON) autocomplete="off" autofocus
                         aria-describedby="reason-help" aria-invalid=[wrong.map(|_| "true")];
-                    p #reason-help .quiet { "The events keep it, with your name: " (foreign(&visitor.access.actor())) "." }
+                    p #reason-help .quiet { "The events keep it, with your name: " (foreign(&actor)) "." }
                     (self.after)
                     @if let Some(wrong) = wrong { p.bad role="alert" { (wrong) } }
                     p.pages { button.danger { (self.button) } a.button href=(self.back) { "Cancel" } }
@@ -107,12 +108,17 @@ impl Asking<'_> {
             }
         };
         let response = page::page(visitor, place, self.title, &content);
-        if wrong.is_some() {
+        Ok(if wrong.is_some() {
             (StatusCode::UNPROCESSABLE_ENTITY, response).into_response()
         } else {
             response
-        }
+        })
     }
+}
+
+async fn end(visitor: &Visitor, realm: &str, which: Ends<'_>, sent: &Sent) -> Result<u64> {
+    let database = &visitor.shared.database;
+    Ok(database.end(realm, which, Some(sent.reason.trim()), &visitor.access.actor()).await?)
 }
 
 pub(crate) async fn confirm_session(
@@ -153,7 +159,7 @@ async fn ask_session(
         sent,
         wrong,
     };
-    Ok(asking.answer(visitor, Place::Other))
+    asking.answer(visitor, Place::Other).await
 }
 
 /// Back to the page of a session that had ended before.
@@ -178,14 +184,11 @@ pub(crate) async fn session(
     let Some(session) = database.session(id).await? else {
         return Ok(gone(&visitor, id, of.user.as_deref()));
     };
-    let sessions = database.sessions_of(&session.realm).await?;
-    let revoke = sessions.revoke(sessile::SessionId::from(id));
-    let ended = revoke.reason(sent.reason.trim()).actor(visitor.access.actor()).await?;
+    let ended = end(&visitor, &session.realm, Ends::Session(id), &sent).await?;
     let user = session.user_id.as_deref().unwrap_or_default();
-    let link = visitor.links().with(
-        &format!("/session/{id}"),
-        &[("user", user), ("ended", if ended { "1" } else { "0" })],
-    );
+    let link = visitor
+        .links()
+        .with(&format!("/session/{id}"), &[("user", user), ("ended", &ended.to_string())]);
     Ok(Redirect::to(&link).into_response())
 }
 
@@ -218,7 +221,7 @@ async fn ask_user(
         sent,
         wrong,
     };
-    Ok(asking.answer(visitor, Place::Other))
+    asking.answer(visitor, Place::Other).await
 }
 
 fn in_realms(realms: &[InRealm]) -> Markup {
@@ -247,9 +250,7 @@ pub(crate) async fn user(
     }
     let mut ended = 0;
     for realm in realms {
-        let sessions = database.sessions_of(&realm).await?;
-        let revoke = sessions.revoke_user(&id).reason(sent.reason.trim());
-        ended += revoke.actor(visitor.access.actor()).await?.ended;
+        ended += end(&visitor, &realm, Ends::User(&id), &sent).await?;
     }
     let link = visitor.links().with("/user", &[("id", &id), ("ended", &ended.to_string())]);
     Ok(Redirect::to(&link).into_response())
@@ -291,16 +292,14 @@ async fn ask_all(visitor: &Visitor, sent: &Sent, wrong: Option<&'static str>) ->
         sent,
         wrong,
     };
-    Ok(asking.answer(visitor, Place::EndAll))
+    asking.answer(visitor, Place::EndAll).await
 }
 
 pub(crate) async fn all(visitor: Visitor, Form(sent): Form<Sent>) -> Result<Response> {
     if let wrong @ Some(_) = sent.check(&visitor, Some(WORDS))? {
         return ask_all(&visitor, &sent, wrong).await;
     }
-    let sessions = visitor.shared.database.sessions_of(&sent.realm).await?;
-    let revoke = sessions.revoke_all().reason(sent.reason.trim());
-    let ended = revoke.actor(visitor.access.actor()).await?.ended;
+    let ended = end(&visitor, &sent.realm, Ends::All, &sent).await?;
     let link = visitor.links().with("/", &[("ended", &ended.to_string())]);
     Ok(Redirect::to(&link).into_response())
 }

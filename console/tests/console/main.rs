@@ -10,4 +10,7 @@ mod browser;
 mod end;
 mod foreign;
 mod pages;
+mod roles;
+#[path = "../../../tests/support/shipped.rs"]
+mod shipped;
 mod standalone;

@@ -49,6 +49,10 @@ use crate::{
     token::{SecretHash, SessionId},
 };
 
+/// The SQL of `docs/roles.sql`: roles for the application, and for those who only look, end sessions, or clean up. An
+/// administrator runs it after the migrations, and again after each later one. `docs/operations.md` describes the roles.
+pub const ROLES: &str = include_str!("../../../docs/roles.sql");
+
 /// Sessions in a Postgres database.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {

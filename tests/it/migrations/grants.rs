@@ -33,9 +33,9 @@ async fn rights(roles: &Roles, role: &str) -> Rights {
     rights
 }
 
-/// The grants of the docs for the objects that the schema of an earlier version has.
+/// The grants by hand for the objects that the schema of an earlier version has.
 async fn grant(roles: &Roles) {
-    for statement in roles.statements(1) {
+    for statement in roles.grants_by_hand() {
         let (privileges, rest) = statement.split_once(" on ").unwrap();
         let (objects, to) = rest.split_once(" to ").unwrap();
         for object in objects.split(", ") {
@@ -51,7 +51,7 @@ async fn grant(roles: &Roles) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_grants_what_it_adds() {
-    let newest = Roles::documented().await;
+    let newest = Roles::made_by_hand().await;
     newest.sessions("sessile_owner").await.migrate().await.unwrap();
     grant(&newest).await;
     let expected = rights(&newest, "sessile_app").await;
@@ -60,7 +60,7 @@ async fn a_migration_grants_what_it_adds() {
         assert_eq!(
             rights.is_empty(),
             object.contains('('),
-            "docs/operations.md grants the application {rights:?} on {object}"
+            "the application has {rights:?} on {object}"
         );
     }
     let readers = rights(&newest, "sessile_reader").await;
@@ -68,7 +68,7 @@ async fn a_migration_grants_what_it_adds() {
 
     let versions: BTreeSet<_> = migrator().iter().map(|migration| migration.version).collect();
     for version in versions {
-        let roles = Roles::documented().await;
+        let roles = Roles::made_by_hand().await;
         let version = version.to_string();
         sqlx_as_documented(&roles.url("sessile_owner"), &["run", "--target-version", &version]);
         grant(&roles).await;
@@ -87,7 +87,7 @@ async fn a_migration_grants_what_it_adds() {
 /// Whoever may read the log, by a grant that somebody made, may read the events that are not filed yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_right_on_the_log_is_one_on_its_inbox() {
-    let roles = Roles::documented().await;
+    let roles = Roles::made_by_hand().await;
     sqlx_as_documented(&roles.url("sessile_owner"), &["run", "--target-version", EVENTS]);
     let auditor = roles.name("auditor");
     roles
@@ -108,7 +108,7 @@ async fn a_right_on_the_log_is_one_on_its_inbox() {
 /// This holds for any role. A role that could only read gets nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_who_write_can_read_what_a_start_reads() {
-    let roles = Roles::documented().await;
+    let roles = Roles::made_by_hand().await;
     sqlx_as_documented(&roles.url("sessile_owner"), &["run", "--target-version", REALMS]);
     let odd = format!("The \"{}", roles.name("Odd"));
     let quoted = format!("\"{}\"", odd.replace('"', "\"\""));

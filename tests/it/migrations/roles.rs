@@ -12,6 +12,15 @@ use crate::support::{Browser, Db, Pool};
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
+/// The grants that the docs had before there was a file of roles. Deployments have made them by hand.
+const BY_HAND: &str = "grant usage on schema sessile to sessile_app, sessile_reader;
+grant select, insert, update, delete on sessile.sessions, sessile.session_cutoffs to sessile_app;
+grant select, insert, update, delete on sessile.session_event_log, sessile.session_event_inbox, sessile.session_cleanup_log to sessile_app;
+grant select on sessile.active_sessions, sessile.session_events, sessile.session_counts, sessile.cleanup_runs, sessile.sessions_by_hour to sessile_app;
+grant select on sessile.session_schema, sessile._sqlx_migrations to sessile_app;
+grant select on sessile.active_sessions to sessile_reader;
+";
+
 /// The fenced blocks of a section of docs/operations.md, in order.
 pub(crate) fn documented(section: &str, language: &str) -> Vec<&'static str> {
     let (_, text) = OPERATIONS.split_once(&format!("\n## {section}\n")).unwrap();
@@ -28,7 +37,19 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    const NAMES: [&str; 3] = ["sessile_owner", "sessile_app", "sessile_reader"];
+    /// The names in the docs and in docs/roles.sql.
+    const NAMES: [&str; 10] = [
+        "sessile_owner",
+        "sessile_app",
+        "sessile_viewer",
+        "sessile_operator",
+        "sessile_cleanup",
+        "sessile_reader",
+        "shop_login",
+        "sweeper",
+        "grafana",
+        "grace",
+    ];
 
     pub(crate) async fn none() -> Self {
         let db = Db::empty_postgres().await;
@@ -36,11 +57,42 @@ impl Roles {
         Self { db, suffix }
     }
 
-    /// The roles as the docs create them, and the schema.
+    /// The owner and the schema as the docs create them.
     pub(crate) async fn documented() -> Self {
         let roles = Self::none().await;
         roles.run(roles.statements(0)).await;
         roles
+    }
+
+    /// The same, with the roles of a deployment that does not use docs/roles.sql. They have no rights yet.
+    pub(crate) async fn made_by_hand() -> Self {
+        let roles = Self::documented().await;
+        roles
+            .run(
+                ["sessile_app", "sessile_reader"]
+                    .map(|role| format!("create role {} login", roles.name(role))),
+            )
+            .await;
+        roles
+    }
+
+    /// The rights of that deployment.
+    pub(crate) fn grants_by_hand(&self) -> Vec<String> {
+        self.split(BY_HAND)
+    }
+
+    /// docs/roles.sql.
+    pub(crate) fn file(&self) -> String {
+        self.renamed(sessile::store::postgres::ROLES)
+    }
+
+    /// Runs docs/roles.sql as the administrator.
+    pub(crate) async fn install(&self) {
+        self.run([self.file()]).await;
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        self.db.url.rsplit_once('/').unwrap().1
     }
 
     pub(crate) fn name(&self, role: &str) -> String {
@@ -49,11 +101,19 @@ impl Roles {
 
     /// The statements of the docs' block, each on its own.
     pub(crate) fn statements(&self, block: usize) -> Vec<String> {
-        let mut text = documented("Roles and grants", "sql")[block].to_owned();
+        self.split(documented("Roles and grants", "sql")[block])
+    }
+
+    fn split(&self, text: &str) -> Vec<String> {
+        self.renamed(text).split_terminator(";\n").map(str::to_owned).collect()
+    }
+
+    fn renamed(&self, text: &str) -> String {
+        let mut text = text.to_owned();
         for role in Self::NAMES {
             text = text.replace(role, &self.name(role));
         }
-        text.split_terminator(";\n").map(str::to_owned).collect()
+        text
     }
 
     pub(crate) fn admin(&self) -> &PgPool {
@@ -119,32 +179,50 @@ impl Roles {
 async fn the_documented_grants_are_what_each_role_needs() {
     let roles = Roles::documented().await;
     roles.sessions("sessile_owner").await.migrate().await.unwrap();
-    // As the owner, and not as an administrator.
-    let owner = PgPool::connect(&roles.url("sessile_owner")).await.unwrap();
-    for statement in roles.statements(1) {
-        raw_sql(AssertSqlSafe(statement)).execute(&owner).await.unwrap();
-    }
+    roles.install().await;
+    roles.run(roles.statements(1)).await;
 
     roles.sessions("sessile_owner").await.migrate().await.unwrap();
-    let sessions = roles.sessions("sessile_app").await;
+    let sessions = roles.sessions("shop_login").await;
     sessions.migrate().await.unwrap();
     every_verb_works(&roles.db, &sessions).await;
 
-    let reader = PgPool::connect(&roles.url("sessile_reader")).await.unwrap();
+    let viewer = PgPool::connect(&roles.url("grafana")).await.unwrap();
     let read = async |what: &str| {
         let select = format!("select count(*) from sessile.{what}");
-        sqlx::query_scalar::<_, i64>(AssertSqlSafe(select)).fetch_one(&reader).await
+        sqlx::query_scalar::<_, i64>(AssertSqlSafe(select)).fetch_one(&viewer).await
     };
     assert_eq!(read("active_sessions").await.unwrap(), 1);
     for closed in ["sessions", "session_cutoffs"] {
         read(closed).await.unwrap_err();
     }
+    viewer.close().await;
     assert_eq!(
-        roles.follow_the_errors("sessile_reader").await,
-        ["grant select on sessile._sqlx_migrations to sessile_reader"]
+        roles.follow_the_errors("grafana").await,
+        ["grant select on sessile._sqlx_migrations to grafana"]
     );
+    roles.sessions("sweeper").await.sweep().await.unwrap();
+    let revoke = "select sessile.revoke_all('a test')";
+    let grace = PgPool::connect(&roles.url("grace")).await.unwrap();
+    assert_eq!(sqlx::query_scalar::<_, i64>(revoke).fetch_one(&grace).await.unwrap(), 1);
+    grace.close().await;
+    roles.drop().await;
+}
+
+/// Without the file of the roles.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grants_that_were_made_by_hand_go_on_working() {
+    let roles = Roles::made_by_hand().await;
+    roles.sessions("sessile_owner").await.migrate().await.unwrap();
+    // As the owner, and not as an administrator.
+    let owner = PgPool::connect(&roles.url("sessile_owner")).await.unwrap();
+    for statement in roles.grants_by_hand() {
+        raw_sql(AssertSqlSafe(statement)).execute(&owner).await.unwrap();
+    }
     owner.close().await;
-    reader.close().await;
+    let sessions = roles.sessions("sessile_app").await;
+    sessions.migrate().await.unwrap();
+    every_verb_works(&roles.db, &sessions).await;
     roles.drop().await;
 }
 

@@ -11,7 +11,7 @@ mod disable_users;
 mod locks;
 mod log_ins;
 mod news;
-mod rights;
+pub(crate) mod rights;
 mod rounds;
 mod same;
 mod whole;

@@ -19,11 +19,11 @@ const CALLS: [(&str, &str); 8] = [
     ("check_user_id", "select sessile.check_user_id('ada')"),
 ];
 
-/// The roles of the docs, and the schema. The application may do everything with every table.
+/// Roles that somebody has made by hand, and the schema. The application may do everything with every table.
 pub(super) async fn migrated() -> Roles {
-    let roles = Roles::documented().await;
+    let roles = Roles::made_by_hand().await;
     roles.sessions("sessile_owner").await.migrate().await.unwrap();
-    roles.run(roles.statements(1)).await;
+    roles.run(roles.grants_by_hand()).await;
     let app = roles.name("sessile_app");
     roles
         .run([format!(
@@ -34,7 +34,7 @@ pub(super) async fn migrated() -> Roles {
 }
 
 /// A connection that logged in as this role, as far as the server tells.
-pub(super) async fn logged_in(roles: &Roles, role: &str) -> PgConnection {
+pub(crate) async fn logged_in(roles: &Roles, role: &str) -> PgConnection {
     let mut connection = PgConnection::connect(&roles.db.url).await.unwrap();
     let authorization = format!("set session authorization {role}");
     raw_sql(AssertSqlSafe(authorization)).execute(&mut connection).await.unwrap();
