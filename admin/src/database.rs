@@ -18,7 +18,7 @@ use sqlx::{
     raw_sql,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
-use tokio::time::timeout;
+use tokio::{sync::OnceCell, time::timeout};
 
 use crate::{
     Error, ErrorKind, Result, moment,
@@ -63,6 +63,7 @@ pub struct Database {
     pub(crate) reads: Pool,
     writes: Writes,
     pub(crate) time_limit: Duration,
+    reads_rows: Arc<OnceCell<bool>>,
 }
 
 #[derive(Clone)]
@@ -93,7 +94,28 @@ impl Database {
             Kind::Postgres => Pool::Postgres(postgres(url, WAIT).await?),
             Kind::Sqlite => Pool::Sqlite(sqlite(url, WAIT, true).await?),
         };
-        Ok(Self { reads, writes: Writes::Url(url.into()), time_limit: Self::TIME_LIMIT })
+        Ok(Self::on(reads, Writes::Url(url.into())))
+    }
+
+    fn on(reads: Pool, writes: Writes) -> Self {
+        Self { reads, writes, time_limit: Self::TIME_LIMIT, reads_rows: Arc::default() }
+    }
+
+    /// Whether the user may read the table of sessions, and not only its view. Asked once.
+    pub(crate) async fn reads_rows(&self) -> Result<bool> {
+        if self.kind() == Kind::Sqlite {
+            return Ok(true);
+        }
+        #[derive(Deserialize)]
+        struct Reads {
+            rows: bool,
+        }
+        let ask = async || {
+            let mut ask = self.statement();
+            ask.sql("select json_build_object('rows', has_table_privilege('sessile.sessions', 'select'))");
+            Ok(self.one::<Reads>(&ask).await?.rows)
+        };
+        self.reads_rows.get_or_try_init(ask).await.copied()
     }
 
     /// Ends each question after this time. Default: [`TIME_LIMIT`](Self::TIME_LIMIT).
@@ -251,14 +273,14 @@ impl Drop for SqliteLimit {
 impl From<PgPool> for Database {
     fn from(pool: PgPool) -> Self {
         let writes = Writes::Open(pool.clone().into());
-        Self { reads: Pool::Postgres(pool), writes, time_limit: Self::TIME_LIMIT }
+        Self::on(Pool::Postgres(pool), writes)
     }
 }
 
 impl From<SqlitePool> for Database {
     fn from(pool: SqlitePool) -> Self {
         let writes = Writes::Open(pool.clone().into());
-        Self { reads: Pool::Sqlite(pool), writes, time_limit: Self::TIME_LIMIT }
+        Self::on(Pool::Sqlite(pool), writes)
     }
 }
 

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Database, ErrorKind, Kind, Result, moment,
-    sessions::live,
     statement::{SQLITE_NOW, Statement},
 };
 
@@ -144,8 +143,9 @@ struct Number {
 impl Database {
     /// The number of live sessions: counted if they are few, otherwise from the statistics.
     pub async fn live(&self) -> Result<Live> {
-        let all = self.count(&live(self.kind()), "true").await?;
-        let anonymous = self.count(&live(self.kind()), "user_id is null").await?;
+        let rows = self.live_rows().await?;
+        let all = self.count(&rows, "true").await?;
+        let anonymous = self.count(&rows, "user_id is null").await?;
         Ok(Live { all, anonymous })
     }
 
@@ -212,12 +212,13 @@ impl Database {
         if self.kind() == Kind::Sqlite {
             return self.ending_in_one_pass(&spans).await;
         }
+        let rows = self.live_rows().await?;
         let mut found = Vec::new();
         for (from_seconds, to_seconds) in spans {
             let condition = format!(
                 "valid_until > now() + interval '{from_seconds} seconds' and valid_until <= now() + interval '{to_seconds} seconds'"
             );
-            let sessions = self.count(&live(Kind::Postgres), &condition).await?;
+            let sessions = self.count(&rows, &condition).await?;
             found.push(Ending { from_seconds, to_seconds, sessions });
         }
         Ok(found)
@@ -298,7 +299,7 @@ impl Database {
     async fn count(&self, table: &str, condition: &str) -> Result<Count> {
         // First the statistics, because even a count that stops reads up to the whole table if few rows fit.
         if self.kind() == Kind::Postgres {
-            let rows = self.planned_rows(table).await?;
+            let rows = self.planned_rows(&format!("{table} as counted")).await?;
             if rows > Count::EXACT_UP_TO {
                 return Ok(Count::About(
                     self.planned_rows(&format!("{table} as counted where {condition}")).await?,

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Database, ErrorKind, Result, sessions::live};
+use crate::{Database, ErrorKind, Result};
 
 /// The live sessions of a user in one realm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,12 +11,15 @@ pub struct InRealm {
     pub sessions: u64,
 }
 
+/// The sessions whose realms are looked at.
+const NEWEST: u32 = 20_000;
+
 impl Database {
     /// How many live sessions a user has in each realm. It reads that user's rows, through the index.
     pub async fn realms_of_user(&self, user_id: &str) -> Result<Vec<InRealm>> {
         let mut ask = self.statement();
         ask.sql("select ").per("json_build_object(", "json_object(");
-        ask.sql("'realm', realm, 'sessions', count(*)) from ").sql(&live(self.kind()));
+        ask.sql("'realm', realm, 'sessions', count(*)) from ").sql(&self.live_rows().await?);
         ask.sql(" as live where user_id = ").text(user_id).sql(" group by realm order by realm");
         self.rows(&ask).await
     }
@@ -31,7 +34,11 @@ impl Database {
         let mut ask = self.statement();
         ask.sql("select distinct ").per("cast(json_build_object(", "json_object(");
         ask.sql("'realm', realm").per(") as text)", ")").sql(" from (select realm from ");
-        ask.sql(&live(self.kind())).sql(" as live order by id desc limit 20000) as newest");
+        ask.sql(&self.live_rows().await?).sql(" as live");
+        if let Some(from) = self.newest_from(NEWEST, None).await? {
+            ask.sql(" where id >= ").id(from);
+        }
+        ask.sql(" order by id desc limit ").integer(NEWEST.into()).sql(") as newest");
         let mut rows: Vec<Named> = self.rows(&ask).await?;
 
         // The row of everybody is never deleted: see `Realm::cutoff_key`.

@@ -127,31 +127,72 @@ pub struct SessionPage {
     pub next: Option<Uuid>,
 }
 
-/// The live rows, in SQL.
-pub(crate) fn live(kind: Kind) -> String {
-    match kind {
-        Kind::Postgres => "sessile.active_sessions".to_owned(),
-        // Without the data, which would be read for each row of a window.
-        Kind::Sqlite => format!(
-            "(select {} from sessions where {SQLITE_NOW} < valid_until)",
-            COLUMNS.join(", ")
-        ),
-    }
-}
+/// Before the newest row, in milliseconds: where a reader of the view looks first for the newest sessions.
+const SPANS: [i64; 3] = [3_600_000, 86_400_000, 30 * 86_400_000];
 
 impl Database {
+    /// The live rows, in SQL. Whoever may read the table reads the table: through the security barrier of the view, Postgres
+    /// uses an index for conditions, and never for the order.
+    pub(crate) async fn live_rows(&self) -> Result<String> {
+        let (table, now) = match self.kind() {
+            Kind::Postgres if !self.reads_rows().await? => {
+                return Ok("sessile.active_sessions".to_owned());
+            }
+            Kind::Postgres => ("sessile.sessions", "now()"),
+            Kind::Sqlite => ("sessions", SQLITE_NOW),
+        };
+        // Without the data, which SQLite would read for each row of a window.
+        Ok(format!("(select {} from {table} where {now} < valid_until)", COLUMNS.join(", ")))
+    }
+
+    /// An id before which a reader of the view need not look, because so many newer rows are after it. Ids are in order of
+    /// creation, and a condition on them uses the index. Where they are not, there is no such id.
+    pub(crate) async fn newest_from(&self, rows: u32, after: Option<Uuid>) -> Result<Option<Uuid>> {
+        #[derive(Deserialize)]
+        struct Number {
+            number: u64,
+        }
+        if self.reads_rows().await? {
+            return Ok(None);
+        }
+        let end = match after {
+            Some(id) => (id.as_u128() >> 80) as i64,
+            None => self.now().await?.timestamp_millis(),
+        };
+        for span in SPANS {
+            let from = Uuid::from_u128((end.saturating_sub(span).max(0) as u128) << 80);
+            let mut ask = self.statement();
+            ask.sql("select json_build_object('number', count(*)) from (select from sessile.active_sessions where id >= ").id(from);
+            if let Some(after) = after {
+                ask.sql(" and id < ").id(after);
+            }
+            ask.sql(" limit ").integer(rows.into()).sql(") as newest");
+            if self.one::<Number>(&ask).await?.number >= rows.into() {
+                return Ok(Some(from));
+            }
+        }
+        Ok(None)
+    }
+
     /// A page of the live sessions that a filter lets through.
     pub async fn sessions(&self, filter: &SessionFilter) -> Result<SessionPage> {
+        let live = self.live_rows().await?;
+        let from = match filter.user_id {
+            Some(_) => None,
+            None if filter.scans() => self.newest_from(filter.scan, filter.after).await?,
+            None => self.newest_from(filter.limit, filter.after).await?,
+        };
+        let window = Window { live, from, after: filter.after };
         let mut ask = self.statement();
         ask.sql("select ").object(COLUMNS).sql(" from ");
         if filter.scans() {
             ask.sql("(select * from ");
-            self.window(&mut ask, filter);
+            window.add_to(&mut ask);
             ask.sql(" order by id desc limit ")
                 .integer(filter.scan.into())
                 .sql(") as window_rows where true");
         } else {
-            self.window(&mut ask, filter);
+            window.add_to(&mut ask);
         }
         conditions(&mut ask, filter);
         ask.sql(" order by id desc limit ").integer(filter.limit.into());
@@ -159,7 +200,7 @@ impl Database {
         let is_full = sessions.len() >= filter.limit as usize;
         let next = match sessions.last() {
             Some(last) if is_full => Some(last.id),
-            _ if filter.scans() => self.end_of_window(filter).await?,
+            _ if filter.scans() => self.end_of_window(&window, filter.scan).await?,
             _ => None,
         };
         Ok(SessionPage { sessions, next })
@@ -168,29 +209,41 @@ impl Database {
     /// One live session by its id.
     pub async fn session(&self, id: Uuid) -> Result<Option<Session>> {
         let mut ask = self.statement();
-        ask.sql("select ").object(COLUMNS).sql(" from ").sql(&live(self.kind()));
+        ask.sql("select ").object(COLUMNS).sql(" from ").sql(&self.live_rows().await?);
         ask.sql(" as live where id = ").id(id);
         Ok(self.rows(&ask).await?.pop())
     }
 
-    fn window(&self, ask: &mut Statement, filter: &SessionFilter) {
-        ask.sql(&live(self.kind())).sql(" as live where true");
-        if let Some(after) = filter.after {
-            ask.sql(" and id < ").id(after);
-        }
-    }
-
     /// The last row that the page has read, if there are more rows.
-    async fn end_of_window(&self, filter: &SessionFilter) -> Result<Option<Uuid>> {
+    async fn end_of_window(&self, window: &Window, scan: u32) -> Result<Option<Uuid>> {
         #[derive(Deserialize)]
         struct Last {
             id: Uuid,
         }
         let mut ask = self.statement();
         ask.sql("select ").object(&["id"]).sql(" from ");
-        self.window(&mut ask, filter);
-        ask.sql(" order by id desc limit 1 offset ").integer(i64::from(filter.scan) - 1);
+        window.add_to(&mut ask);
+        ask.sql(" order by id desc limit 1 offset ").integer(i64::from(scan) - 1);
         Ok(self.rows::<Last>(&ask).await?.pop().map(|last| last.id))
+    }
+}
+
+/// The rows that a page reads, the newest first.
+struct Window {
+    live: String,
+    from: Option<Uuid>,
+    after: Option<Uuid>,
+}
+
+impl Window {
+    fn add_to(&self, ask: &mut Statement) {
+        ask.sql(&self.live).sql(" as live where true");
+        if let Some(from) = self.from {
+            ask.sql(" and id >= ").id(from);
+        }
+        if let Some(after) = self.after {
+            ask.sql(" and id < ").id(after);
+        }
     }
 }
 
