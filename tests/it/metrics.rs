@@ -83,7 +83,9 @@ type Row = (String, String, BTreeSet<String>, String);
 
 fn documented() -> BTreeSet<Row> {
     let page = include_str!("../../docs/operations.md");
-    let rows = page.lines().filter(|line| line.starts_with("| `sessile_"));
+    // The page also has a table of roles, with fewer columns.
+    let is_row = |line: &&str| line.starts_with("| `sessile_") && line.split('|').count() == 7;
+    let rows = page.lines().filter(is_row);
     let row = |line: &str| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         let [_, name, kind, labels, unit, usage, _] = cells[..] else { panic!("{line}") };
