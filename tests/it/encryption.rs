@@ -33,7 +33,7 @@ cases! {
     clients_are_left_out,
 }
 
-fn key(id: &str) -> Key {
+pub(crate) fn key(id: &str) -> Key {
     let byte = id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
     Key::new(id, [byte; 32]).unwrap()
 }
@@ -50,7 +50,7 @@ async fn data(db: &Db, id: SessionId) -> String {
 }
 
 /// Runs an update of one session's row.
-async fn set(db: &Db, id: SessionId, what: &str) {
+pub(crate) async fn set(db: &Db, id: SessionId, what: &str) {
     let postgres = format!("update sessile.sessions set {what} where id = '{id}'");
     let sqlite =
         format!("update sessions set {what} where hex(id) = upper(replace('{id}', '-', ''))");

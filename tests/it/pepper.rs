@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sessile::{
     ErrorKind, SessionId, Sessions,
-    encryption::{Key, Pepper, Rollout},
+    encryption::{Pepper, Rollout},
     minutes,
 };
 use sha2::{Digest, Sha256};
 
-use crate::support::{Browser, Db, cases};
+use crate::{
+    encryption::{key, set},
+    support::{Browser, Db, cases},
+};
 
 cases! {
     and_wrapped:
@@ -28,11 +31,6 @@ cases! {
     a_conversion_keeps_the_secrets_of_a_log_in_that_was_sent_twice,
     a_secret_that_was_just_replaced_waits,
     a_key_that_is_none_is_as_an_edited_row,
-}
-
-fn key(id: &str) -> Key {
-    let byte = id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
-    Key::new(id, [byte; 32]).unwrap()
 }
 
 async fn peppered(db: &Db, pepper: Pepper) -> Sessions {
@@ -54,14 +52,6 @@ async fn hash(db: &Db, id: SessionId) -> (String, String) {
 /// A literal of bytes in hexadecimal.
 fn bytes(db: &Db, hex: &str) -> String {
     if db.is_postgres() { format!("'\\x{hex}'") } else { format!("x'{hex}'") }
-}
-
-async fn set(db: &Db, id: SessionId, what: &str) {
-    let postgres = format!("update sessile.sessions set {what} where id = '{id}'");
-    let sqlite =
-        format!("update sessions set {what} where hex(id) = upper(replace('{id}', '-', ''))");
-    assert_eq!(db.run(&postgres, &sqlite).await, 1);
-    db.heard().await;
 }
 
 /// SHA-256 of the secret in the cookie.
