@@ -25,8 +25,8 @@ async fn the_application_s_role_is_enough_for_the_shop() {
     assert_eq!(browser.get(&shop, "/cart").await.json(), json!({"items": {"tea": 2}}));
     let dark = json!({"value": "dark"});
     assert_eq!(browser.put(&shop, "/preferences/theme", dark).await.status, 200);
-    // A later request touches the row.
-    db.pass(Duration::from_secs(600)).await;
+    // A later request touches the row. Five minutes after the log-in, the shop would ask for the password.
+    db.pass(Duration::from_secs(240)).await;
     assert_eq!(browser.user(&shop).await.as_deref(), Some("ada"));
     browser.post(&shop, "/logout-everywhere", json!({})).await.ended(2);
     for mut browser in [browser, other] {
