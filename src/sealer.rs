@@ -79,12 +79,14 @@ impl Sealer {
         })
     }
 
-    /// A session of a list, with its client opened. A client that does not open is unknown.
+    /// A session of a list, with its client opened. A client that does not open is unknown. A row with an address has
+    /// none that is sealed: its browser has sent a user agent that looks so, which must not hide the address.
     pub(crate) fn open_info(&self, realm: &Realm, info: SessionInfo) -> SessionInfo {
         #[cfg(feature = "encryption")]
         if let Some(encryption) = &self.encryption
             && let Some(sealed) =
                 info.user_agent.as_ref().filter(|agent| agent.starts_with("sealed"))
+            && info.ip.is_none()
         {
             let Client { ip, user_agent } =
                 encryption.open_client(realm, sealed).unwrap_or_default();

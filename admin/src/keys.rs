@@ -45,7 +45,7 @@ impl Database {
                 "substr(user_agent, 11, max(instr(substr(user_agent, 11), '.') - 1, 0))",
             );
             ask.sql(&format!(
-                " as key, count(*) as uses from {from} user_agent like 'sealed1.%' group by 1, 2, 3"
+                " as key, count(*) as uses from {from} ip is null and user_agent like 'sealed1.%' group by 1, 2, 3"
             ));
         };
         let (sessions, events) = match self.kind() {

@@ -31,6 +31,7 @@ cases! {
     both_algorithms_are_read,
     clients_are_sealed_in_sessions_and_events,
     clients_are_left_out,
+    a_user_agent_that_looks_sealed_hides_no_address,
 }
 
 pub(crate) fn key(id: &str) -> Key {
@@ -448,6 +449,19 @@ async fn clients_are_sealed_in_sessions_and_events(db: Db) {
     // Without its key a client is unknown, and the list is there.
     let of_ada = other.of_user("ada").await.unwrap();
     assert_eq!((of_ada[0].ip, of_ada[0].user_agent.as_deref()), (None, None));
+}
+
+async fn a_user_agent_that_looks_sealed_hides_no_address(db: Db) {
+    let sessions = sealed(&db, Encryption::new(key("k1"))).await;
+    let client =
+        Client::new().ip("203.0.113.7".parse::<IpAddr>().unwrap()).user_agent("sealed1.x.k1.AAAA");
+    let session = sessions.open([] as [&[u8]; 0], client).await.unwrap();
+    session.log_in("ada").await.unwrap();
+    assert_eq!(session.devices().await.unwrap()[0].ip, Some([203, 0, 113, 7].into()));
+    assert_eq!(
+        sessions.of_user("ada").await.unwrap()[0].user_agent.as_deref(),
+        Some("sealed1.x.k1.AAAA")
+    );
 }
 
 async fn clients_are_left_out(db: Db) {
