@@ -65,12 +65,24 @@ need_chromium() {
     apt_install chromium
 }
 
-# Installs sqlx-cli in a folder of this project, unless this version is there already.
-need_sqlx_cli() {
+# need_tool CRATE VERSION [FLAG…]: installs a program of cargo's in a folder of this project, unless this version is
+# there already. The crate's own lock file has the versions of its dependencies.
+need_tool() {
     export PATH="$target/tools/bin:$PATH"
-    [[ $("$target/tools/bin/sqlx" --version 2>/dev/null) == 'sqlx-cli 0.9.0' ]] ||
-        cargo install sqlx-cli --version 0.9.0 --locked --debug --root "$target/tools" \
-            --no-default-features --features postgres,sqlite,sqlx-toml
+    cargo install --list --root "$target/tools" | grep -xF "$1 v$2:" >/dev/null ||
+        cargo install "$1" --version "$2" --locked --debug --root "$target/tools" "${@:3}"
+}
+
+need_sqlx_cli() {
+    need_tool sqlx-cli 0.9.0 --no-default-features --features postgres,sqlite,sqlx-toml
+}
+
+need_cargo_deny() {
+    need_tool cargo-deny 0.20.2
+}
+
+need_cargo_cyclonedx() {
+    need_tool cargo-cyclonedx 0.5.9
 }
 
 # The previous release, which runs beside the present one while an application's nodes are replaced.
