@@ -77,14 +77,6 @@ need_sqlx_cli() {
     need_tool sqlx-cli 0.9.0 --no-default-features --features postgres,sqlite,sqlx-toml
 }
 
-need_cargo_deny() {
-    need_tool cargo-deny 0.20.2
-}
-
-need_cargo_cyclonedx() {
-    need_tool cargo-cyclonedx 0.5.9
-}
-
 # The previous release, which runs beside the present one while an application's nodes are replaced.
 earlier_release=7f2f9f0109b414c8d60dd20c2332e3d24cf83b7c
 

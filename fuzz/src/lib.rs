@@ -20,7 +20,7 @@ use tower_layer::Layer;
 
 use self::rows::{Row, Rows};
 
-const COOKIE_NAME: &str = "__Host-id";
+const COOKIE_NAME: &[u8] = b"__Host-id";
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     thread_local! {
@@ -43,6 +43,36 @@ fn sessions(rows: &Rows) -> Sessions {
 
 async fn open(sessions: &Sessions, cookie: &[u8]) -> sessile::Result<Session> {
     sessions.open([cookie], Client::new()).await
+}
+
+/// Reads the session of a row with this data, and writes a value. Returns what the store was told to save.
+fn write(rows: &Rows, sessions: &Sessions, data: &str) -> sessile::Result<String> {
+    let row = Row::with_data(data);
+    let token = row.token();
+    rows.put(row);
+    let written = run(async {
+        let session = open(sessions, token.as_bytes()).await?;
+        for key in session.keys() {
+            // Any answer, but an answer.
+            session.get::<Value>(&key).ok();
+            session.get::<String>(&key).ok();
+            session.get::<u8>(&key).ok();
+        }
+        session.data::<Value>().ok();
+        session.insert("added", 1)?;
+        session.finish().await
+    });
+    let saved = rows.take_saved();
+    match written {
+        Ok(_) => {
+            let [saved] = &saved[..] else { panic!("one change is one write: {saved:?}") };
+            Ok(saved.clone())
+        }
+        Err(error) => {
+            assert!(saved.is_empty(), "{data}: nothing is written over data that cannot be read");
+            Err(error)
+        }
+    }
 }
 
 /// Whether this crate can have written the text: 64 characters of base64url, whose first 16 bytes are a UUIDv7.
@@ -99,7 +129,7 @@ pub fn cookie_header(input: &[u8]) {
     }));
     let Ok(answer) = run(service.oneshot(request));
     let (opened, header) = (answer.into_body(), header.escape_ascii());
-    let values: Vec<_> = lines.iter().flat_map(|line| cookies(line)).collect();
+    let values: Vec<_> = lines.into_iter().flat_map(cookies).collect();
     let is_in = values.contains(&token.as_bytes());
     if !is_in {
         assert_eq!(opened, "", "{header}");
@@ -113,16 +143,12 @@ pub fn cookie_header(input: &[u8]) {
 }
 
 /// The values of the cookies of our name, by RFC 6265, section 4.2: pairs between semicolons, without decoding.
-fn cookies(line: &[u8]) -> Vec<&[u8]> {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let value = |pair: &'_ [u8]| -> Option<std::ops::Range<usize>> {
-        let begin = pair.iter().position(|byte| !is_blank(byte))?;
-        let end = pair.iter().rposition(|byte| !is_blank(byte))? + 1;
-        let value = begin + COOKIE_NAME.len() + 1;
-        let is_ours = pair[begin..end].starts_with(format!("{COOKIE_NAME}=").as_bytes());
-        is_ours.then_some(value..end)
-    };
-    line.split(|&byte| byte == b';').filter_map(|pair| Some(&pair[value(pair)?])).collect()
+fn cookies(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b';').filter_map(|pair| {
+        let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
+        let (begin, end) = (pair.iter().position(is_text)?, pair.iter().rposition(is_text)?);
+        pair[begin..=end].strip_prefix(COOKIE_NAME)?.strip_prefix(b"=")
+    })
 }
 
 /// The column `data`: a session whose data is read keeps each of its values when another one is written, and one whose
@@ -130,36 +156,20 @@ fn cookies(line: &[u8]) -> Vec<&[u8]> {
 pub fn data(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let rows = Rows::default();
-    let row = Row::with_data(text);
-    let token = row.token();
-    rows.put(row);
-    let sessions = sessions(&rows);
-    let opened = run(async {
-        let session = open(&sessions, token.as_bytes()).await?;
-        for key in session.keys() {
-            // Any answer, but an answer.
-            session.get::<Value>(&key).ok();
-            session.get::<String>(&key).ok();
-            session.get::<u8>(&key).ok();
+    match write(&rows, &sessions(&rows), text) {
+        Ok(saved) => {
+            let (mut before, mut after) = (values(text), values(&saved));
+            before.remove("added");
+            assert_eq!(after.remove("added").as_deref(), Some("1"));
+            assert_eq!(after, before);
         }
-        session.data::<Value>().ok();
-        session.insert("added", 1)?;
-        session.finish().await
-    });
-    let saved = rows.saved();
-    if let Err(error) = opened {
-        // What this library does not write, data that was already longer or deeper than the policy allows, and data
-        // that looks sealed.
-        let expected = [ErrorKind::WrongType, ErrorKind::InvalidData, ErrorKind::Encryption];
-        assert!(expected.contains(&error.kind()), "{error:?}");
-        assert!(saved.is_empty(), "nothing is written over data that cannot be read");
-        return;
+        Err(error) => {
+            // What this library does not write, data that was already longer or deeper than the policy allows, and
+            // data that looks sealed.
+            let expected = [ErrorKind::WrongType, ErrorKind::InvalidData, ErrorKind::Encryption];
+            assert!(expected.contains(&error.kind()), "{error:?}");
+        }
     }
-    let [saved] = &saved[..] else { panic!("one change is one write: {saved:?}") };
-    let (mut before, mut after) = (values(text), values(saved));
-    before.remove("added");
-    assert_eq!(after.remove("added").as_deref(), Some("1"));
-    assert_eq!(after, before);
 }
 
 /// As they are written: a number that Rust has no type for is kept too.
@@ -168,27 +178,31 @@ fn values(text: &str) -> BTreeMap<String, String> {
     values.into_iter().map(|(key, value)| (key, value.get().to_owned())).collect()
 }
 
-/// The column `data` with a key set: nothing that the key has not sealed is read, and nothing is written over it.
+/// What the key `a` has sealed for the row: `{"a":1,"added":1}`. Another text in its place is a text that the key has not sealed.
+const SEALED: &str = "\"sealed1.x.a.mwEJBpbXZopP9pJjToJOJtnx73Pm6raH7o3p0kas4ic7i2rOwUqtqeLm5-VcZpGzbWaILuhY9o49euheNg\"";
+
+/// The column `data` with a key set: nothing that the key has not sealed is read, and nothing is written over it. The
+/// input is a text, a text behind the beginning of an envelope, and the bits to change in a sealed text.
 pub fn envelope(input: &[u8]) {
-    let Ok(text) = std::str::from_utf8(input) else { return };
+    let changed = SEALED.bytes().enumerate().map(|(at, byte)| byte ^ input.get(at).unwrap_or(&0));
+    let mut texts = vec![String::from_utf8(changed.collect()).ok()];
+    if let Ok(text) = std::str::from_utf8(input) {
+        texts.extend([text.to_owned(), format!("\"sealed1.{text}\"")].map(Some));
+        texts.push(Some(format!("\"sealed1.x.a.{text}\"")));
+    }
     let key = Key::new("a", [7; 32]).expect("the name of a key");
     let rows = Rows::default();
     let builder = Sessions::builder(rows.backend()).batching(false);
     let sessions = builder.encryption(Encryption::new(key)).build().expect("valid");
-    for text in [text.to_owned(), format!("\"sealed1.{text}\""), format!("\"sealed1.x.a.{text}\"")]
-    {
-        let row = Row::with_data(&text);
-        let token = row.token();
-        rows.put(row);
-        let opened = run(async {
-            let session = open(&sessions, token.as_bytes()).await?;
-            session.insert("added", 1)?;
-            session.finish().await
-        });
-        let error = opened.expect_err("no one without the key can seal data");
-        let expected = [ErrorKind::WrongType, ErrorKind::Encryption];
-        assert!(expected.contains(&error.kind()), "{text}: {error:?}");
-        assert!(rows.saved().is_empty(), "{text}");
+    for text in texts.into_iter().flatten() {
+        match write(&rows, &sessions, &text) {
+            Ok(_) => assert_eq!(text, SEALED, "no one without the key can seal data"),
+            Err(error) => {
+                assert_ne!(text, SEALED, "{error:?}");
+                let expected = [ErrorKind::WrongType, ErrorKind::Encryption];
+                assert!(expected.contains(&error.kind()), "{text}: {error:?}");
+            }
+        }
     }
 }
 

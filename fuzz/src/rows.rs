@@ -90,8 +90,9 @@ impl Rows {
         self.with(|state| state.asked_for.clone())
     }
 
-    pub(crate) fn saved(&self) -> Vec<String> {
-        self.with(|state| state.saved.clone())
+    /// The data of the writes since the last call.
+    pub(crate) fn take_saved(&self) -> Vec<String> {
+        self.with(|state| std::mem::take(&mut state.saved))
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {

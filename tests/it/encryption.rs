@@ -1,9 +1,12 @@
 //! Sealed data: what the table shows, whose data opens where, keys that change, and writes that collide.
 
-use std::{collections::BTreeMap, net::IpAddr, ops::ControlFlow, sync::Mutex};
+mod clients;
+mod keys;
+
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Mutex};
 
 use sessile::{
-    Client, ErrorKind, SessionId, Sessions,
+    ErrorKind, SessionId, Sessions,
     encryption::{Algorithm, Encryption, Key},
 };
 
@@ -29,9 +32,6 @@ cases! {
     a_log_in_that_is_sent_twice_keeps_the_data,
     a_job_goes_on_over_a_log_in,
     both_algorithms_are_read,
-    clients_are_sealed_in_sessions_and_events,
-    clients_are_left_out,
-    a_user_agent_that_looks_sealed_hides_no_address,
 }
 
 pub(crate) fn key(id: &str) -> Key {
@@ -385,137 +385,4 @@ async fn both_algorithms_are_read(db: Db) {
     assert_eq!(chacha.rewrap().await.unwrap().sealed, 1);
     assert!(data(&db, id).await.starts_with("\"sealed1.x.k1."));
     assert_eq!(browser.open(&sealed(&db, aes()).await).await.get::<u32>("a").unwrap(), Some(1));
-}
-
-/// What the application does with a client: a visit, log-ins, a renewal, a request later on, a stolen cookie, an end.
-async fn life(db: &Db, sessions: &Sessions) {
-    let client =
-        |agent: &str| Client::new().ip("203.0.113.7".parse::<IpAddr>().unwrap()).user_agent(agent);
-    let mut browser = Browser::default();
-    let session = sessions.open([] as [&[u8]; 0], client("Agent one")).await.unwrap();
-    session.insert("a", 1).unwrap();
-    browser.finish(&session).await;
-    let cookie = browser.cookie.clone().unwrap();
-    let session = sessions.open([cookie.as_bytes()], client("Agent two")).await.unwrap();
-    session.begin_log_in().user("ada").await.unwrap();
-    session.complete_log_in().await.unwrap();
-    browser.finish(&session).await;
-    // Somebody comes with the replaced secret, and the session is seen again.
-    sessions.open([cookie.as_bytes()], client("Agent three")).await.unwrap();
-    db.pass(sessile::minutes(30)).await;
-    let cookie = browser.cookie.clone().unwrap();
-    let session = sessions.open([cookie.as_bytes()], client("Agent four")).await.unwrap();
-    session.update("a", |a: &mut u32| *a += 1).await.unwrap();
-    session.reauthenticate().await.unwrap();
-    session.renew().await.unwrap();
-    browser.finish(&session).await;
-    let (gone, _) = Browser::logged_in(sessions, "bob").await;
-    let cookie = gone.cookie.clone().unwrap();
-    let session = sessions.open([cookie.as_bytes()], client("Agent five")).await.unwrap();
-    session.log_in("bob").await.unwrap();
-    session.log_out().await.unwrap();
-    sessions.flush().await.unwrap();
-    let dump = db.dump().await;
-    assert!(!dump.contains("203.0.113.7") && !dump.contains("Agent"), "{dump}");
-}
-
-async fn clients_are_sealed_in_sessions_and_events(db: Db) {
-    let sessions = sealed(&db, Encryption::new(key("k1")).seal_clients(true)).await;
-    life(&db, &sessions).await;
-    let is_ada = |info: &sessile::SessionInfo| {
-        (info.ip, info.user_agent.as_deref()) == (Some([203, 0, 113, 7].into()), Some("Agent four"))
-    };
-    let of_ada = sessions.of_user("ada").await.unwrap();
-    assert!(is_ada(&of_ada[0]), "{of_ada:?}");
-    assert!(is_ada(&sessions.of_user("ada").all().await.unwrap()[0]));
-    assert!(is_ada(&sessions.find(of_ada[0].id).await.unwrap().unwrap()));
-    // Events have it as well, and the application can open it.
-    let events = "select user_agent from {} where event = 'logged_out'";
-    let sealed_client = db
-        .texts(
-            &events.replace("{}", "sessile.session_events"),
-            &events.replace("{}", "session_events_raw"),
-        )
-        .await
-        .remove(0);
-    assert!(sealed_client.starts_with("sealed1.x.k1."), "{sealed_client}");
-    let client = sessions.unsealed_client(&sealed_client).unwrap();
-    assert_eq!(client.user_agent.as_deref(), Some("Agent five"));
-    let other = sealed(&db, Encryption::new(key("k2"))).await;
-    assert_eq!(other.unsealed_client(&sealed_client).unwrap_err().kind(), ErrorKind::Encryption);
-    assert_eq!(sessions.unsealed_client("curl").unwrap_err().kind(), ErrorKind::Encryption);
-    let cut = &sealed_client[..sealed_client.len() - 4];
-    assert_eq!(sessions.unsealed_client(cut).unwrap_err().kind(), ErrorKind::WrongType);
-    // Without its key a client is unknown, and the list is there.
-    let of_ada = other.of_user("ada").await.unwrap();
-    assert_eq!((of_ada[0].ip, of_ada[0].user_agent.as_deref()), (None, None));
-}
-
-async fn a_user_agent_that_looks_sealed_hides_no_address(db: Db) {
-    let sessions = sealed(&db, Encryption::new(key("k1"))).await;
-    let client =
-        Client::new().ip("203.0.113.7".parse::<IpAddr>().unwrap()).user_agent("sealed1.x.k1.AAAA");
-    let session = sessions.open([] as [&[u8]; 0], client).await.unwrap();
-    session.log_in("ada").await.unwrap();
-    assert_eq!(session.devices().await.unwrap()[0].ip, Some([203, 0, 113, 7].into()));
-    assert_eq!(
-        sessions.of_user("ada").await.unwrap()[0].user_agent.as_deref(),
-        Some("sealed1.x.k1.AAAA")
-    );
-}
-
-async fn clients_are_left_out(db: Db) {
-    let sessions = db.builder().await.record_clients(false).build().unwrap();
-    life(&db, &sessions).await;
-    let of_ada = sessions.of_user("ada").await.unwrap();
-    assert_eq!((of_ada[0].ip, of_ada[0].user_agent.as_deref()), (None, None));
-}
-
-#[tokio::test]
-async fn keys_come_from_files_and_from_services() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, contents: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, contents).unwrap();
-        path
-    };
-    // 32 bytes of which the last is a line feed are the key, too.
-    for contents in [&[10; 32][..], b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"] {
-        Key::from_file("k1", write("key", contents)).unwrap();
-    }
-    for contents in [&b""[..], b"secret", &[1; 31], &[1; 33], b"AAECAwQFBgcICQoLDA0ODw=="] {
-        let error = Key::from_file("k1", write("key", contents)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert!(error.to_string().contains("32 bytes"), "{error}");
-    }
-    let error = Key::from_file("k1", folder.path().join("none")).unwrap_err();
-    assert!(error.to_string().contains("none"), "{error}");
-
-    let key = Key::fetch("k1", async |id| Ok::<_, std::io::Error>(vec![id.len() as u8; 32])).await;
-    assert_eq!(format!("{:?}", key.unwrap()), r#"Key { id: "k1", .. }"#);
-    let short = Key::fetch("k1", async |_| Ok::<_, std::io::Error>(vec![1; 16])).await.unwrap_err();
-    assert!(short.to_string().contains("16 bytes"), "{short}");
-    let down = Key::fetch("k1", async |_| Err(std::io::Error::other("the service is down"))).await;
-    let source = std::error::Error::source(&down.unwrap_err()).unwrap().to_string();
-    assert_eq!(source, "the service is down");
-}
-
-#[tokio::test]
-async fn names_and_rings_are_checked() {
-    for id in ["", "K1", "a.b", "a\"", "ä", &"x".repeat(33)] {
-        assert_eq!(Key::new(id, [1; 32]).unwrap_err().kind(), ErrorKind::Configuration, "{id}");
-    }
-    let db = Db::empty_sqlite().await;
-    for (encryption, what) in [
-        (Encryption::new(key("k1")).read(key("k1")), "both the active one"),
-        (Encryption::new(key("k1")).retire("k1"), "both retired and in use"),
-        (Encryption::new(key("k1")).read(key("k2")).retire("k2"), "both retired and in use"),
-    ] {
-        let error = db.builder().await.encryption(encryption).build().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert!(error.to_string().contains(what), "{error}");
-    }
-    let shown = format!("{:?}", Encryption::new(key("k1")));
-    assert!(shown.contains("k1") && !shown.contains("bytes"), "{shown}");
-    db.drop().await;
 }

@@ -73,13 +73,17 @@ proptest! {
 
     #[test]
     fn nobody_without_the_key_seals_data(
-        input in pieces(
-            &[
-                b"{}", b"\"", b"sealed1.", b"sealed2.", b"x.", b"a.", b"b.", b".", b"AAAA", b"_-_-",
-                b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", b"=",
-            ],
-            8,
-        )
+        input in prop_oneof![
+            // One bit of a sealed text, or none.
+            (0..100_usize, 0..7).prop_map(|(at, bit)| [vec![0; at], vec![1_u8 << bit]].concat()),
+            pieces(
+                &[
+                    b"{}", b"\"", b"sealed1.", b"sealed2.", b"x.", b"a.", b"b.", b".", b"AAAA", b"_-_-",
+                    b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", b"=",
+                ],
+                8,
+            ),
+        ]
     ) {
         inputs::envelope(&input);
     }
