@@ -134,6 +134,12 @@ pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
     code(error).as_deref() == Some(LOCKED)
 }
 
+/// Whether a row has been changed since the transaction's snapshot was taken.
+#[cfg(feature = "postgres")]
+pub(crate) fn is_outdated(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some("40001")
+}
+
 /// Whether the connection is lost, and perhaps others with it.
 pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
     match code(error) {

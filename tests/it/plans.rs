@@ -313,8 +313,9 @@ async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
     }
     run("vacuum analyze sessile.sessions").await;
     run("vacuum analyze sessile.session_cutoffs").await;
-    let is_of_the_sweep =
-        |text: &String| text.contains("synchronous_commit") || text.contains("pg_relation_size");
+    let is_of_the_sweep = |text: &String| {
+        ["synchronous_commit", "pg_relation_size", "::tid"].iter().any(|part| text.contains(part))
+    };
     let statements: Vec<_> = statements("PostgreSQL").into_iter().filter(is_of_the_sweep).collect();
     assert_eq!(statements.len(), 6, "{statements:#?}");
     let mut calls = Vec::new();
@@ -324,11 +325,9 @@ async fn sweeps_in_proportion_to_the_limit(when: WhenPlanned) {
             (statement.contains("::tid"), !files && statement.contains("pg_relation_size"));
         let arguments = match (by_pages, reads) {
             _ if files => format!("('(0,0)', '(3000,0)', {LIMIT}, 1)"),
-            (true, _) if statement.contains("now(), $4") => {
-                format!("('(0,0)', '({PAGES},0)', 1, 'expired')")
-            }
-            (true, _) if statement.contains("$4") => format!("('(0,0)', '({PAGES},0)', 1, true)"),
-            (true, _) => format!("('(0,0)', '({PAGES},0)', 1)"),
+            (true, _) if statement.contains("now(), $3") => format!("(0, {PAGES}, 'expired')"),
+            (true, _) if statement.contains("$3") => format!("(0, {PAGES}, true)"),
+            (true, _) => format!("(0, {PAGES})"),
             (_, true) => String::new(),
             _ => format!("({LIMIT}, 1, true, 86400)"),
         };

@@ -2,13 +2,17 @@
 
 use std::{ops::Range, time::Duration};
 
-use sqlx::{query, query_as};
+use sqlx::{Postgres, query, query_as};
 
 use super::PostgresStore;
 use crate::{
     error::Result,
     metrics,
-    store::{Survey, Sweep, Swept, failure},
+    store::{
+        Survey, Sweep, Swept,
+        connections::{End, Ended, Statements},
+        failure,
+    },
 };
 
 /// The lock that a sweep holds while it deletes: a constant that applications are unlikely to use.
@@ -189,137 +193,119 @@ pub(super) async fn sweep_pages(
     pages: Range<u32>,
     is_recorded: bool,
 ) -> Result<Swept> {
-    let at_once = match is_recorded {
-        true => at_once_recorded(store, &pages).await?,
-        false => at_once(store, &pages).await?,
-    };
-    let deleted = match at_once {
-        Some(deleted) => deleted,
-        None => past_locked(store, &pages, is_recorded).await?,
-    };
-    if deleted == 0 && is_busy(store).await? {
-        return Ok(Swept::Busy);
+    match at_once(store, pages.clone(), is_recorded).await? {
+        Some(swept) => Ok(swept),
+        None => past_locked(store, pages, is_recorded).await,
     }
-    Ok(Swept::Rows(deleted))
 }
 
-// Both statements check expiry with an expression that fits no index (`valid_until` is never after
+// All statements check expiry with an expression that fits no index (`valid_until` is never after
 // `expires_at`). With statistics from before a wave of expiry, the planner would otherwise read all expired
-// rows by the index, again for each range of pages. Neither statement stays prepared, for a similar reason: a
-// plan that was made for a small table reads all of it. The condition without a column is evaluated once,
-// before any row is read.
+// rows by the index, again for each range of pages. None of them stays prepared, for a similar reason: a
+// plan that was made for a small table reads all of it.
 
-/// Without a CTE, and without locks before the deletion: these cost two thirds more. `None` if a row was
-/// locked.
-async fn at_once(store: &PostgresStore, pages: &Range<u32>) -> Result<Option<u64>> {
-    let (from, to) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
-    let (from, to) = (&from, &to);
-    store
-        .write(|connection| async move {
-            let delete = query!(
-                r#"
-                -- Not where the table is distributed.
-                delete from sessile.sessions
-                where ctid >= $1::text::tid and ctid < $2::text::tid and greatest(expires_at, valid_until) < now()
-                    and (select pg_try_advisory_xact_lock($3) and set_config('synchronous_commit', 'off', true) = 'off'
-                        and set_config('lock_timeout', '50ms', true) = '50ms')
-                "#,
-                from,
-                to,
-                SWEEP_LOCK,
-            );
-            match connection.execute(delete.persistent(false)).await {
-                Ok(done) => Ok(Some(done.rows_affected())),
-                Err(error) if failure::is_locked(&error) => Ok(None),
-                Err(error) => Err(error),
-            }
-        })
-        .await
-}
+/// The events and the deletion see one snapshot and one `now()`, so they agree on the rows. If a row has been
+/// changed since then, the deletion fails, and its events are undone with it.
+const IN_ONE_SNAPSHOT: &str = "begin isolation level repeatable read; set local synchronous_commit = off; set local lock_timeout = '50ms'; set local idle_in_transaction_session_timeout = '2s'";
 
-/// The same, with an event for each row that has a user.
-async fn at_once_recorded(store: &PostgresStore, pages: &Range<u32>) -> Result<Option<u64>> {
-    let (from, to) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
-    let (from, to) = (&from, &to);
+/// Each statement sees the latest rows.
+const PAST_LOCKED: &str = "begin isolation level read committed; set local synchronous_commit = off; set local idle_in_transaction_session_timeout = '2s'";
+
+/// Reads the rows once for the events and once more to delete them: to return the deleted rows to the part of a
+/// statement that writes the events takes longer. `None` if a row was locked, or was changed meanwhile.
+async fn at_once(
+    store: &PostgresStore,
+    pages: Range<u32>,
+    is_recorded: bool,
+) -> Result<Option<Swept>> {
+    let (from, to) = (i64::from(pages.start), i64::from(pages.end));
     store
-        .write(|connection| async move {
-            let delete = query!(
-                r#"
-                -- Not where the table is distributed.
-                with deleted as (
+        .transaction(|connection| async move {
+            let ended = connection.transaction(IN_ONE_SNAPSHOT, async |tx| {
+                if !may_sweep(tx).await? {
+                    return Ok(End::Rollback(Some(Swept::Busy)));
+                }
+                let mut tx = tx.unnamed();
+                if is_recorded {
+                    let record = query!(
+                        r#"
+                        -- Not where the table is distributed.
+                        insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, reason)
+                        select now(), $3, realm, id, user_id,
+                            case when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end
+                        from sessile.sessions
+                        where ctid >= ('(' || $1::bigint || ',0)')::tid and ctid < ('(' || $2::bigint || ',0)')::tid and greatest(expires_at, valid_until) < now()
+                            and user_id is not null
+                        "#,
+                        from,
+                        to,
+                        "expired",
+                    );
+                    tx.execute(record).await?;
+                }
+                let delete = query!(
+                    r#"
+                    -- Not where the table is distributed.
                     delete from sessile.sessions
-                    where ctid >= $1::text::tid and ctid < $2::text::tid and greatest(expires_at, valid_until) < now()
-                        and (select pg_try_advisory_xact_lock($3) and set_config('synchronous_commit', 'off', true) = 'off'
-                            and set_config('lock_timeout', '50ms', true) = '50ms')
-                    returning id, realm, user_id, valid_until, absolute_expires_at
-                ), recorded as (
-                    insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, reason)
-                    select now(), $4, realm, id, user_id,
-                        case when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end
-                    from deleted where user_id is not null
-                )
-                select count(*) as "deleted!" from deleted
-                "#,
-                from,
-                to,
-                SWEEP_LOCK,
-                "expired",
-            );
-            match connection.single(async |tx| tx.unnamed().one(delete).await).await {
-                Ok(done) => Ok(Some(done.deleted.unsigned_abs())),
-                Err(error) if failure::is_locked(&error) => Ok(None),
-                Err(error) => Err(error),
+                    where ctid >= ('(' || $1::bigint || ',0)')::tid and ctid < ('(' || $2::bigint || ',0)')::tid and greatest(expires_at, valid_until) < now()
+                    "#,
+                    from,
+                    to,
+                );
+                Ok(End::Commit(Some(Swept::Rows(tx.execute(delete).await?.rows_affected()))))
+            });
+            match ended.await {
+                Err(error) if failure::is_locked(&error) || failure::is_outdated(&error) => {
+                    Ok(Ended::As(None))
+                }
+                ended => ended,
             }
         })
         .await
 }
 
 /// Deletes the rows that are not locked.
-async fn past_locked(store: &PostgresStore, pages: &Range<u32>, is_recorded: bool) -> Result<u64> {
-    let (from, to) = (format!("({},0)", pages.start), format!("({},0)", pages.end));
-    let (from, to) = (&from, &to);
-    let done = store
-        .write(|connection| async move {
-            let delete = query!(
-                r#"
-                -- Not where the table is distributed.
-                with deleted as (
-                    delete from sessile.sessions as s
-                    using unnest(array(
-                        select id from sessile.sessions
-                        where ctid >= $1::text::tid and ctid < $2::text::tid and greatest(expires_at, valid_until) < now()
-                            and (select pg_try_advisory_xact_lock($3) and set_config('synchronous_commit', 'off', true) = 'off')
-                        for update skip locked
-                    )) as due (id)
-                    where s.id = due.id
-                    returning s.id, s.realm, s.user_id, s.valid_until, s.absolute_expires_at, s.expires_at
-                ), recorded as (
-                    insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, reason)
-                    select now(), 'expired', realm, id, user_id,
-                        case when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end
-                    from deleted where $4 and user_id is not null
-                )
-                select count(*) as "deleted!" from deleted
-                "#,
-                from,
-                to,
-                SWEEP_LOCK,
-                is_recorded,
-            );
-            connection.single(async |tx| tx.unnamed().one(delete).await).await
+async fn past_locked(store: &PostgresStore, pages: Range<u32>, is_recorded: bool) -> Result<Swept> {
+    let (from, to) = (i64::from(pages.start), i64::from(pages.end));
+    store
+        .transaction(|connection| {
+            connection.transaction(PAST_LOCKED, async |tx| {
+                if !may_sweep(tx).await? {
+                    return Ok(End::Rollback(Swept::Busy));
+                }
+                let delete = query!(
+                    r#"
+                    -- Not where the table is distributed.
+                    with deleted as (
+                        delete from sessile.sessions as s
+                        using unnest(array(
+                            select id from sessile.sessions
+                            where ctid >= ('(' || $1::bigint || ',0)')::tid and ctid < ('(' || $2::bigint || ',0)')::tid and greatest(expires_at, valid_until) < now()
+                            for update skip locked
+                        )) as due (id)
+                        where s.id = due.id
+                        returning s.id, s.realm, s.user_id, s.valid_until, s.absolute_expires_at, s.expires_at
+                    ), recorded as (
+                        insert into sessile.session_event_inbox (at, event, realm, session_id, user_id, reason)
+                        select now(), 'expired', realm, id, user_id,
+                            case when valid_until < absolute_expires_at then 'idle timeout' else 'absolute timeout' end
+                        from deleted where $3 and user_id is not null
+                    )
+                    select count(*) as "deleted!" from deleted
+                    "#,
+                    from,
+                    to,
+                    is_recorded,
+                );
+                let done = tx.unnamed().one(delete).await?;
+                Ok(End::Commit(Swept::Rows(done.deleted.unsigned_abs())))
+            })
         })
-        .await?;
-    Ok(done.deleted.unsigned_abs())
+        .await
 }
 
-/// Whether another sweeper is at work. If that sweeper ended just before this check, it soon continues with
-/// its next pages.
-async fn is_busy(store: &PostgresStore) -> Result<bool> {
-    let lock = store
-        .write(|connection| {
-            connection
-                .one(query!(r#"select pg_try_advisory_xact_lock($1) as "is_free!""#, SWEEP_LOCK,))
-        })
-        .await?;
-    Ok(!lock.is_free)
+/// Takes the lock for the rest of the transaction, unless another sweeper has it.
+async fn may_sweep(tx: &mut Statements<'_, Postgres>) -> Result<bool, sqlx::Error> {
+    let lock = query!(r#"select pg_try_advisory_xact_lock($1) as "is_taken!""#, SWEEP_LOCK);
+    Ok(tx.one(lock).await?.is_taken)
 }

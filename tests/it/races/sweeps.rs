@@ -23,12 +23,12 @@ cases! {
 const TOUCH: &str = "update sessile.sessions set valid_until = now() + interval '1 hour', expires_at = now() + interval '1 hour'";
 
 /// The sweep sees the row while it is expired, and must see a write between that and its deletion. A trigger
-/// holds the sweep there.
+/// holds the sweep there. The expiry is not recorded either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_looks_again_before_it_deletes() {
     let db = Db::postgres().await;
     let sessions = db.sessions().await;
-    let (browser, _) = Browser::with(&sessions, "n", json!(1)).await;
+    let (browser, _) = Browser::logged_in(&sessions, "ada").await;
     for statement in [
         "create function hold() returns trigger language plpgsql as
             'begin perform pg_advisory_xact_lock(1); return null; end'",
@@ -51,6 +51,8 @@ async fn postgres_looks_again_before_it_deletes() {
         lock.commit().await;
         assert_eq!(sweep.await.unwrap(), Swept::Rows(0), "by pages: {by_pages}");
         assert!(browser.is_in(&sessions).await);
+        let expired = "select count(*) from sessile.session_events where event = 'expired'";
+        assert_eq!(db.number(expired, "").await, 0, "by pages: {by_pages}");
     }
     db.drop().await;
 }
