@@ -138,6 +138,7 @@ mod tests {
         assert_eq!(begun.valid_until, at(1_000_103.0));
         assert_eq!(begun.absolute_expires_at, at(1_000_253.0));
         assert_eq!(begun.seen(at(1_000_103.0)).valid_until, at(1_000_203.0));
+        assert_eq!(begun.seen(at(1_000_103.0)).last_seen_at, at(1_000_103.0));
         assert_eq!(begun.seen(at(1_000_200.0)).valid_until, at(1_000_253.0));
     }
 

@@ -396,4 +396,46 @@ mod tests {
             assert!(error.to_string().starts_with(name), "{error}");
         }
     }
+
+    #[test]
+    fn each_setting_reaches_the_rules_and_changes_no_other() {
+        let policy = Policy::default()
+            .idle_timeout(minutes(10))
+            .absolute_timeout(hours(2))
+            .anonymous_idle_timeout(minutes(20))
+            .remember_me(days(1), days(2))
+            .persistent_anonymous_cookie(true)
+            .touch_interval(seconds(7))
+            .pending_log_in_timeout(hours(12))
+            .data_limit(2)
+            .depth_limit(100)
+            .sessions_per_user(3, OnLimit::Refuse)
+            .record_events(false)
+            .record_clients(false)
+            .keep_events(days(30));
+        let rules = policy.rules().unwrap();
+        let of = |timeouts: Timeouts| (timeouts.idle, timeouts.absolute);
+        assert_eq!(of(rules.user), (600, 7_200));
+        assert_eq!(of(rules.anonymous), (1_200, 7_200));
+        assert_eq!(rules.remember_me.map(of), Some((86_400, 172_800)));
+        assert!(rules.persistent_anonymous_cookie);
+        assert_eq!(rules.touch_interval, TimeDelta::seconds(7));
+        assert_eq!(rules.pending_log_in, 43_200);
+        assert_eq!((rules.limits.bytes, rules.limits.depth), (2, 100));
+        assert!(matches!(rules.sessions_per_user, Some((3, OnLimit::Refuse))));
+        assert!(!rules.records_events && !rules.records_clients);
+        assert_eq!(rules.keeps_events_for, 2_592_000);
+    }
+
+    #[test]
+    fn only_remember_me_makes_an_idle_timeout_longer_than_both_others() {
+        for (user, anonymous) in [(10, 20), (20, 10)] {
+            let policy = Policy::default()
+                .idle_timeout(minutes(user))
+                .anonymous_idle_timeout(minutes(anonymous));
+            let rules = policy.rules().unwrap();
+            let remembered = [600, 900, 1_200, 1_201].map(|idle| rules.was_remembered(idle));
+            assert_eq!(remembered, [false, false, false, true]);
+        }
+    }
 }

@@ -298,9 +298,18 @@ mod tests {
 
     #[test]
     fn an_id_of_another_kind_is_refused() {
-        let random = Uuid::from_bytes([0xff; 16]);
-        let token = Token { id: random.into(), secret: Secret::generate().unwrap() };
-        assert!(Token::parse(token.encode().as_bytes()).is_none());
+        let right = *SessionId::generate().as_uuid().as_bytes();
+        // The version is in the upper half of the seventh byte, the variant in the upper two bits of the ninth.
+        let [mut version, mut variant] = [right; 2];
+        version[6] ^= 0x30;
+        variant[8] ^= 0x40;
+        for (bytes, is_read) in
+            [(right, true), (version, false), (variant, false), ([0xff; 16], false)]
+        {
+            let id = Uuid::from_bytes(bytes).into();
+            let token = Token { id, secret: Secret::generate().unwrap() };
+            assert_eq!(Token::parse(token.encode().as_bytes()).is_some(), is_read, "{id}");
+        }
     }
 
     #[test]
@@ -311,5 +320,47 @@ mod tests {
             shown,
             format!("Token {{ id: {:?}, secret: Secret(…) }} SecretHash(…)", token.id)
         );
+    }
+
+    #[test]
+    fn an_id_is_its_uuid() {
+        let id = SessionId::generate();
+        assert_eq!(SessionId::from(id.as_uuid()), id);
+        assert_eq!(Uuid::from(id), id.as_uuid());
+    }
+
+    #[test]
+    fn a_hash_matches_itself_only() {
+        let [one, other] = [[1; 32], [2; 32]].map(SecretHash::from);
+        assert!(one.matches(&one) && one.was(&one));
+        assert!(!one.matches(&other) && !one.was(&other));
+        assert_eq!((one.as_bytes(), one.as_replaced(), one.key()), (&[1; 32], &[1; 32], None));
+    }
+
+    #[test]
+    fn a_hash_keeps_the_name_of_its_key() {
+        let plain = SecretHash::from([3; 32]);
+        let with = plain.with_key(Some("2026-11")).unwrap();
+        assert_eq!((with.as_bytes(), with.key()), (&[3; 32], Some("2026-11")));
+        assert_eq!(with.with_key(None).unwrap().key(), None);
+        assert!(plain.with_key(Some("")).is_none());
+    }
+
+    #[cfg(feature = "encryption")]
+    #[test]
+    fn a_keyed_hash_is_replaced_by_other_bytes() {
+        let hash = SecretHash::keyed([1; 32], [2; 32], "key");
+        let kept = (hash.as_bytes(), hash.as_replaced(), hash.key());
+        assert_eq!(kept, (&[1; 32], &[2; 32], Some("key")));
+        assert!(hash.was(&SecretHash::from([2; 32])) && hash.matches(&SecretHash::from([1; 32])));
+    }
+
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[test]
+    fn several_hashes_are_one_after_the_other() {
+        let bytes: Vec<u8> = (0..64).collect();
+        let hashes = SecretHash::of_each(&bytes);
+        assert_eq!(hashes.len(), 2);
+        assert_eq!(SecretHash::concat(&hashes), bytes);
     }
 }

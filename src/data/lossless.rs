@@ -231,6 +231,9 @@ mod tests {
         Named { it: T },
     }
 
+    #[derive(Clone, Copy, Serialize)]
+    struct Nothing;
+
     #[derive(Serialize)]
     struct Wrapped<T>(T);
 
@@ -278,6 +281,7 @@ mod tests {
     fn a_some_of_null_is_found_wherever_it_is() {
         assert!(everywhere(Some(None::<u8>)).iter().all(Result::is_err));
         assert!(everywhere(Some(())).iter().all(Result::is_err));
+        assert!(everywhere(Some(Nothing)).iter().all(Result::is_err));
         assert!(check(&Some(Some(None::<u8>))).is_err());
         assert!(check(&Some(Wrapped(None::<u8>))).is_err());
         assert!(check(&Some(Value::Null)).is_err());

@@ -266,6 +266,7 @@ mod tests {
             "__Host-id=x; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60"
         );
         assert!(cookie.set("x", None).is_sensitive());
+        assert!(!cookie.is_sent_cross_site());
     }
 
     #[test]
@@ -277,6 +278,7 @@ mod tests {
             .partitioned()
             .build()
             .unwrap();
+        assert!(cookie.is_sent_cross_site());
         let set = cookie.set("", None);
         let removal = cookie.remove();
         let (attributes, end) = text(&removal).split_once("; Max-Age=0").unwrap();

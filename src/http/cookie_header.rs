@@ -75,4 +75,16 @@ mod tests {
         assert_eq!(found(&[b"__Host-id=x; a=1", b"__Host-id=y"]), [b"x", b"y"]);
         assert_eq!(found(&[b"a=1", b"__Host-id=y"]), [b"y"]);
     }
+
+    #[test]
+    fn only_cookies_are_sensitive() {
+        let value = HeaderValue::from_static("a=b");
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, value.clone());
+        headers.append(COOKIE, value.clone());
+        headers.append("accept", value);
+        mark_as_sensitive(&mut headers);
+        assert!(headers.get_all(COOKIE).iter().all(HeaderValue::is_sensitive));
+        assert!(!headers["accept"].is_sensitive());
+    }
 }

@@ -125,7 +125,7 @@ impl<V: Verb> Queue<V> {
                 Reply::Locked(again) => item = again,
             }
             metrics::retry("locked");
-            sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
+            sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

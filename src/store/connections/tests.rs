@@ -7,7 +7,7 @@ use tokio::{
     time::{advance, pause, resume, timeout},
 };
 
-use super::*;
+use super::{lease::Ended, *};
 
 async fn pool(connections: u32) -> Pool<Sqlite> {
     let options = SqlitePoolOptions::new().max_connections(connections);

@@ -1,6 +1,6 @@
 //! Cut-offs that a person has edited.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sessile::Sessions;
 
@@ -27,10 +27,12 @@ async fn set(db: &Db, column: &str, (postgres, sqlite): (&str, &str), key: &str)
     update(db, "session_cutoffs", Some(&postgres), Some(&sqlite), key).await
 }
 
-/// One that may be refused. The next one begins later than the millisecond in which this one was.
+/// One that may be refused. The next one begins later by more than an answer takes: a node does not know more precisely when
+/// an authentication began.
 async fn try_to_log_in(sessions: &Sessions) {
+    let begun = Instant::now();
     Browser::default().open(sessions).await.log_in("ada").await.ok();
-    tokio::time::sleep(Duration::from_millis(3)).await;
+    tokio::time::sleep(begun.elapsed() * 2 + Duration::from_millis(3)).await;
 }
 
 async fn whatever_a_cut_off_says_it_refuses_one_log_in_at_most(db: Db) {

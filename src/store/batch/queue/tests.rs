@@ -14,7 +14,7 @@ use tokio::{
     time::{Duration, sleep},
 };
 
-use super::{Answer, Limits, Queue, Verb};
+use super::{Answer, LAST_TRY, Limits, Queue, Verb};
 use crate::{
     error::{Error, ErrorKind, Result},
     token::SessionId,
@@ -278,7 +278,7 @@ async fn a_locked_row_is_asked_for_again_and_holds_up_nobody() {
     let began = tokio::time::Instant::now();
     let error = bench.request(for_good).await.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Contention);
-    assert!(began.elapsed() <= DEADLINE, "{:?}", began.elapsed());
+    assert!(began.elapsed() <= DEADLINE - LAST_TRY, "{:?}", began.elapsed());
     let statements = bench.sizes().len();
     assert!((30..150).contains(&statements), "{statements}: not at once, again and again");
 }
@@ -308,6 +308,37 @@ async fn everybody_is_answered_by_the_deadline() {
     settle().await;
     assert!(bench.is_idle() && writing.is_idle());
     assert_eq!((bench.sizes(), writing.sizes()), (vec![1], vec![1]));
+}
+
+/// Its deadline is not that of the statement, which began later.
+#[tokio::test(start_paused = true)]
+async fn the_outcome_of_a_write_that_began_late_is_unknown_at_its_deadline() {
+    let bench = Bench::<false>::new(1);
+    let first = bench.request(item()).await;
+    let late = bench.request(item()).await;
+    sleep(DEADLINE / 2).await;
+    bench.end(1).await;
+    assert!(first.await.unwrap().is_ok());
+    assert_eq!(bench.sizes(), [1, 1]);
+    sleep(DEADLINE / 2 + Duration::from_millis(1)).await;
+    settle().await;
+    assert!(late.is_finished());
+    let error = late.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
+}
+
+/// Each look takes a ticket, as a request does.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_looks_after_its_lane_once_a_second() {
+    let bench = Bench::<true>::new(1);
+    let request = bench.request(item()).await;
+    let tickets = || bench.queue.0.tickets.load(SeqCst);
+    assert_eq!(tickets(), 2);
+    sleep(Duration::from_millis(1_500)).await;
+    settle().await;
+    assert_eq!(tickets(), 3);
+    bench.end(1).await;
+    assert!(request.await.unwrap().is_ok());
 }
 
 #[tokio::test]
