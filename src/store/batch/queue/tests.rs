@@ -310,6 +310,21 @@ async fn everybody_is_answered_by_the_deadline() {
     assert_eq!((bench.sizes(), writing.sizes()), (vec![1], vec![1]));
 }
 
+/// A write that was refused a lock did nothing, so it is tried again, unless it had waited for the lock for long.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_refused_a_lock_at_once_is_sent_again() {
+    let refused = || Item { fails: Some(ErrorKind::Contention), ..item() };
+    for (waits, statements) in [(Duration::ZERO, 30..150), (LAST_TRY, 1..2)] {
+        let bench = Bench::<false>::new(1);
+        let request = bench.request(refused()).await;
+        sleep(waits).await;
+        bench.end(1000).await;
+        let error = request.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Contention);
+        assert!(statements.contains(&bench.sizes().len()), "{:?}", bench.sizes());
+    }
+}
+
 /// Its deadline is not that of the statement, which began later.
 #[tokio::test(start_paused = true)]
 async fn the_outcome_of_a_write_that_began_late_is_unknown_at_its_deadline() {
@@ -390,11 +405,11 @@ async fn a_statement_is_bounded_in_rows_and_in_bytes() {
 
     let bench = Bench::<true>::new(1);
     requests.push(bench.request(item()).await);
-    for bytes in [600 << 10, 600 << 10, 5 << 20, 1] {
+    for bytes in [600 << 10, 600 << 10, 5 << 20, 1 << 19, 1 << 19, 1] {
         requests.push(bench.request(Item { bytes, ..item() }).await);
     }
-    bench.end(5).await;
-    assert_eq!(bench.sizes(), [1, 1, 1, 1, 1]);
+    bench.end(6).await;
+    assert_eq!(bench.sizes(), [1, 1, 1, 1, 2, 1]);
     for request in requests {
         assert!(request.await.unwrap().is_ok());
     }
