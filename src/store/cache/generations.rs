@@ -110,4 +110,10 @@ mod tests {
             assert!(users.into_iter().all(|user| generations.holds_since(after, id, user)));
         }
     }
+
+    #[test]
+    fn its_debug_output_is_the_clock_and_not_the_tables() {
+        let shown = format!("{:?}", Generations::default());
+        assert!(shown.contains("clock") && shown.len() < 100, "{shown}");
+    }
 }

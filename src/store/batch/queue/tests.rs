@@ -195,18 +195,20 @@ async fn a_bad_row_fails_alone() {
 
 #[tokio::test]
 async fn a_database_that_fails_does_so_to_everybody_with_the_source() {
-    let bench = Bench::<true>::new(1);
-    let mut requests = vec![bench.request(item()).await];
-    for _ in 0..3 {
-        // A transient kind: every single statement would fail the same way, so the queue tries none.
-        requests.push(bench.request(Item { fails: Some(ErrorKind::Contention), ..item() }).await);
-    }
-    bench.end(2).await;
-    assert_eq!(bench.sizes(), [1, 3]);
-    for request in requests.split_off(1) {
-        let error = request.await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Contention);
-        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the source");
+    // Every single statement would fail the same way, so the queue tries none.
+    for kind in [ErrorKind::Contention, ErrorKind::Schema] {
+        let bench = Bench::<true>::new(1);
+        let mut requests = vec![bench.request(item()).await];
+        for _ in 0..3 {
+            requests.push(bench.request(Item { fails: Some(kind), ..item() }).await);
+        }
+        bench.end(2).await;
+        assert_eq!(bench.sizes(), [1, 3]);
+        for request in requests.split_off(1) {
+            let error = request.await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), kind);
+            assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the source");
+        }
     }
 }
 
