@@ -212,7 +212,8 @@ const IN_ONE_SNAPSHOT: &str = "begin isolation level repeatable read; set local 
 const PAST_LOCKED: &str = "begin isolation level read committed; set local synchronous_commit = off; set local idle_in_transaction_session_timeout = '2s'";
 
 /// Reads the rows once for the events and once more to delete them: to return the deleted rows to the part of a
-/// statement that writes the events takes longer. `None` if a row was locked, or was changed meanwhile.
+/// statement that writes the events takes longer. `None` if a row was locked, or was changed meanwhile. The kind of event is
+/// a parameter, because two statements that write must not have parameters of the same types.
 async fn at_once(
     store: &PostgresStore,
     pages: Range<u32>,
