@@ -50,9 +50,9 @@ pub struct Options {
     /// Plants a bug in each node.
     #[arg(long)]
     pub bug: Option<Bug>,
-    /// Ends at the first violation.
-    #[arg(long)]
-    pub until_violated: bool,
+    /// Ends at the first violation whose text contains this one, or at the first of all.
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, default_missing_value = "")]
+    pub until_violated: Option<String>,
 }
 
 /// The result of a soak.
@@ -136,7 +136,8 @@ pub async fn run(options: &Options, folder: &Path) -> Result<Report> {
         faults::run(&mut database, &work, &nodes, &mut dice, until).await
     };
     let violated = async {
-        while !options.until_violated || work.facts().violations().is_empty() {
+        let Some(text) = &options.until_violated else { return std::future::pending().await };
+        while !work.facts().violations().iter().any(|violation| violation.contains(text)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
