@@ -53,7 +53,7 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
         for (name, op) in [("loads", Op::Load), ("saves", Op::Save)] {
             let mut rates = [const { Vec::new() }; 3];
             for round in 0..=ROUNDS {
-                // Each is as often the first as the others.
+                // Each round begins with another one.
                 for which in (0..3).map(|turn| (turn + round) % 3) {
                     let rate = rate(&nodes[which], &tokens[which], op, on.scale.measured).await?;
                     // The first round fills what is empty.

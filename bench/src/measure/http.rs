@@ -49,10 +49,12 @@ pub(super) async fn run(on: &On<'_>) -> Result<Vec<Figure>> {
         ("tower-sessions, written", tower_app, "/write"),
     ];
     let mut seen: Vec<Vec<Load>> = vec![Vec::new(); cases.len()];
-    for _ in 0..on.scale.rounds.min(3) {
-        for ((case, server, path), seen) in cases.iter().zip(&mut seen) {
+    for round in 0..on.scale.rounds.min(3) {
+        // Each round begins with another one.
+        for which in (0..cases.len()).map(|turn| (turn + round) % cases.len()) {
+            let (case, server, path) = cases[which];
             on.progress.doing(format!("http: {case}"));
-            seen.push(server.load(on, &client, path).await?);
+            seen[which].push(server.load(on, &client, path).await?);
         }
     }
     let figures = cases.iter().zip(seen).flat_map(|((case, ..), seen)| {

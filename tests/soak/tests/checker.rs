@@ -54,7 +54,8 @@ fn a_log_out_that_does_nothing() {
 #[test]
 fn a_save_that_loses_writes() {
     // A count that is too low, or a write that was answered after the end: whichever comes first.
-    finds("save-loses-writes", "");
+    let report = soak("save-loses-writes", &["--minutes", "2", "--until-violated"]);
+    assert!(report.contains("VIOLATED"), "{report}");
 }
 
 #[test]
