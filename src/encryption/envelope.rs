@@ -5,7 +5,7 @@ use aes_gcm::Aes256Gcm;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chacha20poly1305::{
     XChaCha20Poly1305,
-    aead::{Aead, KeyInit, Payload},
+    aead::{AeadInOut, KeyInit},
 };
 use rand::{TryRng, rngs::SysRng};
 
@@ -19,6 +19,8 @@ use crate::{
 /// A quote, because the column holds JSON.
 const BEGIN: &str = "\"sealed1.";
 const CHECK: usize = 4;
+/// The last bytes of the ciphertext authenticate it.
+const TAG: usize = 16;
 
 /// The session that data belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +69,31 @@ fn bound_to(header: &str, owner: &Owner<'_>) -> Vec<u8> {
     .concat()
 }
 
+/// Encrypts the text in its place, and returns the tag.
+fn encrypt<C: KeyInit + AeadInOut>(
+    key: &Key,
+    nonce: &[u8],
+    bound: &[u8],
+    text: &mut [u8],
+) -> Option<[u8; TAG]> {
+    let cipher = C::new_from_slice(key.bytes()).ok()?;
+    let tag = cipher.encrypt_inout_detached(nonce.try_into().ok()?, bound, text.into()).ok()?;
+    tag.as_slice().try_into().ok()
+}
+
+/// Decrypts the text in its place, if the tag is right.
+fn decrypt<C: KeyInit + AeadInOut>(
+    key: &Key,
+    nonce: &[u8],
+    bound: &[u8],
+    text: &mut [u8],
+    tag: &[u8],
+) -> Option<()> {
+    let cipher = C::new_from_slice(key.bytes()).ok()?;
+    let (nonce, tag) = (nonce.try_into().ok()?, tag.try_into().ok()?);
+    cipher.decrypt_inout_detached(nonce, bound, text.into(), tag).ok()
+}
+
 pub(super) fn seal(
     key: &Key,
     algorithm: Algorithm,
@@ -74,28 +101,29 @@ pub(super) fn seal(
     plain: &[u8],
 ) -> Result<String> {
     let failed = |message: &'static str| Error::new(ErrorKind::Encryption, message);
-    let mut sealed = key.check().to_vec();
-    let mut nonce = vec![0; algorithm.nonce_length()];
-    SysRng.try_fill_bytes(&mut nonce).map_err(|source| {
+    let begin = CHECK + algorithm.nonce_length();
+    let mut sealed = Vec::with_capacity(begin + plain.len() + TAG);
+    sealed.extend_from_slice(&key.check());
+    sealed.resize(begin, 0);
+    SysRng.try_fill_bytes(&mut sealed[CHECK..]).map_err(|source| {
         failed("the operating system gave no random bytes").with_source(source)
     })?;
-    sealed.extend_from_slice(&nonce);
+    sealed.extend_from_slice(plain);
     let header = format!("sealed1.{}.{}", algorithm.letter(), key.id());
     let bound = bound_to(&header, owner);
-    let ciphertext = match algorithm {
-        Algorithm::XChaCha20Poly1305 => {
-            let cipher = XChaCha20Poly1305::new(key.bytes().into());
-            let nonce = nonce.as_slice().try_into().expect("the nonce has the algorithm's length");
-            cipher.encrypt(nonce, Payload { msg: plain, aad: &bound })
-        }
-        Algorithm::Aes256Gcm => {
-            let cipher = Aes256Gcm::new(key.bytes().into());
-            let nonce = nonce.as_slice().try_into().expect("the nonce has the algorithm's length");
-            cipher.encrypt(nonce, Payload { msg: plain, aad: &bound })
-        }
+    let encrypt = match algorithm {
+        Algorithm::XChaCha20Poly1305 => encrypt::<XChaCha20Poly1305>,
+        Algorithm::Aes256Gcm => encrypt::<Aes256Gcm>,
     };
-    sealed.extend(ciphertext.map_err(|_| failed("the data is too long to be sealed"))?);
-    Ok(format!("\"{header}.{}\"", URL_SAFE_NO_PAD.encode(sealed)))
+    let (nonce, text) = sealed[CHECK..].split_at_mut(algorithm.nonce_length());
+    let tag = encrypt(key, nonce, &bound, text)
+        .ok_or_else(|| failed("the data is too long to be sealed"))?;
+    sealed.extend_from_slice(&tag);
+    let mut json = String::with_capacity(header.len() + sealed.len().div_ceil(3) * 4 + 3);
+    json.extend(["\"", &header, "."]);
+    URL_SAFE_NO_PAD.encode_string(&sealed, &mut json);
+    json.push('"');
+    Ok(json)
 }
 
 /// Whether a row has sealed data, of this version of the envelope or another one.
@@ -134,8 +162,8 @@ fn parts(text: &str) -> Option<Parts<'_>> {
 
 pub(super) fn open(key: &Key, owner: &Owner<'_>, text: &str) -> Result<String, Unsealed> {
     let parts = parts(text).ok_or(Unsealed::Data)?;
-    let sealed = URL_SAFE_NO_PAD.decode(parts.sealed).map_err(|_| Unsealed::Data)?;
-    let (check, rest) = sealed.split_at_checked(CHECK).ok_or(Unsealed::Data)?;
+    let mut sealed = URL_SAFE_NO_PAD.decode(parts.sealed).map_err(|_| Unsealed::Data)?;
+    let (check, rest) = sealed.split_at_mut_checked(CHECK).ok_or(Unsealed::Data)?;
     if check != key.check() {
         let message = format!(
             "the data of the session {} is sealed with another key of the name {:?} than this node has",
@@ -144,19 +172,18 @@ pub(super) fn open(key: &Key, owner: &Owner<'_>, text: &str) -> Result<String, U
         );
         return Err(Unsealed::Keys(Error::new(ErrorKind::Encryption, message)));
     }
-    let (nonce, msg) =
-        rest.split_at_checked(parts.algorithm.nonce_length()).ok_or(Unsealed::Data)?;
-    let bound = bound_to(parts.header, owner);
-    let payload = Payload { msg, aad: &bound };
-    let plain = match parts.algorithm {
-        Algorithm::XChaCha20Poly1305 => {
-            let nonce = nonce.try_into().map_err(|_| Unsealed::Data)?;
-            XChaCha20Poly1305::new(key.bytes().into()).decrypt(nonce, payload)
-        }
-        Algorithm::Aes256Gcm => {
-            let nonce = nonce.try_into().map_err(|_| Unsealed::Data)?;
-            Aes256Gcm::new(key.bytes().into()).decrypt(nonce, payload)
-        }
+    let algorithm = parts.algorithm;
+    let (nonce, rest) =
+        rest.split_at_mut_checked(algorithm.nonce_length()).ok_or(Unsealed::Data)?;
+    let end = rest.len().checked_sub(TAG).ok_or(Unsealed::Data)?;
+    let (text, tag) = rest.split_at_mut(end);
+    let decrypt = match algorithm {
+        Algorithm::XChaCha20Poly1305 => decrypt::<XChaCha20Poly1305>,
+        Algorithm::Aes256Gcm => decrypt::<Aes256Gcm>,
     };
-    plain.ok().and_then(|plain| String::from_utf8(plain).ok()).ok_or(Unsealed::Data)
+    decrypt(key, nonce, &bound_to(parts.header, owner), text, tag).ok_or(Unsealed::Data)?;
+    let begin = CHECK + algorithm.nonce_length();
+    sealed.truncate(begin + end);
+    sealed.drain(..begin);
+    String::from_utf8(sealed).map_err(|_| Unsealed::Data)
 }
