@@ -63,9 +63,10 @@ impl Server {
 
     /// Starts it, also after it was killed.
     pub fn start(&self) -> Result<()> {
+        // A killed server leaves its shared memory behind: in the folder, which goes.
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off -c max_connections=100 \
-             -c wal_level=replica -c max_wal_size=256MB -c wal_keep_size=64MB",
+             -c wal_level=replica -c max_wal_size=256MB -c wal_keep_size=64MB -c dynamic_shared_memory_type=mmap",
             self.port,
             self.folder.display()
         );
