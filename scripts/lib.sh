@@ -111,7 +111,7 @@ under_postgres() {
 }
 
 # The folder for the files of a server for tests: in memory, if there is plenty. Tests make and drop a thousand databases
-# of 300 files each, and a file system on a disk needs most of the server's time for that.
+# of 300 files each, and on a disk over a third of the server's time goes into that.
 postgres_folder() {
     local free available
     free=$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1) || free=0
