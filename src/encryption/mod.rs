@@ -53,8 +53,9 @@
 //!
 //! No further statement. A third more bytes in the column, because the sealed data is base64. A log-in in a session that
 //! another request has changed since this request has read it is tried again. Of their speed without it, 64 clients
-//! reach about 0.77 in loads on Postgres, 0.83 with AES-256-GCM, and about 0.9 in saves and on SQLite. `docs/performance.md` has the figures, and a
-//! compiler flag for x86-64 with which XChaCha20-Poly1305 is as fast as AES-256-GCM.
+//! reach about 0.77 in loads on Postgres, 0.83 with AES-256-GCM, and about 0.9 in saves and on SQLite.
+//! `docs/performance.md` has the figures, and a compiler flag for x86-64 with which XChaCha20-Poly1305 is as fast as
+//! AES-256-GCM.
 
 mod envelope;
 mod key;

@@ -44,10 +44,9 @@ pub(crate) struct System {
     revoked: Option<Instant>,
 }
 
-/// A log-in is refused if it may have begun before a revocation. The library does not know for how long the database's
-/// answer, with the database's time in it, was on its way: a request that comes this long after a revocation has begun after
-/// it, however busy the machine is.
-const SURELY_AFTER: Duration = Duration::from_millis(50);
+/// A log-in is refused if it may have begun before a revocation, and the library counts the way of the database's answer
+/// against it: a few milliseconds on a busy machine. A request that comes this long after a revocation is in no doubt.
+const IN_NO_DOUBT: Duration = Duration::from_millis(50);
 
 fn revokes_several(op: &Op) -> bool {
     match op {
@@ -86,7 +85,7 @@ impl System {
             pause += bound;
         }
         if let (Some(revoked), Op::Open { .. }) = (self.revoked, op) {
-            pause = pause.max(SURELY_AFTER.saturating_sub(revoked.elapsed()));
+            pause = pause.max(IN_NO_DOUBT.saturating_sub(revoked.elapsed()));
         }
         std::thread::sleep(pause);
         let (node, call) = self.call(&reference.model, op);
